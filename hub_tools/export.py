@@ -1,0 +1,65 @@
+"""One network of a pair as a stock checkpoint, which needs no code of ours."""
+
+from pathlib import Path
+
+from transformers import AutoTokenizer
+from transformers.utils import has_file, logging
+
+from ..configuration_electra_rtd import ElectraRTDConfig
+from ..modeling_electra_rtd import ElectraRTDForPreTraining
+from .staging import new_folder
+
+
+logger = logging.get_logger(__name__)
+
+
+def export_discriminator(checkpoint, output_dir, *, as_encoder=False):
+    """Write the discriminator as a stock `ElectraForPreTraining` folder with its tokenizer: no custom code, no `auto_map`,
+    loadable by every `AutoModelFor...` head with nothing missing but the head.
+
+    Args:
+        checkpoint (`str`, path or `ElectraRTDForPreTraining`): a folder, a Hub id, or a loaded model (which has no
+            tokenizer to write).
+        output_dir (`str` or path): a folder that does not exist yet, or is empty.
+        as_encoder (`bool`): write the bare `ElectraModel`, without the head that spots replaced tokens.
+
+    Returns:
+        `Path`: `output_dir`
+
+    Raises:
+        ValueError: `output_dir` is not empty, or the checkpoint is not an `electra_rtd` checkpoint.
+    """
+    return _export("discriminator", checkpoint, output_dir, as_encoder)
+
+
+def export_generator(checkpoint, output_dir, *, as_encoder=False):
+    """Write the generator as a stock `ElectraForMaskedLM` folder; see [`export_discriminator`]."""
+    return _export("generator", checkpoint, output_dir, as_encoder)
+
+
+def _export(part, checkpoint, output_dir, as_encoder):
+    with new_folder(output_dir) as folder:
+        model, tokenizer = _load(checkpoint)
+        network = getattr(model, part)
+        network = network.electra if as_encoder else network
+        network.save_pretrained(folder)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(folder)
+    return Path(output_dir)
+
+
+def _load(checkpoint):
+    if isinstance(checkpoint, ElectraRTDForPreTraining):
+        return checkpoint, None
+    fields, _ = ElectraRTDConfig.get_config_dict(checkpoint)
+    model_type = fields.get("model_type")
+    if model_type != ElectraRTDConfig.model_type:
+        raise ValueError(
+            f"{checkpoint} is a checkpoint of type {model_type!r}, not {ElectraRTDConfig.model_type!r}: only a pair has "
+            "networks to export. A stock `electra` checkpoint needs no export."
+        )
+    model = ElectraRTDForPreTraining.from_pretrained(checkpoint)
+    if any(has_file(checkpoint, file) for file in ("tokenizer.json", "vocab.txt")):
+        return model, AutoTokenizer.from_pretrained(checkpoint)
+    logger.warning(f"{checkpoint} has no tokenizer, so the export has none either: save it beside the model first.")
+    return model, None

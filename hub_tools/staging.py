@@ -1,0 +1,67 @@
+"""Folders that are whole or not there: write beside, then move."""
+
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+
+PARTIAL_PREFIX = ".partial-"  # of the folders that a killed process may leave; nobody reads them
+
+
+@contextmanager
+def new_folder(target):
+    """A folder to write into that appears as `target` when the block ends, or not at all.
+
+    Args:
+        target (`str` or path): must not exist, or be an empty folder.
+
+    Yields:
+        `Path`: a temporary folder beside `target`.
+
+    Raises:
+        ValueError: `target` holds something.
+    """
+    target = Path(target)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ValueError(f"{target} exists and is not an empty folder: choose another, or remove it first.")
+    with _partial_folder(target.parent) as partial:
+        yield partial
+        if target.exists():
+            target.rmdir()
+        os.replace(partial, target)
+
+
+@contextmanager
+def files_for_folder(target):
+    """A folder to write files into that move into `target` when the block ends, each at once, or not at all.
+
+    Args:
+        target (`str` or path): a folder, which may hold other things; files of the same names are replaced.
+
+    Yields:
+        `Path`: a temporary folder inside `target`.
+    """
+    target = Path(target)
+    with _partial_folder(target) as partial:
+        yield partial
+        for file in partial.iterdir():
+            os.replace(file, target / file.name)
+
+
+@contextmanager
+def _partial_folder(parent):
+    parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=PARTIAL_PREFIX, dir=parent))
+    partial.chmod(0o777 & ~_umask())  # `mkdtemp` lets nobody else in; a checkpoint is as open as any other folder
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _umask():
+    current = os.umask(0)
+    os.umask(current)
+    return current

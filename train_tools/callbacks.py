@@ -1,0 +1,145 @@
+"""The parts of the RTD loss in the logs of the stock Trainer."""
+
+import inspect
+
+import torch
+from accelerate.utils import reduce
+from transformers import TrainerCallback
+from transformers.trainer_callback import CallbackHandler
+
+
+LOSS_PARTS = ("mlm_loss", "disc_loss", "gen_acc", "disc_acc")
+
+
+class RTDMetricsCallback(TrainerCallback):
+    """Adds `mlm_loss`, `disc_loss`, `gen_acc` and `disc_acc` to everything that the Trainer logs.
+
+    `Trainer(..., callbacks=[RTDMetricsCallback()])` is all there is to do. In training the values are averaged over the
+    steps since the last log, so that `gen_weight * mlm_loss + disc_weight * disc_loss` is the logged `loss`. In evaluation
+    they are averaged over the examples, as `eval_loss` is, stand under `eval_` names in the log and in what `evaluate()`
+    returns, and can be the `metric_for_best_model`. Several processes are averaged.
+
+    The values are read from the model's outputs by a forward hook and stay on the device until the Trainer logs.
+
+    Attributes:
+        tokens_seen (`int`): non-padding tokens that training has read in this process's lifetime, over all processes.
+    """
+
+    def __init__(self):
+        self._model = None
+        self._hook = None
+        self._micro_batches = _RunningMean()  # of the step under way
+        self._steps = _RunningMean()  # since the last log
+        self._evaluation = _RunningMean()
+        self._tokens = None
+        self._saw_evaluation_begin = False
+
+    @property
+    def tokens_seen(self):
+        return 0 if self._tokens is None else int(_over_processes(self._tokens, "sum").item())
+
+    # ---- Reading the model's outputs ----
+
+    def on_init_end(self, args, state, control, model=None, **kwargs):
+        self._move_to_front()
+        self._attach(model)
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs):
+        self._move_to_front()
+        self._attach(model)  # `model_init` makes a new model for each run
+        self._micro_batches, self._steps = _RunningMean(), _RunningMean()
+
+    def on_prediction_step(self, args, state, control, model=None, **kwargs):
+        # Added after the Trainer was made, and evaluated without training: the first batch passed unseen, and an average
+        # of the others would be a wrong figure. The next evaluation is complete.
+        if self._model is not model:
+            self._move_to_front()
+            self._attach(model)
+            self._saw_evaluation_begin = False
+
+    def _attach(self, model):
+        if model is self._model or model is None:
+            return
+        if self._hook is not None:
+            self._hook.remove()
+        self._model, self._hook = model, model.register_forward_hook(self._read)
+        self._saw_evaluation_begin = True
+
+    @torch.compiler.disable
+    def _read(self, module, arguments, output):
+        if not hasattr(output, "disc_labels") or output.loss is None:
+            return  # a tuple, or a call that asked for no loss
+        parts = torch.stack([output[name].detach().float() for name in LOSS_PARTS])  # (4,)
+        labels = output.disc_labels  # (B, L)
+        if module.training:
+            self._micro_batches.add(parts, weight=1)
+            tokens = (labels >= 0).sum()
+            self._tokens = tokens if self._tokens is None else self._tokens + tokens
+        else:
+            self._evaluation.add(parts, weight=labels.shape[0])
+
+    def on_step_end(self, args, state, control, **kwargs):
+        # The Trainer's loss is a mean over steps of the mean over a step's micro-batches.
+        if self._micro_batches.weight:
+            self._steps.add(self._micro_batches.mean(), weight=1)
+            self._micro_batches = _RunningMean()
+
+    # ---- Writing into the logs ----
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if logs is None:
+            return
+        if "loss" in logs and self._steps.weight:
+            values = _over_processes(self._steps.mean(), "mean")
+            self._steps = _RunningMean()
+            self._write(values, "", logs, state)
+        for name in [name for name in logs if name.endswith("_runtime") and name != "train_runtime"]:
+            self._write_evaluation(name.removesuffix("runtime"), logs, state)
+
+    def on_predict(self, args, state, control, metrics, **kwargs):
+        prefixes = [name.removesuffix("runtime") for name in metrics if name.endswith("_runtime")]
+        self._write_evaluation(prefixes[0] if prefixes else "test_", metrics, state=None)
+
+    def _write_evaluation(self, prefix, logs, state):
+        evaluation, self._evaluation = self._evaluation, _RunningMean()
+        complete, self._saw_evaluation_begin = self._saw_evaluation_begin, True
+        if complete and evaluation.weight:
+            total = _over_processes(evaluation.total, "sum")
+            weight = _over_processes(torch.tensor(float(evaluation.weight), device=total.device), "sum")
+            self._write(total / weight, prefix, logs, state)
+
+    def _write(self, values, prefix, logs, state):
+        named = {f"{prefix}{name}": value for name, value in zip(LOSS_PARTS, values.tolist(), strict=True)}
+        logs.update(named)
+        if state is not None and state.log_history:
+            state.log_history[-1].update(named)  # a copy of `logs`, made before the callbacks were asked
+
+    def _move_to_front(self):
+        """Stand before the reporters (TensorBoard, W&B, ...), which the Trainer puts before a user's callbacks: they read
+        `logs` in `on_log`, so what is added after them never reaches them. No public way leads from a callback to the list
+        that holds it; the handler is the caller of an event, and is taken only where it really is one.
+        """
+        frame = inspect.currentframe().f_back.f_back
+        handler = frame.f_locals.get("self") if frame is not None else None
+        if isinstance(handler, CallbackHandler) and self in handler.callbacks and handler.callbacks[0] is not self:
+            handler.callbacks.remove(self)
+            handler.callbacks.insert(0, self)
+
+
+class _RunningMean:
+    """Weighted mean of tensors, summed on their device."""
+
+    def __init__(self):
+        self.total, self.weight = None, 0
+
+    def add(self, values, weight):
+        weighted = values * weight
+        self.total = weighted if self.total is None else self.total + weighted
+        self.weight += weight
+
+    def mean(self):
+        return self.total / self.weight
+
+
+def _over_processes(values, reduction):
+    return reduce(values.clone(), reduction=reduction)

@@ -1,0 +1,150 @@
+"""A pair and a tokenizer from nothing but text: the sizes of the paper, and a WordPiece vocabulary."""
+
+import tempfile
+from pathlib import Path
+
+from tokenizers import BertWordPieceTokenizer
+from transformers import AutoTokenizer, BertTokenizerFast, ElectraConfig
+
+from ..configuration_electra_rtd import ElectraRTDConfig
+from ..modeling_electra_rtd import ElectraRTDForPreTraining
+
+
+# Discriminator, and the generator's share of its width: paper, table 6 (small and base). `tiny` is for trying things out.
+SIZES = {
+    "tiny": {
+        "discriminator": {"embedding_size": 64, "hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 2},
+        "generator_share": 0.5,
+    },
+    "small": {
+        "discriminator": {
+            "embedding_size": 128,
+            "hidden_size": 256,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 4,
+        },
+        "generator_share": 0.25,
+    },
+    "base": {
+        "discriminator": {
+            "embedding_size": 768,
+            "hidden_size": 768,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 12,
+        },
+        "generator_share": 1 / 3,
+    },
+}
+
+MAX_LENGTH = 512  # tokens: the positions that stock ELECTRA has
+SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def build_pair(size, tokenizer, **config_overrides):
+    """A randomly initialised pair with tied embeddings, as in the paper (section 3.2).
+
+    Args:
+        size (`str`): `"tiny"`, `"small"` or `"base"`.
+        tokenizer (`PreTrainedTokenizerBase`): gives vocabulary size and special ids.
+        **config_overrides: fields of `ElectraRTDConfig`.
+
+    Returns:
+        `ElectraRTDForPreTraining`
+
+    Raises:
+        ValueError: unknown size.
+    """
+    if size not in SIZES:
+        raise ValueError(f"There is no size {size!r}: choose one of {', '.join(SIZES)}.")
+    discriminator = _electra_config(len(tokenizer), **SIZES[size]["discriminator"])
+    width = round(discriminator.hidden_size * SIZES[size]["generator_share"])
+    generator = _electra_config(
+        len(tokenizer),
+        embedding_size=discriminator.embedding_size,
+        hidden_size=width,
+        num_hidden_layers=discriminator.num_hidden_layers,
+        num_attention_heads=max(1, width // 64),  # heads of 64, as in Google's code
+    )
+    fields = {
+        "mask_token_id": tokenizer.mask_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "special_token_ids": sorted(set(tokenizer.all_special_ids)),
+        "embedding_sharing": "tied",
+        **config_overrides,
+    }
+    config = ElectraRTDConfig.from_generator_discriminator_configs(generator, discriminator, **fields)
+    return ElectraRTDForPreTraining(config)
+
+
+def train_tokenizer(texts, vocab_size):
+    """Train a cased WordPiece vocabulary.
+
+    Args:
+        texts (iterable of `str`): the domain's text.
+        vocab_size (`int`): entries at most; fewer where the text has fewer pieces.
+
+    Returns:
+        `BertTokenizerFast`
+    """
+    # Stripping accents would take Hangul syllables apart.
+    trainer = BertWordPieceTokenizer(lowercase=False, strip_accents=False)
+    trainer.train_from_iterator(texts, vocab_size=vocab_size, special_tokens=SPECIAL_TOKENS, min_frequency=2)
+    vocabulary = trainer.get_vocab()
+    with tempfile.TemporaryDirectory() as folder:
+        lines = "\n".join(sorted(vocabulary, key=vocabulary.get))
+        Path(folder, "vocab.txt").write_text(lines + "\n", encoding="utf-8")
+        return load_tokenizer(folder)
+
+
+def load_tokenizer(source):
+    """A tokenizer from a Hub id, a folder, or a bare WordPiece vocabulary.
+
+    A vocabulary alone does not say whether it is cased: it is where an entry has a capital letter.
+
+    Args:
+        source (`str` or path): a Hub id, a folder with a tokenizer, or a `vocab.txt` or a folder with nothing else.
+
+    Returns:
+        `PreTrainedTokenizerFast`
+
+    Raises:
+        ValueError: there is no mask token.
+    """
+    path = Path(source)
+    folder = path.parent if path.name == "vocab.txt" else path
+    if (folder / "vocab.txt").is_file() and not (folder / "tokenizer_config.json").is_file():
+        entries = (folder / "vocab.txt").read_text(encoding="utf-8").split("\n")
+        cased = any(entry != entry.lower() for entry in entries if entry not in SPECIAL_TOKENS)
+        # From a folder: the keyword for the file is not the same in all releases, and the wrong one is ignored.
+        tokenizer = BertTokenizerFast.from_pretrained(folder, do_lower_case=not cased, model_max_length=MAX_LENGTH)
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    return with_mask_token(tokenizer, source)
+
+
+def with_mask_token(tokenizer, source):
+    """The tokenizer itself, if RTD can use it.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerBase`), source (`str`): where it came from, for the message.
+
+    Raises:
+        ValueError: it has no mask token or no padding token.
+    """
+    for name in ("mask_token", "pad_token"):
+        if getattr(tokenizer, name) is None:
+            raise ValueError(
+                f"The tokenizer of {source} has no {name.replace('_', ' ')}. Take the one that the pair was trained with: "
+                "an ELECTRA tokenizer has [PAD] and [MASK]."
+            )
+    return tokenizer
+
+
+def _electra_config(vocab_size, hidden_size, **fields):
+    return ElectraConfig(
+        vocab_size=vocab_size,
+        hidden_size=hidden_size,
+        intermediate_size=4 * hidden_size,
+        max_position_embeddings=MAX_LENGTH,
+        **fields,
+    )

@@ -1,0 +1,273 @@
+"""The main job: adapt a pair to a domain's text with the stock Trainer."""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from transformers import AutoTokenizer, Trainer, set_seed
+from transformers.utils import logging
+
+from ..configuration_electra_rtd import ElectraRTDConfig
+from ..hub_tools.export import export_discriminator
+from ..hub_tools.staging import files_for_folder
+from ..modeling_electra_rtd import ElectraRTDForPreTraining
+from .callbacks import LOSS_PARTS, RTDMetricsCallback
+from .data import read_text, tokenize_text
+from .from_scratch import SIZES, build_pair, load_tokenizer, train_tokenizer, with_mask_token
+from .run_folder import DISCRIMINATOR_FOLDER, RESULTS_FILE, RunFolder
+
+
+logger = logging.get_logger(__name__)
+
+SAMPLE_FILE = Path(__file__).parent / "sample" / "ko_books.csv"
+
+
+@dataclass
+class AdaptArguments:
+    """What to adapt, and to which text. Exactly one start: generator and discriminator, checkpoint, or from_scratch."""
+
+    _argument_group_name = "what to adapt, and to which text"
+
+    generator: str | None = field(
+        default=None,
+        metadata={"help": "Pretrained generator to start from: a folder or a Hub id, with --discriminator."},
+    )
+    discriminator: str | None = field(
+        default=None,
+        metadata={"help": "Pretrained discriminator to start from: a folder or a Hub id, with --generator."},
+    )
+    checkpoint: str | None = field(
+        default=None, metadata={"help": "Go on from this electra_rtd checkpoint instead: a folder or a Hub id."}
+    )
+    from_scratch: str | None = field(
+        default=None,
+        metadata={
+            "help": "Start from random weights instead. Set --learning_rate then: 5e-4 for tiny and small, 2e-4 for base.",
+            "choices": list(SIZES),
+        },
+    )
+    tokenizer: str | None = field(
+        default=None,
+        metadata={
+            "help": "Tokenizer: a folder, a Hub id or a vocab.txt. By default that of the discriminator or the checkpoint; "
+            "from scratch, a WordPiece vocabulary is trained on the text."
+        },
+    )
+    vocab_size: int = field(default=8000, metadata={"help": "Entries of the vocabulary that --from_scratch trains."})
+    train_file: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Text to train on: files (.csv .tsv .json .jsonl .parquet .txt, each also .gz), folders, globs, or one "
+            "Hub dataset id. One sentence or paragraph a row."
+        },
+    )
+    validation_file: list[str] | None = field(
+        default=None,
+        metadata={"help": "Held-out text, given in the same ways. By default a share of the training text."},
+    )
+    validation_split: float = field(
+        default=0.05, metadata={"help": "Share of the training rows to hold out when there is no --validation_file."}
+    )
+    text_column: str | None = field(
+        default=None,
+        metadata={"help": "Column that holds the text. By default the only text column, or the one named text."},
+    )
+    max_seq_length: int = field(
+        default=128, metadata={"help": "Tokens in a sequence. Longer text becomes several sequences, so none is lost."}
+    )
+    preprocessing_num_workers: int | None = field(
+        default=None, metadata={"help": "Processes that read and tokenize text."}
+    )
+    mask_prob: float | None = field(
+        default=None, metadata={"help": "Share of tokens that are masked. By default the checkpoint's, else 0.15."}
+    )
+    disc_weight: float | None = field(
+        default=None, metadata={"help": "Weight of the discriminator's loss. By default the checkpoint's, else 50."}
+    )
+    embedding_sharing: str | None = field(
+        default=None,
+        metadata={"help": "none or tied. By default the checkpoint's; none for a pretrained pair, tied from scratch."},
+    )
+    resume: bool = field(default=False, metadata={"help": "Go on from the last complete checkpoint in --output_dir."})
+    overwrite: bool = field(default=False, metadata={"help": "Remove what an earlier run left in --output_dir first."})
+
+    def __post_init__(self):
+        pair = self.generator is not None or self.discriminator is not None
+        if pair and (self.generator is None or self.discriminator is None):
+            raise ValueError("Give both --generator and --discriminator: the two networks of one release.")
+        starts = [name for name, given in (("--generator/--discriminator", pair), ("--checkpoint", self.checkpoint),
+                                           ("--from_scratch", self.from_scratch)) if given]  # fmt: skip
+        if len(starts) != 1:
+            raise ValueError(
+                f"Give one start, not {' and '.join(starts) or 'none'}: --generator G --discriminator D, --checkpoint C, or "
+                f"--from_scratch {'|'.join(SIZES)}."
+            )
+        if not self.train_file:
+            raise ValueError("Give the text to train on: --train_file FILES.")
+        if not 0 < self.validation_split < 1:
+            raise ValueError(
+                f"--validation_split is {self.validation_split}: it must be between 0 and 1, such as 0.05."
+            )
+        if self.max_seq_length < 8:
+            raise ValueError(f"--max_seq_length is {self.max_seq_length}: it must be at least 8 tokens.")
+        if self.resume and self.overwrite:
+            raise ValueError("--resume goes on with what --overwrite removes: give one of them.")
+
+
+@dataclass(frozen=True)
+class AdaptResult:
+    """What [`adapt`] did.
+
+    Args:
+        before, after (`dict[str, float]`): held-out `loss`, `mlm_loss`, `disc_loss`, `gen_acc`, `disc_acc`.
+        steps (`int`): optimiser steps in all. tokens_seen (`int`): non-padding tokens read in this session.
+        tokens_per_second (`float`), seconds (`float`): of training in this session.
+        checkpoint, discriminator (`str`): folders of the adapted pair and of the exported stock discriminator.
+    """
+
+    before: dict
+    after: dict
+    steps: int
+    tokens_seen: int
+    tokens_per_second: float
+    seconds: float
+    checkpoint: str
+    discriminator: str
+
+
+def adapt(arguments, training_args):
+    """Adapt a pair to text: read, tokenize, evaluate, train under the stock Trainer, evaluate, save, export.
+
+    `output_dir` then holds the pair with its tokenizer, `discriminator/` (a stock checkpoint), the Trainer's checkpoints and
+    `adapt_results.json`. If anything fails, what was there before is still there, and nothing half-written is.
+
+    Args:
+        arguments ([`AdaptArguments`]), training_args (`TrainingArguments`).
+
+    Returns:
+        [`AdaptResult`]
+
+    Raises:
+        ValueError: wrong input; the message says which and what to do.
+        OSError: a disk is full or a file cannot be written.
+    """
+    folder = RunFolder(
+        training_args.output_dir,
+        resume=arguments.resume,
+        overwrite=arguments.overwrite,
+        is_main_process=training_args.process_index == 0,
+    )
+    set_seed(training_args.seed)
+    with training_args.main_process_first(desc="reading and tokenizing text"):  # the others read the cache
+        train_text, validation_text = _read_texts(arguments, training_args.seed)
+        model, tokenizer = _load_start(arguments, train_text, folder.last_checkpoint)
+        max_length = min(arguments.max_seq_length, model.config.max_position_embeddings)
+        train_set, validation_set = (
+            tokenize_text(text, tokenizer, max_length=max_length, num_proc=arguments.preprocessing_num_workers)
+            for text in (train_text, validation_text)
+        )
+    logger.warning(
+        f"{len(train_set)} sequences to train on, {len(validation_set)} held out, of up to {max_length} tokens."
+    )
+    with folder.guarded():
+        metrics = RTDMetricsCallback()
+        trainer = Trainer(
+            model=model,
+            args=training_args,
+            train_dataset=train_set,
+            eval_dataset=validation_set,
+            processing_class=tokenizer,
+            callbacks=[metrics],
+        )
+        before = _held_out(trainer)
+        trained = trainer.train(resume_from_checkpoint=folder.last_checkpoint)
+        after = _held_out(trainer)
+        return _finish(trainer, metrics, before, after, trained.metrics["train_runtime"])
+
+
+def _read_texts(arguments, seed):
+    train = _read("train_file", arguments.train_file, arguments)
+    if arguments.validation_file:
+        return train, _read("validation_file", arguments.validation_file, arguments)
+    if len(train) < 2:
+        raise ValueError(
+            "--train_file holds one row of text: none is left to hold out. Give more, or --validation_file."
+        )
+    parts = train.train_test_split(test_size=max(1, round(len(train) * arguments.validation_split)), seed=seed)
+    return parts["train"], parts["test"]
+
+
+def _read(name, sources, arguments):
+    read = read_text(sources, text_column=arguments.text_column, num_proc=arguments.preprocessing_num_workers)
+    dropped = f", {read.dropped_rows} empty rows dropped" if read.dropped_rows else ""
+    logger.warning(
+        f"--{name}: {len(read.dataset)} rows of column {read.column!r} in {len(read.sources)} file(s){dropped}."
+    )
+    return read.dataset
+
+
+def _load_start(arguments, train_text, last_checkpoint):
+    """The model to start from and its tokenizer; a resumed run takes the tokenizer that it saved."""
+    overrides = {
+        name: getattr(arguments, name)
+        for name in ("mask_prob", "disc_weight", "embedding_sharing")
+        if getattr(arguments, name) is not None
+    }
+    if last_checkpoint is not None:
+        tokenizer = AutoTokenizer.from_pretrained(last_checkpoint)
+    elif arguments.tokenizer is not None:
+        tokenizer = load_tokenizer(arguments.tokenizer)
+    else:
+        tokenizer = None
+    if arguments.from_scratch:
+        if tokenizer is None:
+            logger.warning(f"Training a WordPiece vocabulary of up to {arguments.vocab_size} entries on the text.")
+            tokenizer = train_tokenizer(train_text["text"], arguments.vocab_size)
+        return build_pair(arguments.from_scratch, tokenizer, **overrides), tokenizer
+    if arguments.checkpoint:
+        tokenizer = tokenizer or with_mask_token(
+            AutoTokenizer.from_pretrained(arguments.checkpoint), arguments.checkpoint
+        )
+        return _load_checkpoint(arguments.checkpoint, overrides), tokenizer
+    tokenizer = tokenizer or load_tokenizer(arguments.discriminator)
+    model = ElectraRTDForPreTraining.from_generator_discriminator_pretrained(
+        arguments.generator, arguments.discriminator, tokenizer=tokenizer, **overrides
+    )
+    return model, tokenizer
+
+
+def _load_checkpoint(checkpoint, overrides):
+    config = ElectraRTDConfig.from_pretrained(checkpoint, **overrides)
+    return ElectraRTDForPreTraining.from_pretrained(checkpoint, config=config)
+
+
+def _held_out(trainer):
+    metrics = trainer.evaluate()
+    return {name: metrics[f"eval_{name}"] for name in ("loss", *LOSS_PARTS)}
+
+
+def _finish(trainer, metrics, before, after, seconds):
+    """Save the pair, export its discriminator, write down the figures."""
+    output_dir = Path(trainer.args.output_dir)
+    tokens = metrics.tokens_seen  # asks all processes
+    result = AdaptResult(
+        before=before,
+        after=after,
+        steps=trainer.state.global_step,
+        tokens_seen=tokens,
+        tokens_per_second=tokens / seconds,
+        seconds=seconds,
+        checkpoint=str(output_dir),
+        discriminator=str(output_dir / DISCRIMINATOR_FOLDER),
+    )
+    with files_for_folder(output_dir) as staged:
+        trainer.save_model(str(staged), _internal_call=True)
+        if trainer.is_world_process_zero():
+            Path(staged, RESULTS_FILE).write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
+    if trainer.is_world_process_zero():
+        shutil.rmtree(result.discriminator, ignore_errors=True)
+        export_discriminator(result.checkpoint, result.discriminator)
+    if trainer.args.push_to_hub:
+        trainer.push_to_hub()
+    return result
