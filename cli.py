@@ -1,12 +1,13 @@
 """`electra-rtd`: one thin command per library function."""
 
 import argparse
+import logging
 import os
 import sys
 from dataclasses import dataclass
 
+import torch
 from transformers import HfArgumentParser, TrainingArguments
-from transformers.utils import logging
 
 from . import __version__
 from .hub_tools import export_discriminator, export_generator
@@ -57,11 +58,12 @@ ADAPT_DEFAULTS = {
     "save_strategy": "epoch",
     "save_total_limit": 2,
     "logging_steps": 50,
+    "dataloader_pin_memory": torch.cuda.is_available(),  # without an accelerator it only makes torch warn
 }
 
 SAMPLE_RUN = [
     *("--from_scratch", "tiny", "--train_file", str(SAMPLE_FILE), "--output_dir", "electra-rtd-sample", "--overwrite"),
-    *("--vocab_size", "2000", "--max_seq_length", "64", "--learning_rate", "1e-3", "--num_train_epochs", "60"),
+    *("--vocab_size", "2000", "--max_seq_length", "64", "--learning_rate", "5e-4", "--num_train_epochs", "30"),
     *(
         "--per_device_train_batch_size",
         "16",
@@ -149,7 +151,8 @@ def main(argv=None):
     parser.add_argument("--version", action="version", version=f"electra-rtd {__version__}")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
     command = parser.parse_args(argv[:1] or ["--help"]).command
-    logging.set_verbosity_warning()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger(__package__).setLevel(logging.INFO)
     try:
         COMMANDS[command][0](argv[1:])
     except (ValueError, OSError) as error:

@@ -18,7 +18,7 @@ AUTO_MAP = {
 
 
 class ElectraRTDConfig(PretrainedConfig):
-    """Configuration of [`ElectraRTDForPreTraining`]: generator, discriminator and the objective (ELECTRA paper, section 2).
+    """Configuration of [`ElectraRTDForPreTraining`]: two networks and the objective (ELECTRA paper, section 2).
 
     Args:
         generator_config (`ElectraConfig`, `dict` or `None`): the generator; a stock `ElectraConfig()` by default.
@@ -93,7 +93,7 @@ class ElectraRTDConfig(PretrainedConfig):
             # Stock ELECTRA takes id 0 for padding: elsewhere that would freeze a real token's embedding.
             self.generator_config.pad_token_id = pad_token_id
             self.discriminator_config.pad_token_id = pad_token_id
-        self._check_fields()
+        self.check_fields()
 
     @classmethod
     def from_generator_discriminator_configs(cls, generator_config, discriminator_config, **kwargs):
@@ -147,14 +147,19 @@ class ElectraRTDConfig(PretrainedConfig):
         self.auto_map = dict(AUTO_MAP)
         super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
 
-    def _check_fields(self):
+    def check_fields(self):
+        """Check every field, alone and with the others.
+
+        Raises:
+            ValueError: names the field, its value and what is allowed.
+        """
         _check_number("mask_prob", self.mask_prob, "a number in (0, 1]", lambda value: 0 < value <= 1)
         _check_number("replace_prob", self.replace_prob, "a number in [0, 1]", lambda value: 0 <= value <= 1)
         _check_number(
             "random_token_prob",
             self.random_token_prob,
             f"a number in [0, 1 - replace_prob], here replace_prob={self.replace_prob}",
-            lambda value: 0 <= value and value + self.replace_prob <= 1 + 1e-9,
+            lambda value: value >= 0 and value + self.replace_prob <= 1 + 1e-9,
         )
         _check_number(
             "sampling_temperature",

@@ -2,9 +2,10 @@
 """ELECTRA's generator and discriminator as one model, trained by replaced token detection (RTD).
 
 Source: Clark et al., "ELECTRA: Pre-training Text Encoders as Discriminators Rather Than Generators", ICLR 2020,
-https://arxiv.org/abs/2003.10555; "paper" below. Top-down: the model, then the steps of the objective, then numbers.
+https://arxiv.org/abs/2003.10555; "paper" below. Top-down: the model, the steps of the objective, the random numbers of
+eval mode, the loading of two checkpoints.
 
-Shapes: B sequences in a batch, L tokens in the longest, M masked tokens in the batch, V tokens in the vocabulary, H width.
+Shapes: B sequences in a batch, L tokens in the longest, M masked tokens in the batch, V tokens in the vocabulary.
 """
 
 from dataclasses import dataclass
@@ -28,8 +29,8 @@ logger = logging.get_logger(__name__)
 
 NOT_A_LABEL = -100  # the index that losses ignore, as everywhere in `transformers`
 
-# The whole embedding block is shared: Google's code builds tables and LayerNorm of both networks in one variable scope.
-EMBEDDING_WEIGHTS = (
+# The whole embedding block: Google's code builds the tables and the LayerNorm of both networks in one variable scope.
+SHARED_EMBEDDINGS = (
     "word_embeddings.weight",
     "position_embeddings.weight",
     "token_type_embeddings.weight",
@@ -44,10 +45,10 @@ class ElectraRTDOutput(ModelOutput):
 
     Args:
         loss (`torch.FloatTensor` of shape `()`): `gen_weight * mlm_loss + disc_weight * disc_loss`.
-        logits (`torch.FloatTensor` of shape `(B, L)`): the discriminator's, above 0 = replaced; 0 on padding.
+        logits (`torch.FloatTensor` of shape `(B, L)`): the discriminator's; above 0 = replaced, 0 on padding.
         mlm_loss (`torch.FloatTensor` of shape `()`): the generator's cross-entropy in nats, mean over masked tokens.
         disc_loss (`torch.FloatTensor` of shape `()`): binary cross-entropy in nats, mean over attended tokens.
-        gen_acc (`torch.FloatTensor` of shape `()`): share of masked tokens whose original is the generator's first choice.
+        gen_acc (`torch.FloatTensor` of shape `()`): share of masked tokens that are the generator's first choice.
         disc_acc (`torch.FloatTensor` of shape `()`): mean of the accuracies over masked and over unmasked tokens.
         disc_labels (`torch.LongTensor` of shape `(B, L)`): 1 = replaced, 0 = original, -100 = no token.
         disc_predictions (`torch.LongTensor` of shape `(B, L)`): 1 = replaced, 0 = original or no token.
@@ -75,14 +76,17 @@ class ElectraRTDOutput(ModelOutput):
 class ElectraRTDForPreTraining(PreTrainedModel):
     """Generator and discriminator of ELECTRA, trained together (paper, section 2).
 
-    Both parts are stock classes: `model.discriminator.save_pretrained(folder)` writes a stock checkpoint.
+    Both are stock classes: `model.discriminator.save_pretrained(folder)` writes a stock checkpoint.
+
+    Args:
+        config ([`ElectraRTDConfig`])
     """
 
     config_class = ElectraRTDConfig
     _auto_class = "AutoModel"  # `save_pretrained` copies the code files of classes that carry this
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
-    # The losses are means over a batch, not sums over `num_items_in_batch`: the Trainer has to average them.
+    # The losses are means over a batch, not sums to be divided by `num_items_in_batch`: the Trainer has to average.
     accepts_loss_kwargs = False
     _no_split_modules = ["ElectraLayer"]
     # Whatever attention stock ELECTRA has in the installed release.
@@ -93,13 +97,14 @@ class ElectraRTDForPreTraining(PreTrainedModel):
 
     def __init__(self, config):
         super().__init__(config)
+        config.check_fields()  # they may have been set after the configuration was built
         self.generator = ElectraForMaskedLM(config.generator_config)
         self.discriminator = ElectraForPreTraining(config.discriminator_config)
         if config.embedding_sharing == "tied":
-            # Target to source. Releases before 5 read the targets alone and tie in `_tie_weights`.
+            # Target to source. Releases before 5 read the targets alone, and tie in `_tie_weights`.
             self._tied_weights_keys = {
                 f"discriminator.electra.embeddings.{name}": f"generator.electra.embeddings.{name}"
-                for name in EMBEDDING_WEIGHTS
+                for name in SHARED_EMBEDDINGS
             }
         self.post_init()
 
@@ -110,17 +115,17 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         Args:
             generator (`str`, path or `ElectraForMaskedLM`): a checkpoint folder, a Hub id, or a loaded model.
             discriminator (`str`, path or `ElectraForPreTraining`): likewise.
-            tokenizer (`PreTrainedTokenizerBase`, *optional*): gives the special ids; by default the tokenizer beside
-                the discriminator (else the generator), if that is a checkpoint and not a loaded model.
+            tokenizer (`PreTrainedTokenizerBase`, *optional*): gives the special ids; by default the one beside the
+                discriminator, or else the generator, where these are checkpoints.
             **config_overrides: fields of [`ElectraRTDConfig`]. With `generator_` or `discriminator_` before it, an
                 argument of that network's `from_pretrained` (`discriminator_revision="..."`).
 
         Returns:
-            `ElectraRTDForPreTraining`
+            [`ElectraRTDForPreTraining`], in eval mode
 
         Raises:
-            ValueError: the two have different vocabularies, a checkpoint lacks weights that its part needs, or the
-                tokenizer has no mask token.
+            ValueError: the two have different vocabularies, a checkpoint lacks weights that its network needs, or
+                the tokenizer has no mask token.
         """
         generator_kwargs = _pop_prefixed(config_overrides, "generator_")
         discriminator_kwargs = _pop_prefixed(config_overrides, "discriminator_")
@@ -128,19 +133,19 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             tokenizer = _common_tokenizer([(discriminator, discriminator_kwargs), (generator, generator_kwargs)])
         if tokenizer is not None:
             config_overrides = {**_token_ids(tokenizer), **config_overrides}
-        generator = _load_part("generator", ElectraForMaskedLM, generator, generator_kwargs)
-        discriminator = _load_part("discriminator", ElectraForPreTraining, discriminator, discriminator_kwargs)
+        generator = _load_network("generator", ElectraForMaskedLM, generator, generator_kwargs)
+        discriminator = _load_network("discriminator", ElectraForPreTraining, discriminator, discriminator_kwargs)
         config = cls.config_class.from_generator_discriminator_configs(
             generator.config, discriminator.config, **config_overrides
         )
         if tokenizer is not None and len(tokenizer) > config.vocab_size:
             raise ValueError(
-                f"The tokenizer has {len(tokenizer)} tokens, the networks {config.vocab_size}. Take the tokenizer they "
-                "were trained with, or build the pair first and call `resize_token_embeddings(len(tokenizer))` on it."
+                f"The tokenizer has {len(tokenizer)} tokens, the networks {config.vocab_size}. Take the tokenizer "
+                "that they were trained with, or call `resize_token_embeddings(len(tokenizer))` on both first."
             )
         model = cls(config)
         model.generator.load_state_dict(generator.state_dict())
-        # Last, so that tied embeddings hold the discriminator's values: its encoder is what users keep.
+        # Second, so that tied embeddings hold the discriminator's values: its encoder is what users keep.
         model.discriminator.load_state_dict(discriminator.state_dict())
         if config.embedding_sharing == "tied":
             _warn_if_embeddings_differ(generator, discriminator)
@@ -158,79 +163,75 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         return_dict=None,
         **kwargs,
     ):
-        """One step of replaced token detection. In training mode the corruption is drawn from torch's global generator, in
-        eval mode from `config.eval_seed` and each sequence's own tokens.
+        """One step of replaced token detection.
+
+        In training mode the corruption is drawn from torch's global generator, in eval mode from `config.eval_seed`
+        and each sequence's own tokens.
 
         Args:
             input_ids (`torch.LongTensor` of shape `(B, L)`): the original tokens.
             attention_mask (`torch.Tensor` of shape `(B, L)`, *optional*): 1 = token, 0 = padding. By default every
                 token counts that is not `config.pad_token_id`.
-            token_type_ids, position_ids (`torch.LongTensor` of shape `(B, L)`, *optional*): as in ELECTRA. Positions count
-                from a sequence's first token by default, so that padding on the left changes nothing.
+            token_type_ids (`torch.LongTensor` of shape `(B, L)`, *optional*): segments, as in ELECTRA.
+            position_ids (`torch.LongTensor` of shape `(B, L)`, *optional*): by default they count from a sequence's
+                first token, so that padding on the left changes nothing.
             output_hidden_states, output_attentions (`bool`, *optional*): return the discriminator's.
-            return_loss (`bool`): `False` leaves the three losses out.
+            return_loss (`bool`): `False` leaves out the three losses.
             return_dict (`bool`, *optional*): `False` returns a tuple.
             labels (`torch.LongTensor` of shape `(B, L)`, *optional*, by keyword): from a masked language modelling
-                collator; the original ids where it masked, -100 elsewhere. Its masking is then kept.
+                collator: original ids where it masked, -100 elsewhere. Its masking is kept.
 
         Returns:
             [`ElectraRTDOutput`] or `tuple`
 
         Raises:
-            ValueError: wrong shapes, ids outside the vocabulary (checked on the CPU), unset `mask_token_id`.
+            ValueError: wrong shapes, ids outside the vocabulary (looked at on the CPU only), unset `mask_token_id`.
         """
-        labels = kwargs.get("labels")
+        config, labels = self.config, kwargs.get("labels")
         self._check_inputs(input_ids, attention_mask, token_type_ids, position_ids, labels)
         attended = self._attended(input_ids, attention_mask)  # (B, L)
         if position_ids is None:
             position_ids = positions_from_first_token(attended)  # (B, L)
         shared = {"attention_mask": encoder_mask(attended), "position_ids": position_ids, "return_dict": True}
 
-        # Mask, or keep the collator's masking and restore what it hid.
-        if labels is None:
-            original_ids = input_ids
-            uniform = self._uniform_numbers(original_ids, attended)
-            masked_positions, masked_input_ids = self._mask(original_ids, attended, uniform)
-        else:
-            masked_positions, masked_input_ids = (labels != NOT_A_LABEL) & attended, input_ids
-            original_ids = torch.where(masked_positions, labels, input_ids)
-            uniform = self._uniform_numbers(original_ids, attended)
+        # Mask.
+        original_ids, masked_positions, masked_input_ids, uniform = self._mask(input_ids, labels, attended)
         masked = masked_positions.nonzero(as_tuple=True)  # rows and columns, (M,) each
         masked_ids = original_ids[masked]  # (M,)
 
-        # Generate: vocabulary logits exist at masked positions only.
-        generator_types = _known_types(token_type_ids, self.config.generator_config)
+        # Generate: logits over the vocabulary exist at masked positions only.
+        generator_types = _known_types(token_type_ids, config.generator_config)
         hidden = self.generator.electra(masked_input_ids, token_type_ids=generator_types, **shared)[0]  # (B, L, H)
-        gen_logits = self._vocabulary_logits(hidden[masked])  # (M, V)
+        gen_logits = self.generator.generator_lm_head(self.generator.generator_predictions(hidden[masked]))  # (M, V)
 
         # Sample, without gradient. A sample that equals the original counts as original.
-        sampled_ids = sample_tokens(gen_logits, self.config.sampling_temperature, uniform(SAMPLE)[masked])
+        sampled_ids = sample_tokens(gen_logits, config.sampling_temperature, uniform(SAMPLE)[masked])  # (M,)
         disc_input_ids = original_ids.index_put(masked, sampled_ids)  # (B, L)
         disc_labels = (disc_input_ids != original_ids).long().masked_fill(~attended, NOT_A_LABEL)  # (B, L)
 
         # Discriminate.
         discriminated = self.discriminator(
             disc_input_ids,
-            token_type_ids=_known_types(token_type_ids, self.config.discriminator_config),
-            output_hidden_states=_or_default(output_hidden_states, self.config.output_hidden_states),
-            output_attentions=_or_default(output_attentions, self.config.output_attentions),
+            token_type_ids=_known_types(token_type_ids, config.discriminator_config),
+            output_hidden_states=_or_default(output_hidden_states, config.output_hidden_states),
+            output_attentions=_or_default(output_attentions, config.output_attentions),
             **shared,
         )
         # What stands in padding makes no difference to anybody, so its logits say nothing.
         logits = discriminated.logits.masked_fill(~attended, 0.0)  # (B, L)
-        disc_predictions = (logits > 0).long()
+        disc_predictions = (logits > 0).long()  # (B, L)
 
         loss = mlm_loss = disc_loss = None
         if return_loss:
             mlm_loss = masked_language_modeling_loss(gen_logits, masked_ids)
             disc_loss = replaced_token_detection_loss(logits, disc_labels, attended)
-            loss = self.config.gen_weight * mlm_loss + self.config.disc_weight * disc_loss
+            loss = config.gen_weight * mlm_loss + config.disc_weight * disc_loss
         output = ElectraRTDOutput(
             loss=loss,
             logits=logits,
             mlm_loss=mlm_loss,
             disc_loss=disc_loss,
-            gen_acc=mean_or_zero(gen_logits.argmax(dim=-1) == masked_ids),
+            gen_acc=generation_accuracy(gen_logits, masked_ids),
             disc_acc=detection_accuracy(disc_predictions == disc_labels, masked_positions, attended),
             disc_labels=disc_labels,
             disc_predictions=disc_predictions,
@@ -240,17 +241,17 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             hidden_states=discriminated.hidden_states,
             attentions=discriminated.attentions,
         )
-        return output if _or_default(return_dict, self.config.return_dict) else output.to_tuple()
+        return output if _or_default(return_dict, config.return_dict) else output.to_tuple()
 
     def get_input_embeddings(self):
-        """`nn.Embedding`: the discriminator's word embeddings (the generator's too where they are tied)."""
+        """`nn.Embedding` of shape `(V, embedding_size)`: the discriminator's word embeddings."""
         return self.discriminator.get_input_embeddings()
 
     def set_input_embeddings(self, value):
-        """Set the discriminator's word embeddings; with tied embeddings the generator's too.
+        """Set the discriminator's word embeddings, and the generator's where they are shared.
 
         Args:
-            value (`nn.Embedding`): of shape `(V, embedding_size)`.
+            value (`nn.Embedding` of shape `(V, embedding_size)`)
         """
         self.discriminator.set_input_embeddings(value)
         if self.config.embedding_sharing == "tied":
@@ -258,15 +259,11 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             self.tie_weights()
 
     def resize_token_embeddings(self, new_num_tokens=None, pad_to_multiple_of=None, mean_resizing=True):
-        """Resize the vocabulary of both networks; arguments and result as in `PreTrainedModel`.
-
-        Returns:
-            `nn.Embedding`: the discriminator's word embeddings.
-        """
+        """Resize the vocabulary of both networks; arguments and result as in `PreTrainedModel`."""
         arguments = (new_num_tokens, pad_to_multiple_of, mean_resizing)
         resized = self.generator.resize_token_embeddings(*arguments)
         if self.config.embedding_sharing == "tied":
-            self.discriminator.set_input_embeddings(resized)  # drawn once: both must get the same new rows
+            self.discriminator.set_input_embeddings(resized)  # new rows are drawn once, for both
         else:
             resized = self.discriminator.resize_token_embeddings(*arguments)
         self.config.vocab_size = resized.num_embeddings
@@ -274,12 +271,56 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         return self.get_input_embeddings()
 
     def _tie_weights(self):
-        # Called by `tie_weights` in releases before 5, whose base class knows no ties between two named weights.
-        if self.config.embedding_sharing == "tied" and self.config.tie_word_embeddings:
-            embeddings, source = self.discriminator.electra.embeddings, self.generator.electra.embeddings
-            for name in EMBEDDING_WEIGHTS:
-                module, parameter = name.split(".")
-                setattr(getattr(embeddings, module), parameter, getattr(getattr(source, module), parameter))
+        # Called by `tie_weights` in releases before 5, whose base class cannot tie two weights by their names.
+        for target, source in (self._tied_weights_keys or {}).items():
+            module, name = target.rsplit(".", 1)
+            setattr(self.get_submodule(module), name, self.get_parameter(source))
+
+    def _attended(self, input_ids, attention_mask):
+        if attention_mask is not None:
+            return attention_mask == 1
+        if self.config.pad_token_id is not None:
+            return input_ids != self.config.pad_token_id
+        return torch.ones_like(input_ids, dtype=torch.bool)
+
+    def _mask(self, input_ids, labels, attended):
+        """Mask as the paper says, or as a collator already did.
+
+        Returns: original ids, masked positions, the generator's input, (B, L) each; the sequences' random numbers.
+        """
+        if labels is not None:
+            masked_positions = (labels != NOT_A_LABEL) & attended
+            original_ids = torch.where(masked_positions, labels, input_ids)
+            return original_ids, masked_positions, input_ids, self._uniform_numbers(original_ids, attended)
+        uniform = self._uniform_numbers(input_ids, attended)
+        candidates = attended & ~is_any_of(input_ids, self.config.special_token_ids)
+        masked_positions = choose_masked_positions(candidates, self.config.mask_prob, uniform(POSITION))
+        return input_ids, masked_positions, self._hide(input_ids, masked_positions, uniform), uniform
+
+    def _hide(self, input_ids, masked_positions, uniform):
+        """The generator's input, (B, L): of the masked tokens some become `[MASK]`, some random, the rest stay."""
+        config = self.config
+        if config.replace_prob > 0 and config.mask_token_id is None:
+            raise ValueError(
+                "`mask_token_id` is None, but `replace_prob` is above 0: set `model.config.mask_token_id = "
+                "tokenizer.mask_token_id` and `model.config.special_token_ids = tokenizer.all_special_ids`."
+            )
+        fate = uniform(FATE)  # (B, L)
+        if config.random_token_prob > 0:
+            random_ids = random_ordinary_tokens(uniform(RANDOM_TOKEN), config.vocab_size, config.special_token_ids)
+            becomes_random = masked_positions & (fate < config.replace_prob + config.random_token_prob)
+            input_ids = torch.where(becomes_random, random_ids, input_ids)
+        if config.replace_prob > 0:
+            becomes_mask = masked_positions & (fate < config.replace_prob)
+            input_ids = input_ids.masked_fill(becomes_mask, config.mask_token_id)
+        return input_ids
+
+    def _uniform_numbers(self, original_ids, attended):
+        """A function from a stream to uniform numbers in [0, 1), (B, L)."""
+        if self.training:
+            # The global generator, which the Trainer's checkpoints save and restore.
+            return lambda stream: torch.rand(original_ids.shape, device=original_ids.device)
+        return seeded_uniform_numbers(self.config.eval_seed, original_ids, attended)
 
     def _check_inputs(self, input_ids, attention_mask, token_type_ids, position_ids, labels):
         if input_ids is None or input_ids.dim() != 2:
@@ -289,17 +330,17 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         for name, value in named.items():
             if value is not None and value.shape != input_ids.shape:
                 raise ValueError(
-                    f"`{name}` has the shape {tuple(value.shape)}, `input_ids` {tuple(input_ids.shape)}: they must be equal. "
-                    "Pass what tokenizer and collator return; `labels` belong to masked language modelling only, so "
+                    f"`{name}` has the shape {tuple(value.shape)}, `input_ids` {tuple(input_ids.shape)}: they must be "
+                    "equal. Pass what tokenizer and collator return. `labels` are for masked language modelling: "
                     "remove the label column of a classification data set."
                 )
         longest = self.config.max_position_embeddings
         if input_ids.shape[1] > longest:
             raise ValueError(
-                f"The sequences have {input_ids.shape[1]} tokens, but `max_position_embeddings` is {longest}. Truncate "
-                f"them: `tokenizer(..., truncation=True, max_length={longest})`."
+                f"The sequences have {input_ids.shape[1]} tokens, but `max_position_embeddings` is {longest}. "
+                f"Truncate them: `tokenizer(..., truncation=True, max_length={longest})`."
             )
-        # Reading values makes an accelerator wait, and breaks a compiled graph: only the plain CPU path looks at them.
+        # Reading values makes an accelerator wait, and breaks a compiled graph: only the plain CPU path does it.
         if input_ids.device.type == "cpu" and not torch.compiler.is_compiling():
             self._check_values(input_ids, attention_mask, token_type_ids, position_ids, labels)
 
@@ -317,160 +358,107 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             attended = self._attended(input_ids, attention_mask)
             if attended.any() and (is_label & (labels == input_ids))[attended].all():
                 raise ValueError(
-                    "`labels` repeat `input_ids` at every token, as a collator for causal language modelling makes them: "
-                    "nothing is masked. Use `DataCollatorWithPadding`, or `DataCollatorForLanguageModeling(mlm=True)`."
+                    "`labels` repeat `input_ids` at every token, as a collator for causal language modelling makes "
+                    "them: nothing is masked. Use `DataCollatorWithPadding`, or "
+                    "`DataCollatorForLanguageModeling(tokenizer, mlm=True)`."
                 )
 
-    def _attended(self, input_ids, attention_mask):
-        if attention_mask is not None:
-            return attention_mask == 1
-        if self.config.pad_token_id is not None:
-            return input_ids != self.config.pad_token_id
-        return torch.ones_like(input_ids, dtype=torch.bool)
 
-    def _uniform_numbers(self, original_ids, attended):
-        """A function from a stream's number to uniform numbers in [0, 1) of shape (B, L), float32."""
-        if self.training:
-            # The global generator, which the Trainer's checkpoints save and restore.
-            return lambda stream: torch.rand(original_ids.shape, device=original_ids.device)
-        return seeded_uniform_numbers(self.config.eval_seed, original_ids, attended)
-
-    def _mask(self, original_ids, attended, uniform):
-        """Paper, section 2: `masked_positions` and `masked_input_ids`, both (B, L)."""
-        config = self.config
-        candidates = attended & ~is_any_of(original_ids, config.special_token_ids)  # (B, L)
-        masked_positions = choose_masked_positions(candidates, config.mask_prob, uniform(POSITION))
-        fate = uniform(FATE)  # (B, L): below replace_prob [MASK], then random token, then as it was
-        masked_input_ids = original_ids
-        if config.replace_prob > 0:
-            if config.mask_token_id is None:
-                raise ValueError(
-                    "`mask_token_id` is None, but `replace_prob` is above 0: set `model.config.mask_token_id = "
-                    "tokenizer.mask_token_id` and `model.config.special_token_ids = tokenizer.all_special_ids`."
-                )
-            becomes_mask = masked_positions & (fate < config.replace_prob)
-            masked_input_ids = masked_input_ids.masked_fill(becomes_mask, config.mask_token_id)
-        if config.random_token_prob > 0:
-            becomes_random = masked_positions & (fate >= config.replace_prob)
-            becomes_random &= fate < config.replace_prob + config.random_token_prob
-            random_ids = random_ordinary_tokens(uniform(RANDOM_TOKEN), config.vocab_size, config.special_token_ids)
-            masked_input_ids = torch.where(becomes_random, random_ids, masked_input_ids)
-        return masked_positions, masked_input_ids
-
-    def _vocabulary_logits(self, hidden):
-        predictions = self.generator.generator_predictions(hidden)  # (M, embedding_size)
-        return self.generator.generator_lm_head(predictions)  # (M, V)
+# ---- The steps of the objective -------------------------------------------------------------------------------------
 
 
-# ---- The steps of the objective ---------------------------------------------------------------------------------------
+def is_any_of(values, ids):
+    """Where values (int64, any shape) are one of ids (`list[int]`): bool, the same shape."""
+    found = torch.zeros_like(values, dtype=torch.bool)
+    for one_id in ids:
+        found |= values == one_id
+    return found
 
 
 def choose_masked_positions(candidates, mask_prob, uniform):
-    """Choose exactly `ceil(mask_prob * candidates)` candidates of each sequence, uniformly without replacement.
+    """Exactly `ceil(mask_prob * candidates)` of each sequence's candidates, uniformly without replacement.
 
-    Args:
-        candidates (`torch.BoolTensor` of shape `(B, L)`), mask_prob (`float`),
-        uniform (`torch.FloatTensor` of shape `(B, L)`): numbers in [0, 1).
-
-    Returns:
-        `torch.BoolTensor` of shape `(B, L)`
+    Args: candidates (bool, (B, L)); mask_prob (`float`); uniform (float32 in [0, 1), (B, L)). Returns: bool, (B, L).
     """
-    # In whole numbers: 0.07 * 100 is 7.000000000000001 in floating point, and 20 * 0.15 above 3 in float32.
+    # In whole numbers: in floating point 0.07 * 100 is above 7, and in float32 0.15 * 20 is above 3.
     share = Fraction(str(mask_prob)).limit_denominator(10**9)
     counts = candidates.sum(dim=-1, keepdim=True)  # (B, 1)
-    to_mask = (counts * share.numerator + share.denominator - 1) // share.denominator
-    to_mask = to_mask.maximum((counts > 0).long())
-    order = uniform.masked_fill(~candidates, 2.0).argsort(dim=-1, stable=True)  # candidates first, shuffled
-    ranks = order.argsort(dim=-1)  # (B, L): a permutation of 0..L-1, so ties cannot change the count
+    to_mask = (counts * share.numerator + share.denominator - 1) // share.denominator  # (B, 1)
+    to_mask = to_mask.maximum((counts > 0).long())  # shares below 10**-9
+    order = uniform.masked_fill(~candidates, 2.0).argsort(dim=-1)  # (B, L): the candidates first, shuffled
+    ranks = order.argsort(dim=-1)  # (B, L): 0 to L - 1, each once, so that equal numbers do not change the count
     return ranks < to_mask
 
 
 def random_ordinary_tokens(uniform, vocab_size, special_token_ids):
-    """Draw tokens uniformly from the vocabulary without the special ones.
+    """Tokens drawn uniformly from the vocabulary without the special ones.
 
-    Args:
-        uniform (`torch.FloatTensor` of shape `(B, L)`), vocab_size (`int`), special_token_ids (`list[int]`).
-
-    Returns:
-        `torch.LongTensor` of shape `(B, L)`
+    Args: uniform (float32 in [0, 1), (B, L)); vocab_size (`int`); special_token_ids (`list[int]`).
+    Returns: int64, (B, L).
     """
     special = sorted(set(special_token_ids))
     drawn = (uniform * (vocab_size - len(special))).long()
-    for special_id in special:  # ascending: step over each special id at or below the number drawn
+    for special_id in special:  # ascending: step over every special id at or below the number drawn
         drawn = drawn + (drawn >= special_id)
     return drawn
 
 
 @torch.no_grad()
 def sample_tokens(logits, temperature, uniform):
-    """Sample from softmax(logits / temperature) by inverting its distribution function: one number a row, no noise (M, V).
+    """Samples of softmax(logits / temperature), by inverting its distribution function: one random number a row takes
+    the place of noise over the vocabulary.
 
-    Args:
-        logits (`torch.FloatTensor` of shape `(M, V)`), temperature (`float`),
-        uniform (`torch.FloatTensor` of shape `(M,)`): numbers in [0, 1).
-
-    Returns:
-        `torch.LongTensor` of shape `(M,)`
+    Args: logits (float, (M, V)); temperature (`float`); uniform (float32 in [0, 1), (M,)). Returns: int64, (M,).
     """
     probabilities = torch.softmax(logits.float() / temperature, dim=-1)
     cumulative = probabilities.cumsum(dim=-1)  # (M, V)
-    # In (0, total]: the first entry that reaches it has a probability above 0, and one always does.
+    # In (0, total]: the first entry that reaches it exists, and has a probability above 0.
     threshold = (1.0 - uniform)[:, None] * cumulative[:, -1:]  # (M, 1)
     return torch.searchsorted(cumulative, threshold).squeeze(-1)
 
 
 def masked_language_modeling_loss(logits, original_ids):
-    """Mean cross-entropy over the masked tokens, in float32; 0 with a gradient where there are none.
+    """Mean cross-entropy over the masked tokens in nats, in float32; 0 with a gradient where there are none.
 
-    Args:
-        logits (`torch.FloatTensor` of shape `(M, V)`), original_ids (`torch.LongTensor` of shape `(M,)`).
-
-    Returns:
-        `torch.FloatTensor` of shape `()`, in nats
+    Args: logits (float, (M, V)); original_ids (int64, (M,)). Returns: float32, ().
     """
     total = nn.functional.cross_entropy(logits.float(), original_ids, reduction="sum")
     return total / max(original_ids.numel(), 1)
 
 
 def replaced_token_detection_loss(logits, disc_labels, attended):
-    """Mean binary cross-entropy over the attended tokens, in float32.
+    """Mean binary cross-entropy over the attended tokens in nats, in float32.
 
-    Args:
-        logits (`torch.FloatTensor` of shape `(B, L)`), disc_labels (`torch.LongTensor` of shape `(B, L)`),
-        attended (`torch.BoolTensor` of shape `(B, L)`).
-
-    Returns:
-        `torch.FloatTensor` of shape `()`, in nats
+    Args: logits (float, (B, L)); disc_labels (int64, (B, L)); attended (bool, (B, L)). Returns: float32, ().
     """
-    losses = nn.functional.binary_cross_entropy_with_logits(
-        logits.float(), disc_labels.clamp(min=0).float(), reduction="none"
-    )  # (B, L)
+    targets = disc_labels.clamp(min=0).float()
+    losses = nn.functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")  # (B, L)
     return (losses * attended).sum() / attended.sum().clamp(min=1)
 
 
+def generation_accuracy(logits, original_ids):
+    """Share of the masked tokens that are the generator's first choice; 0 where there are none.
+
+    Args: logits (float, (M, V)); original_ids (int64, (M,)). Returns: float32, ().
+    """
+    return (logits.argmax(dim=-1) == original_ids).float().sum() / max(original_ids.numel(), 1)
+
+
 def detection_accuracy(correct, masked_positions, attended):
-    """Mean of the accuracies over masked and over unmasked attended tokens; of one of them where the other is empty.
+    """Mean of the accuracies over masked and over unmasked attended tokens; of one group where the other is empty.
 
-    Args:
-        correct, masked_positions, attended (`torch.BoolTensor` of shape `(B, L)`).
-
-    Returns:
-        `torch.FloatTensor` of shape `()`, in [0, 1]
+    Args: correct, masked_positions, attended (bool, (B, L)). Returns: float32, ().
     """
     groups = torch.stack([masked_positions, attended & ~masked_positions])  # (2, B, L)
     sizes = groups.sum(dim=(1, 2))  # (2,)
-    accuracies = (groups & correct).sum(dim=(1, 2)) / sizes.clamp(min=1)
+    accuracies = (groups & correct).sum(dim=(1, 2)) / sizes.clamp(min=1)  # (2,)
     return accuracies.sum() / (sizes > 0).sum().clamp(min=1)
 
 
 def encoder_mask(attended):
-    """The mask that the encoders get. A row without any token attends to itself: over nothing, softmax is not defined.
+    """The encoders' attention mask. A row without tokens attends to its padding: softmax over nothing is not a number.
 
-    Args:
-        attended (`torch.BoolTensor` of shape `(B, L)`).
-
-    Returns:
-        `torch.LongTensor` of shape `(B, L)`
+    Args: attended (bool, (B, L)). Returns: int64, (B, L).
     """
     return (attended | ~attended.any(dim=-1, keepdim=True)).long()
 
@@ -478,31 +466,24 @@ def encoder_mask(attended):
 def positions_from_first_token(attended):
     """Positions that count from each sequence's first token.
 
-    Args:
-        attended (`torch.BoolTensor` of shape `(B, L)`).
-
-    Returns:
-        `torch.LongTensor` of shape `(B, L)`
+    Args: attended (bool, (B, L)). Returns: int64, (B, L).
     """
     first = attended.long().argmax(dim=-1, keepdim=True)  # (B, 1)
     return (torch.arange(attended.shape[1], device=attended.device) - first).clamp(min=0)
 
 
-# ---- Random numbers of eval mode ----------------------------------------------------------------------------------------
+# ---- The random numbers of eval mode --------------------------------------------------------------------------------
 
-POSITION, FATE, RANDOM_TOKEN, SAMPLE = range(4)  # the streams of random numbers that a step draws
+POSITION, FATE, RANDOM_TOKEN, SAMPLE = range(4)  # streams: what a step draws numbers for
 BITS_32 = 0xFFFFFFFF
 
 
 def seeded_uniform_numbers(seed, original_ids, attended):
-    """Uniform numbers that depend on the seed and on a sequence's own tokens alone: the same sequence gets the same ones
-    wherever it stands, however it is padded, on whatever device, and no generator is touched.
+    """Uniform numbers that depend on the seed and on a sequence's own tokens alone: the same sequence gets the same
+    ones wherever it stands, however it is padded and on whatever device, and no generator is touched.
 
-    Args:
-        seed (`int`), original_ids (`torch.LongTensor` of shape `(B, L)`), attended (`torch.BoolTensor` of shape `(B, L)`).
-
-    Returns:
-        a function from a stream's number to a `torch.FloatTensor` of shape `(B, L)` with numbers in [0, 1)
+    Args: seed (`int`); original_ids (int64, (B, L)); attended (bool, (B, L)).
+    Returns: a function from a stream to float32 in [0, 1), (B, L).
     """
     ordinals = attended.cumsum(dim=-1)  # (B, L): the n-th token of its sequence, wherever padding stands
     tokens = mix_bits(original_ids + mix_bits(ordinals))  # (B, L)
@@ -516,59 +497,20 @@ def seeded_uniform_numbers(seed, original_ids, attended):
 
 
 def mix_bits(values):
-    """Scramble the low 32 bits of each number: every bit of the result depends on every bit of the argument.
+    """Scramble the low 32 bits, so that every bit of the result depends on every bit of the argument.
 
-    Args:
-        values (`torch.LongTensor`): numbers >= 0.
-
-    Returns:
-        `torch.LongTensor`: numbers in [0, 2**32)
+    Args: values (int64 >= 0, any shape). Returns: int64 in [0, 2**32), the same shape.
     """
     values = values & BITS_32
     for _ in range(2):
-        values = ((values >> 16) ^ values) * 0x45D9F3B & BITS_32  # below 2**59: nothing overflows
+        values = (((values >> 16) ^ values) * 0x45D9F3B) & BITS_32  # the product is below 2**59: nothing overflows
     return (values >> 16) ^ values
 
 
-# ---- Small helpers --------------------------------------------------------------------------------------------------------
+# ---- Two pretrained checkpoints to one model ------------------------------------------------------------------------
 
 
-def is_any_of(values, ids):
-    """Where `values` (`torch.LongTensor`) is one of `ids` (`list[int]`): a `torch.BoolTensor` of the same shape."""
-    found = torch.zeros_like(values, dtype=torch.bool)
-    for one_id in ids:
-        found |= values == one_id
-    return found
-
-
-def mean_or_zero(hits):
-    """Share of `True` in a `torch.BoolTensor` of shape `(M,)`; 0 where it is empty."""
-    return hits.float().sum() / max(hits.numel(), 1)
-
-
-def _or_default(value, default):
-    return default if value is None else value
-
-
-def _known_types(token_type_ids, config):
-    # The two networks of a pair may know different numbers of segments: what one does not know is its last one.
-    return None if token_type_ids is None else token_type_ids.clamp(max=config.type_vocab_size - 1)
-
-
-def _check_range(name, values, end, mend):
-    if values.numel() and not (0 <= values.min() and values.max() < end):
-        raise ValueError(f"`{name}` holds {values.min()} to {values.max()}: allowed are 0 to {end - 1}. {mend}.")
-
-
-# ---- Two pretrained checkpoints to one model --------------------------------------------------------------------------------
-
-
-def _pop_prefixed(kwargs, prefix):
-    names = [name for name in kwargs if name.startswith(prefix)]
-    return {name[len(prefix) :]: kwargs.pop(name) for name in names}
-
-
-def _load_part(name, model_class, source, kwargs):
+def _load_network(name, model_class, source, kwargs):
     if isinstance(source, PreTrainedModel):
         if not isinstance(source, model_class):
             raise ValueError(f"`{name}` is a {type(source).__name__}: it must be a {model_class.__name__}.")
@@ -577,42 +519,37 @@ def _load_part(name, model_class, source, kwargs):
     missing = sorted(info["missing_keys"])
     if missing:
         raise ValueError(
-            f"`{name}` is {str(source)!r}, which lacks {len(missing)} weights of {model_class.__name__} ({missing[0]}, ...). "
-            "Is it an ELECTRA checkpoint, and are generator and discriminator not swapped? To start from random weights "
-            f"on purpose, load `{model_class.__name__}.from_pretrained(...)` yourself and pass the model."
+            f"`{name}` is {str(source)!r}, which lacks {len(missing)} weights of {model_class.__name__} "
+            f"({missing[0]}, ...). Is it an ELECTRA checkpoint, and are generator and discriminator not swapped? To "
+            f"start from random weights on purpose, pass `{model_class.__name__}.from_pretrained(...)` itself."
         )
     return model
 
 
 def _common_tokenizer(sources):
-    """The tokenizer beside the checkpoints, `None` where there is none.
+    """The tokenizer beside the first of the checkpoints that has one, or `None`; an error where two differ.
 
-    Args:
-        sources (`list` of `(checkpoint, keyword arguments)`): loaded models among them are passed over.
-
-    Raises:
-        ValueError: there are two, and they map tokens to other ids.
+    Args: sources (`list` of checkpoint or loaded model, each with the keyword arguments of its loading).
     """
     found = {}
     for source, kwargs in sources:
-        if not isinstance(source, PreTrainedModel):
-            tokenizer = _load_tokenizer(source, kwargs)
-            if tokenizer is not None:
-                found[str(source)] = tokenizer
+        tokenizer = None if isinstance(source, PreTrainedModel) else _load_tokenizer(source, kwargs)
+        if tokenizer is not None:
+            found[str(source)] = tokenizer
     vocabularies = [tokenizer.get_vocab() for tokenizer in found.values()]
     if any(vocabulary != vocabularies[0] for vocabulary in vocabularies):
+        sizes = " and ".join(str(len(vocabulary)) for vocabulary in vocabularies)
         raise ValueError(
-            f"{' and '.join(found)} have different vocabularies: their tokenizers map tokens to other ids (they have "
-            f"{' and '.join(str(len(vocabulary)) for vocabulary in vocabularies)} tokens). Choose two checkpoints of one "
-            "release, or pass `tokenizer=` if you know that both were trained with it."
+            f"{' and '.join(found)} have different vocabularies: their tokenizers, of {sizes} tokens, map tokens to "
+            "other ids. Choose two checkpoints of one release, or pass `tokenizer=` if you know that both were "
+            "trained with it."
         )
     return next(iter(found.values()), None)
 
 
 def _load_tokenizer(source, kwargs):
-    names = ("cache_dir", "local_files_only", "revision", "token")
-    kwargs = {name: kwargs[name] for name in names if name in kwargs}
-    # Without these files `AutoTokenizer` makes up a vocabulary of the special tokens alone in some releases.
+    kwargs = {name: kwargs[name] for name in ("cache_dir", "local_files_only", "revision", "token") if name in kwargs}
+    # Where both files are missing, some releases make up a vocabulary of the special tokens alone.
     if not any(has_file(source, file, **kwargs) for file in ("tokenizer.json", "vocab.txt")):
         return None
     return AutoTokenizer.from_pretrained(source, **kwargs)
@@ -621,9 +558,8 @@ def _load_tokenizer(source, kwargs):
 def _token_ids(tokenizer):
     if tokenizer.mask_token_id is None:
         raise ValueError(
-            f"The tokenizer ({type(tokenizer).__name__}, {len(tokenizer)} tokens) has no mask token: the generator's input needs "
-            "one. Take the tokenizer that the generator was trained with, or add one: "
-            '`tokenizer.add_special_tokens({"mask_token": "[MASK]"})`.'
+            f"The tokenizer ({type(tokenizer).__name__}, {len(tokenizer)} tokens) has no mask token, which the "
+            "generator's input needs. Take the tokenizer that the generator was trained with."
         )
     return {
         "mask_token_id": tokenizer.mask_token_id,
@@ -633,12 +569,33 @@ def _token_ids(tokenizer):
 
 
 def _warn_if_embeddings_differ(generator, discriminator):
-    ours, theirs = (model.get_input_embeddings().weight for model in (generator, discriminator))
-    if not torch.equal(ours, theirs):
+    if not torch.equal(generator.get_input_embeddings().weight, discriminator.get_input_embeddings().weight):
         logger.warning(
-            'The two checkpoints were not trained with tied embeddings: with `embedding_sharing="tied"` the generator now reads '
-            'the discriminator\'s, and its loss starts high. `embedding_sharing="none"` keeps both.'
+            'The two checkpoints have different embeddings. With `embedding_sharing="tied"` the generator now reads '
+            'the discriminator\'s, and its loss starts high; `embedding_sharing="none"` keeps both.'
         )
+
+
+# ---- Small helpers --------------------------------------------------------------------------------------------------
+
+
+def _pop_prefixed(kwargs, prefix):
+    names = [name for name in kwargs if name.startswith(prefix)]
+    return {name[len(prefix) :]: kwargs.pop(name) for name in names}
+
+
+def _or_default(value, default):
+    return default if value is None else value
+
+
+def _known_types(token_type_ids, config):
+    # The networks of a pair may know different numbers of segments: one that a network does not know is its last.
+    return None if token_type_ids is None else token_type_ids.clamp(max=config.type_vocab_size - 1)
+
+
+def _check_range(name, values, end, mend):
+    if values.numel() and (values.min() < 0 or values.max() >= end):
+        raise ValueError(f"`{name}` holds {values.min()} to {values.max()}: allowed are 0 to {end - 1}. {mend}.")
 
 
 __all__ = ["ElectraRTDForPreTraining", "ElectraRTDOutput"]

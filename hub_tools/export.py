@@ -14,8 +14,9 @@ logger = logging.get_logger(__name__)
 
 
 def export_discriminator(checkpoint, output_dir, *, as_encoder=False):
-    """Write the discriminator as a stock `ElectraForPreTraining` folder with its tokenizer: no custom code, no `auto_map`,
-    loadable by every `AutoModelFor...` head with nothing missing but the head.
+    """Write the discriminator as a stock `ElectraForPreTraining` folder with its tokenizer.
+
+    No custom code, no `auto_map`: every `AutoModelFor...` head loads it with nothing missing but the head.
 
     Args:
         checkpoint (`str`, path or `ElectraRTDForPreTraining`): a folder, a Hub id, or a loaded model (which has no
@@ -55,8 +56,8 @@ def _load(checkpoint):
     model_type = fields.get("model_type")
     if model_type != ElectraRTDConfig.model_type:
         raise ValueError(
-            f"{checkpoint} is a checkpoint of type {model_type!r}, not {ElectraRTDConfig.model_type!r}: only a pair has "
-            "networks to export. A stock `electra` checkpoint needs no export."
+            f"{checkpoint} is a checkpoint of type {model_type!r}, not {ElectraRTDConfig.model_type!r}: only a pair "
+            "has networks to export. A stock `electra` checkpoint needs no export."
         )
     model = ElectraRTDForPreTraining.from_pretrained(checkpoint)
     if any(has_file(checkpoint, file) for file in ("tokenizer.json", "vocab.txt")):

@@ -14,10 +14,10 @@ LOSS_PARTS = ("mlm_loss", "disc_loss", "gen_acc", "disc_acc")
 class RTDMetricsCallback(TrainerCallback):
     """Adds `mlm_loss`, `disc_loss`, `gen_acc` and `disc_acc` to everything that the Trainer logs.
 
-    `Trainer(..., callbacks=[RTDMetricsCallback()])` is all there is to do. In training the values are averaged over the
-    steps since the last log, so that `gen_weight * mlm_loss + disc_weight * disc_loss` is the logged `loss`. In evaluation
-    they are averaged over the examples, as `eval_loss` is, stand under `eval_` names in the log and in what `evaluate()`
-    returns, and can be the `metric_for_best_model`. Several processes are averaged.
+    `Trainer(..., callbacks=[RTDMetricsCallback()])` is all there is to do. In training the values are averaged over
+    the steps since the last log, so that `gen_weight * mlm_loss + disc_weight * disc_loss` is the logged `loss`. In
+    evaluation they are averaged over the examples, as `eval_loss` is, stand under `eval_` names in the log and in what
+    `evaluate()` returns, and can be the `metric_for_best_model`. Several processes are averaged.
 
     The values are read from the model's outputs by a forward hook and stay on the device until the Trainer logs.
 
@@ -32,7 +32,7 @@ class RTDMetricsCallback(TrainerCallback):
         self._steps = _RunningMean()  # since the last log
         self._evaluation = _RunningMean()
         self._tokens = None
-        self._saw_evaluation_begin = False
+        self._saw_all_batches = False
 
     @property
     def tokens_seen(self):
@@ -50,12 +50,12 @@ class RTDMetricsCallback(TrainerCallback):
         self._micro_batches, self._steps = _RunningMean(), _RunningMean()
 
     def on_prediction_step(self, args, state, control, model=None, **kwargs):
-        # Added after the Trainer was made, and evaluated without training: the first batch passed unseen, and an average
-        # of the others would be a wrong figure. The next evaluation is complete.
+        # Added after the Trainer was made, and evaluated without training: the first batch passed unseen, and an
+        # average of the others would be a wrong figure. The next evaluation is complete.
         if self._model is not model:
             self._move_to_front()
             self._attach(model)
-            self._saw_evaluation_begin = False
+            self._saw_all_batches = False
 
     def _attach(self, model):
         if model is self._model or model is None:
@@ -63,7 +63,7 @@ class RTDMetricsCallback(TrainerCallback):
         if self._hook is not None:
             self._hook.remove()
         self._model, self._hook = model, model.register_forward_hook(self._read)
-        self._saw_evaluation_begin = True
+        self._saw_all_batches = True
 
     @torch.compiler.disable
     def _read(self, module, arguments, output):
@@ -102,7 +102,7 @@ class RTDMetricsCallback(TrainerCallback):
 
     def _write_evaluation(self, prefix, logs, state):
         evaluation, self._evaluation = self._evaluation, _RunningMean()
-        complete, self._saw_evaluation_begin = self._saw_evaluation_begin, True
+        complete, self._saw_all_batches = self._saw_all_batches, True
         if complete and evaluation.weight:
             total = _over_processes(evaluation.total, "sum")
             weight = _over_processes(torch.tensor(float(evaluation.weight), device=total.device), "sum")
@@ -115,9 +115,10 @@ class RTDMetricsCallback(TrainerCallback):
             state.log_history[-1].update(named)  # a copy of `logs`, made before the callbacks were asked
 
     def _move_to_front(self):
-        """Stand before the reporters (TensorBoard, W&B, ...), which the Trainer puts before a user's callbacks: they read
-        `logs` in `on_log`, so what is added after them never reaches them. No public way leads from a callback to the list
-        that holds it; the handler is the caller of an event, and is taken only where it really is one.
+        """Stand before the reporters (TensorBoard, W&B, ...), which the Trainer puts before a user's callbacks.
+
+        They read `logs` in `on_log`, so what is added after them never reaches them. No public way leads from a
+        callback to the list that holds it; the handler is the caller of an event, and is taken only where it is one.
         """
         frame = inspect.currentframe().f_back.f_back
         handler = frame.f_locals.get("self") if frame is not None else None

@@ -43,8 +43,8 @@ def read_text(sources, *, text_column=None, num_proc=None):
     """Read text through `datasets`.
 
     Args:
-        sources (`str`, path, or a list of them): files (`.csv .tsv .json .jsonl .parquet .txt`, each also `.gz`), folders
-            (searched through and through), globs, or one Hub dataset id, of which the split `train` is read.
+        sources (`str`, path, or a list of them): files (`.csv .tsv .json .jsonl .parquet .txt`, each also `.gz`),
+            folders with all that is below them, globs, or one Hub dataset id, of which the split `train` is read.
         text_column (`str`, *optional*): the column with the text; by default the only string column.
         num_proc (`int`, *optional*): processes.
 
@@ -72,14 +72,14 @@ def read_text(sources, *, text_column=None, num_proc=None):
         raise ValueError(_explain_decoding(error, files)) from error
     if len(kept) == 0:
         raise ValueError(
-            f"{_shown(names)}: no row of the column {columns[0]!r} holds text ({len(dataset)} rows read). Give files with one "
-            "sentence or paragraph a row."
+            f"{_shown(names)}: no row of the column {columns[0]!r} holds text ({len(dataset)} rows read). Give files "
+            "with one sentence or paragraph a row."
         )
     return TextData(kept, names, columns[0], len(dataset) - len(kept))
 
 
 def tokenize_text(dataset, tokenizer, *, max_length, num_proc=None):
-    """Tokenize a column `text`; a text longer than `max_length` tokens becomes several sequences, so that none is lost.
+    """Tokenize a column `text`; one longer than `max_length` tokens becomes several sequences, so that none is lost.
 
     The result is cached by `datasets` under what it depends on: the text, the tokenizer and `max_length`.
 

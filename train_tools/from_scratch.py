@@ -10,7 +10,7 @@ from ..configuration_electra_rtd import ElectraRTDConfig
 from ..modeling_electra_rtd import ElectraRTDForPreTraining
 
 
-# Discriminator, and the generator's share of its width: paper, table 6 (small and base). `tiny` is for trying things out.
+# Discriminator, and the generator's share of its width: paper, table 6 (small and base). `tiny` is to try things out.
 SIZES = {
     "tiny": {
         "discriminator": {"embedding_size": 64, "hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 2},
@@ -134,8 +134,8 @@ def with_mask_token(tokenizer, source):
     for name in ("mask_token", "pad_token"):
         if getattr(tokenizer, name) is None:
             raise ValueError(
-                f"The tokenizer of {source} has no {name.replace('_', ' ')}. Take the one that the pair was trained with: "
-                "an ELECTRA tokenizer has [PAD] and [MASK]."
+                f"The tokenizer of {source} has no {name.replace('_', ' ')}. Take the one that the pair was trained "
+                "with: an ELECTRA tokenizer has [PAD] and [MASK]."
             )
     return tokenizer
 

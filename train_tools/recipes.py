@@ -1,12 +1,12 @@
 """The main job: adapt a pair to a domain's text with the stock Trainer."""
 
 import json
+import logging
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from transformers import AutoTokenizer, Trainer, set_seed
-from transformers.utils import logging
 
 from ..configuration_electra_rtd import ElectraRTDConfig
 from ..hub_tools.export import export_discriminator
@@ -18,14 +18,14 @@ from .from_scratch import SIZES, build_pair, load_tokenizer, train_tokenizer, wi
 from .run_folder import DISCRIMINATOR_FOLDER, RESULTS_FILE, RunFolder
 
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 SAMPLE_FILE = Path(__file__).parent / "sample" / "ko_books.csv"
 
 
 @dataclass
 class AdaptArguments:
-    """What to adapt, and to which text. Exactly one start: generator and discriminator, checkpoint, or from_scratch."""
+    """What to adapt, and to which text. One start: generator and discriminator, checkpoint, or from_scratch."""
 
     _argument_group_name = "what to adapt, and to which text"
 
@@ -43,23 +43,25 @@ class AdaptArguments:
     from_scratch: str | None = field(
         default=None,
         metadata={
-            "help": "Start from random weights instead. Set --learning_rate then: 5e-4 for tiny and small, 2e-4 for base.",
+            "help": "Start from random weights instead. Set --learning_rate then: 5e-4 for tiny and small, 2e-4 for "
+            "base.",
             "choices": list(SIZES),
         },
     )
     tokenizer: str | None = field(
         default=None,
         metadata={
-            "help": "Tokenizer: a folder, a Hub id or a vocab.txt. By default that of the discriminator or the checkpoint; "
-            "from scratch, a WordPiece vocabulary is trained on the text."
+            "help": "Tokenizer: a folder, a Hub id or a vocab.txt. By default the discriminator's, or the "
+            "checkpoint's; "
+            "from scratch a WordPiece vocabulary is trained on the text."
         },
     )
     vocab_size: int = field(default=8000, metadata={"help": "Entries of the vocabulary that --from_scratch trains."})
     train_file: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Text to train on: files (.csv .tsv .json .jsonl .parquet .txt, each also .gz), folders, globs, or one "
-            "Hub dataset id. One sentence or paragraph a row."
+            "help": "Text to train on: files (.csv .tsv .json .jsonl .parquet .txt, each also .gz), folders, globs, "
+            "or one Hub dataset id. One sentence or paragraph a row."
         },
     )
     validation_file: list[str] | None = field(
@@ -96,12 +98,16 @@ class AdaptArguments:
         pair = self.generator is not None or self.discriminator is not None
         if pair and (self.generator is None or self.discriminator is None):
             raise ValueError("Give both --generator and --discriminator: the two networks of one release.")
-        starts = [name for name, given in (("--generator/--discriminator", pair), ("--checkpoint", self.checkpoint),
-                                           ("--from_scratch", self.from_scratch)) if given]  # fmt: skip
+        given = {
+            "--generator/--discriminator": pair,
+            "--checkpoint": self.checkpoint,
+            "--from_scratch": self.from_scratch,
+        }
+        starts = [name for name, value in given.items() if value]
         if len(starts) != 1:
             raise ValueError(
-                f"Give one start, not {' and '.join(starts) or 'none'}: --generator G --discriminator D, --checkpoint C, or "
-                f"--from_scratch {'|'.join(SIZES)}."
+                f"Give one start, not {' and '.join(starts) or 'none'}: --generator G --discriminator D, "
+                f"--checkpoint C, or --from_scratch {'|'.join(SIZES)}."
             )
         if not self.train_file:
             raise ValueError("Give the text to train on: --train_file FILES.")
@@ -139,8 +145,8 @@ class AdaptResult:
 def adapt(arguments, training_args):
     """Adapt a pair to text: read, tokenize, evaluate, train under the stock Trainer, evaluate, save, export.
 
-    `output_dir` then holds the pair with its tokenizer, `discriminator/` (a stock checkpoint), the Trainer's checkpoints and
-    `adapt_results.json`. If anything fails, what was there before is still there, and nothing half-written is.
+    `output_dir` then holds the pair with its tokenizer, `discriminator/` (a stock checkpoint), the Trainer's
+    checkpoints and `adapt_results.json`. If anything fails, nothing half-written is left; complete checkpoints are.
 
     Args:
         arguments ([`AdaptArguments`]), training_args (`TrainingArguments`).
@@ -167,7 +173,7 @@ def adapt(arguments, training_args):
             tokenize_text(text, tokenizer, max_length=max_length, num_proc=arguments.preprocessing_num_workers)
             for text in (train_text, validation_text)
         )
-    logger.warning(
+    logger.info(
         f"{len(train_set)} sequences to train on, {len(validation_set)} held out, of up to {max_length} tokens."
     )
     with folder.guarded():
@@ -201,7 +207,7 @@ def _read_texts(arguments, seed):
 def _read(name, sources, arguments):
     read = read_text(sources, text_column=arguments.text_column, num_proc=arguments.preprocessing_num_workers)
     dropped = f", {read.dropped_rows} empty rows dropped" if read.dropped_rows else ""
-    logger.warning(
+    logger.info(
         f"--{name}: {len(read.dataset)} rows of column {read.column!r} in {len(read.sources)} file(s){dropped}."
     )
     return read.dataset
@@ -222,7 +228,7 @@ def _load_start(arguments, train_text, last_checkpoint):
         tokenizer = None
     if arguments.from_scratch:
         if tokenizer is None:
-            logger.warning(f"Training a WordPiece vocabulary of up to {arguments.vocab_size} entries on the text.")
+            logger.info(f"Training a WordPiece vocabulary of up to {arguments.vocab_size} entries on the text.")
             tokenizer = train_tokenizer(train_text["text"], arguments.vocab_size)
         return build_pair(arguments.from_scratch, tokenizer, **overrides), tokenizer
     if arguments.checkpoint:

@@ -43,7 +43,7 @@ class RunFolder:
         last_checkpoint (`str` or `None`): where to resume.
 
     Raises:
-        ValueError: it holds something and neither is given, there is nothing to resume, or what it holds is not a run.
+        ValueError: it holds something and neither is given, nothing to resume, or something that is not a run.
     """
 
     def __init__(self, path, *, resume=False, overwrite=False, is_main_process=True):
@@ -69,8 +69,9 @@ class RunFolder:
 
     @contextmanager
     def guarded(self):
-        """Runs a block that writes into the folder. If the block fails, what is not whole is removed, and the folder too
-        where nothing is left of the run.
+        """Runs a block that writes into the folder.
+
+        If the block fails, what is not whole is removed, and the folder too where nothing is left of the run.
 
         Raises:
             OSError: in place of the errors of other kinds that serialisers raise when they cannot write.
@@ -89,9 +90,8 @@ class RunFolder:
     def _complete_checkpoints(self):
         if not self.path.is_dir():
             return []
-        found = [
-            child for child in self.path.iterdir() if CHECKPOINT_NAME.fullmatch(child.name) and _is_complete(child)
-        ]
+        checkpoints = [child for child in self.path.iterdir() if CHECKPOINT_NAME.fullmatch(child.name)]
+        found = [checkpoint for checkpoint in checkpoints if _is_complete(checkpoint)]
         return sorted(found, key=lambda child: int(CHECKPOINT_NAME.fullmatch(child.name)[1]))
 
     def _content_of_a_run(self):
@@ -103,7 +103,7 @@ class RunFolder:
         ]
 
     def _remove_leftovers(self, failed=False):
-        """What a killed or failed run left unfinished; before a run with `overwrite`, all that the earlier run left."""
+        """What a killed or failed run left unfinished; before an `overwrite` run, all of the earlier one."""
         if not self._is_main_process or not self.path.is_dir():
             return
         whole = self._complete_checkpoints()
@@ -112,9 +112,16 @@ class RunFolder:
                 CHECKPOINT_NAME.fullmatch(child.name) and child not in whole
             )
             if unfinished or (self._overwrite and not failed):
-                shutil.rmtree(child) if child.is_dir() else child.unlink()
+                _remove(child)
         if failed and not whole and not self._held_something:
             shutil.rmtree(self.path)
+
+
+def _remove(path):
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _is_complete(checkpoint):

@@ -1,21 +1,45 @@
 # Copyright 2026 the electra-rtd authors. Licensed under the Apache License, Version 2.0.
-"""`pytest tests/common` runs `transformers`' own common model tests; without that path they are left alone."""
+"""`pytest tests/common` runs `transformers`' own common model tests; a run that does not name them passes them by."""
 
+from collections import Counter
 from pathlib import Path
-
-from .harness import common_markers
 
 
 HERE = Path(__file__).resolve().parent
 
 
+def is_asked_for(config):
+    """Whether the command line names this folder or something in it."""
+    named = [Path(argument.split("::")[0]).resolve() for argument in config.args]
+    return any(path.is_relative_to(HERE) for path in named)
+
+
 def pytest_ignore_collect(collection_path, config):
-    """Leave these tests out of the default run: they need PyPI once, and minutes."""
-    asked = [Path(argument.split("::")[0]).resolve() for argument in config.args]
-    return None if any(path.is_relative_to(HERE) for path in asked) else True
+    """Leave these tests out of other runs: they need PyPI once."""
+    return None if is_asked_for(config) else True
 
 
 def pytest_configure(config):
-    """Register the markers of tests that are not ours."""
-    for name in common_markers():
-        config.addinivalue_line("markers", f"{name}: a marker of transformers' own tests")
+    """Register the markers of tests that are not ours: `--strict-markers` refuses unknown ones."""
+    if is_asked_for(config):
+        from .harness import common_markers  # here, because it fetches and imports what other runs do not need
+
+        for name in common_markers():
+            config.addinivalue_line("markers", f"{name}: a marker of transformers' own tests")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Count each class by itself: ours has to pass what stock passes."""
+    stats = terminalreporter.stats
+    tests = [(outcome, report) for outcome in ("passed", "failed", "skipped") for report in stats.get(outcome, [])]
+    counts = Counter()
+    for outcome, report in tests:
+        if report.nodeid.startswith("tests/common/") and not is_subtest(report):
+            counts[report.nodeid.split("::")[1], outcome] += 1
+    for (name, outcome), count in sorted(counts.items()):
+        terminalreporter.line(f"{name}: {count} {outcome}")
+
+
+def is_subtest(report):
+    """Whether a report is about a part of a test: from pytest 9 on, these come beside the test's own."""
+    return hasattr(report, "context")

@@ -6,6 +6,9 @@ import importlib.util
 import re
 import sys
 import types
+from pathlib import Path
+
+from transformers import testing_utils
 
 from .fetch import fetch_tests
 
@@ -42,8 +45,9 @@ def common_markers():
     Returns:
         `list[str]`
     """
-    text = (fetch_tests() / "test_modeling_common.py").read_text(encoding="utf-8")
-    return sorted(set(re.findall(r"@(?:pytest\.)?mark\.(\w+)", text)))
+    sources = [fetch_tests() / "test_modeling_common.py", Path(testing_utils.__file__)]
+    text = "".join(source.read_text(encoding="utf-8") for source in sources)
+    return sorted(set(re.findall(r"\bmark\.(\w+)", text)))
 
 
 def expand(cases):

@@ -1,0 +1,47 @@
+# Two commands for users, the rest for developers. Each sets up what it needs, and can be run again.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Empty (`make CONSTRAINTS= test`) where the tested versions are not to be had, as on Python 3.10.
+CONSTRAINTS ?= -c constraints.txt
+
+.PHONY: help adapt test style common compat build clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+adapt: $(VENV)/installed ## adapt a tiny pair, from scratch, to the sample text: about two minutes
+	@echo "Adapting a tiny pair to the sample text, into electra-rtd-sample/ (replaced at each call)."
+	$(BIN)/electra-rtd adapt
+
+test: $(VENV)/installed ## run the tests: a few minutes
+	@echo "Running the test suite."
+	$(BIN)/python -m pytest
+
+style: $(VENV)/installed ## check style and types; `make style FIX=1` mends what can be mended
+	$(BIN)/ruff check $(if $(FIX),--fix) .
+	$(BIN)/ruff format $(if $(FIX),,--check) .
+	$(BIN)/mypy
+
+common: $(VENV)/installed ## run transformers' own model tests over the model
+	$(BIN)/python -m pytest tests/common
+
+compat: $(VENV)/installed ## load checkpoints across the supported releases of transformers
+	$(BIN)/python tests/compat/run.py
+
+build: $(VENV)/installed ## build the wheel, and try it in a clean environment
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(PYTHON) -m venv --clear $(VENV)-wheel
+	$(VENV)-wheel/bin/python -m pip install --quiet $(CONSTRAINTS) dist/*.whl
+	$(VENV)-wheel/bin/electra-rtd --version
+
+clean: ## remove environments, caches and builds
+	rm -rf $(VENV) $(VENV)-wheel .compat build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@echo "Setting up $(VENV)."
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e '.[dev]'
+	@touch $@

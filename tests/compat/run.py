@@ -1,0 +1,177 @@
+"""Does a checkpoint of any supported `transformers` release load in every other? `python tests/compat/run.py`
+
+Each release gets an environment of its own under `.compat/`, laid over the running interpreter and sharing its torch.
+Then every release saves, loads what all of them saved, trains, and loads what all of them trained (see `check.py`).
+Needs the package index once for each release, and no network after that.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ENVIRONMENTS = REPOSITORY / ".compat"
+NEWEST = importlib.metadata.version("transformers")  # the installed one; it needs no environment of its own
+RELEASES = ["4.57.6", "5.0.0", "5.8.1", "5.13.1", NEWEST]
+STAGES = [
+    ["save"],
+    ["remote", "package"],
+    ["trained"],
+]  # rounds that may run at once; a stage reads what the last saved
+TIMEOUT = 600  # seconds for one process, which needs about twenty
+
+
+def main():
+    """Prepare the environments, run the rounds, print the table; exit with 1 on any failure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--releases", nargs="+", default=RELEASES, metavar="VERSION")
+    releases = list(dict.fromkeys(parser.parse_args().releases))
+    start = time.monotonic()
+    paths = {release: prepare_environment(release) for release in releases}
+    ready = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="electra-rtd-compat-") as folder:
+        results = run_rounds(Path(folder).resolve(), paths)
+    print_table(releases, results)
+    print(f"\nEnvironments: {ready - start:.0f} s. Checks: {time.monotonic() - ready:.0f} s.")
+    failures = [result for result in results if result["error"]]
+    print_messages(failures, results)
+    sys.exit(1 if failures else 0)
+
+
+# ---- Environments -------------------------------------------------------------------------------------------------
+
+
+def requirements(release):
+    """What an environment holds. Not torch, nor accelerate, which would pull it in: they are the interpreter's own."""
+    # Releases before 5 need an older huggingface_hub, and that an older `datasets` (which the Trainer imports).
+    return [f"transformers=={release}"] + (["datasets"] if release.startswith("4.") else [])
+
+
+def prepare_environment(release):
+    """Install a release once.
+
+    Args:
+        release (`str`): a version of `transformers`.
+
+    Returns:
+        `Path` or `None`: what goes on `PYTHONPATH`; nothing for the release that is installed anyway.
+    """
+    if release == NEWEST:
+        return None
+    folder = ENVIRONMENTS / release
+    # By this name `dill`, and so `datasets`, tells what is installed from what it has to pickle by value.
+    target, marker = folder / "site-packages", folder / "complete"
+    # Compiled wheels fit one Python only.
+    content = " ".join([*requirements(release), f"python=={sys.version_info.major}.{sys.version_info.minor}"])
+    if not marker.is_file() or marker.read_text() != content:
+        print(f"Installing {' and '.join(requirements(release))} into {target} ...", flush=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        install = [sys.executable, "-m", "pip", "install", "-qq", "--target", str(target)]
+        subprocess.run([*install, *requirements(release)], check=True)
+        marker.write_text(content)  # last: an interrupted installation lacks it
+    return target
+
+
+# ---- Processes ----------------------------------------------------------------------------------------------------
+
+
+def run_rounds(folder, paths):
+    """Run every round in every release, as many processes at once as there are cores.
+
+    Args:
+        folder (`Path`): where checkpoints go, an empty folder outside the repository.
+        paths (`dict`): release to its environment.
+
+    Returns:
+        `list` of `dict` with `release`, `check`, `case`, `error` (`None` = passed) and `known` (why it may fail)
+    """
+    results = []
+    with ThreadPoolExecutor(max_workers=max(1, min(os.cpu_count() or 1, len(paths)))) as pool:
+        for stage in STAGES:
+            print(f"Running: {' and '.join(stage)}", flush=True)
+            jobs = [pool.submit(run_round, folder, name, release, paths) for name in stage for release in paths]
+            for job in jobs:
+                results += job.result()
+    return results
+
+
+def run_round(folder, name, release, paths):
+    """Run `check.py` in one release and read its results."""
+    report = folder / f"{name}-{release}.json"
+    command = [sys.executable, str(Path(__file__).with_name("check.py")), name, release, str(report), *paths]
+    try:
+        process = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment_variables(folder, f"{name}-{release}", paths[release]),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+        )
+        died = f"exit status {process.returncode}:\n{process.stderr[-3000:]}"
+    except subprocess.TimeoutExpired:
+        died = f"no end after {TIMEOUT} seconds"
+    if not report.is_file():
+        return [{"release": release, "check": name, "case": "the process", "error": died, "known": None}]
+    return [{"release": release, **result} for result in json.loads(report.read_text())]
+
+
+def environment_variables(folder, name, path):
+    """Variables of a process that sees one release, no network, no GPU and no cache of anybody else."""
+    variables = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))}
+    variables |= {
+        "PYTHONPATH": str(path or ""),
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(folder / "cache" / name),
+        "HF_MODULES_CACHE": str(folder / "modules" / name),
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    return variables
+
+
+# ---- Table --------------------------------------------------------------------------------------------------------
+
+
+def print_table(releases, results):
+    """Print release by check: how many cases passed, or how many of them failed."""
+    checks = list(dict.fromkeys(result["check"] for result in results))
+    rows = [["", *checks]]
+    rows += [[release, *(cell(results, release, check) for check in checks)] for release in releases]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    print()
+    for row in rows:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+def cell(results, release, check):
+    """`"ok 10"`, `"FAIL 2/10"`, or `"-"` where nothing ran; a `*` says that something known does not work."""
+    rows = [result for result in results if (result["release"], result["check"]) == (release, check)]
+    failed = sum(row["error"] is not None for row in rows)
+    star = "*" if any(row["known"] for row in rows) else ""
+    if not rows:
+        return "-"
+    return f"FAIL {failed}/{len(rows)}{star}" if failed else f"ok {len(rows)}{star}"
+
+
+def print_messages(failures, results):
+    """Print what is known not to work, and each failure with its message."""
+    for result in results:
+        if result["known"] and not result["error"]:
+            print(f"\n* Known in {result['release']}: {result['check']}, {result['case']}\n{result['known']}")
+    for failure in failures:
+        print(f"\nFAILED in {failure['release']}: {failure['check']}, {failure['case']}\n{failure['error']}")
+
+
+if __name__ == "__main__":
+    main()
