@@ -1,6 +1,6 @@
 """The parts of the RTD loss in the logs of the stock Trainer."""
 
-import inspect
+import sys
 
 import torch
 from accelerate.utils import reduce
@@ -31,12 +31,12 @@ class RTDMetricsCallback(TrainerCallback):
         self._micro_batches = _RunningMean()  # of the step under way
         self._steps = _RunningMean()  # since the last log
         self._evaluation = _RunningMean()
-        self._tokens = None
+        self._tokens = torch.zeros((), dtype=torch.long)
         self._saw_all_batches = False
 
     @property
     def tokens_seen(self):
-        return 0 if self._tokens is None else int(_over_processes(self._tokens, "sum").item())
+        return int(_over_processes(self._tokens, "sum"))
 
     # ---- Reading the model's outputs ----
 
@@ -73,8 +73,7 @@ class RTDMetricsCallback(TrainerCallback):
         labels = output.disc_labels  # (B, L)
         if module.training:
             self._micro_batches.add(parts, weight=1)
-            tokens = (labels >= 0).sum()
-            self._tokens = tokens if self._tokens is None else self._tokens + tokens
+            self._tokens = self._tokens.to(labels.device) + (labels >= 0).sum()
         else:
             self._evaluation.add(parts, weight=labels.shape[0])
 
@@ -120,8 +119,7 @@ class RTDMetricsCallback(TrainerCallback):
         They read `logs` in `on_log`, so what is added after them never reaches them. No public way leads from a
         callback to the list that holds it; the handler is the caller of an event, and is taken only where it is one.
         """
-        frame = inspect.currentframe().f_back.f_back
-        handler = frame.f_locals.get("self") if frame is not None else None
+        handler = sys._getframe(2).f_locals.get("self")  # this method, the event's method, who called the event
         if isinstance(handler, CallbackHandler) and self in handler.callbacks and handler.callbacks[0] is not self:
             handler.callbacks.remove(self)
             handler.callbacks.insert(0, self)
@@ -131,11 +129,10 @@ class _RunningMean:
     """Weighted mean of tensors, summed on their device."""
 
     def __init__(self):
-        self.total, self.weight = None, 0
+        self.total, self.weight = 0.0, 0
 
     def add(self, values, weight):
-        weighted = values * weight
-        self.total = weighted if self.total is None else self.total + weighted
+        self.total = self.total + values * weight
         self.weight += weight
 
     def mean(self):

@@ -2,6 +2,7 @@
 
 import glob
 import gzip
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -183,12 +184,12 @@ def _may_be_hub_dataset(source):
 
 def _by_format(files):
     """Files in groups of one format, since one call of `load_dataset` reads one."""
-    groups = {}
+    groups = defaultdict(list)
     for file in files:
         found = _format(file)
         if found is None:
             raise ValueError(f"{file} is of an unknown kind. Read are {_endings()}, each also with .gz.")
-        groups.setdefault((found[0], tuple(found[1].items())), []).append(file)
+        groups[found[0], tuple(found[1].items())].append(file)
     return groups.values()
 
 

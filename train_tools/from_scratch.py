@@ -10,31 +10,13 @@ from ..configuration_electra_rtd import ElectraRTDConfig
 from ..modeling_electra_rtd import ElectraRTDForPreTraining
 
 
-# Discriminator, and the generator's share of its width: paper, table 6 (small and base). `tiny` is to try things out.
+# Paper, table 6: small and base. `tiny` is for trying things out.
 SIZES = {
-    "tiny": {
-        "discriminator": {"embedding_size": 64, "hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 2},
-        "generator_share": 0.5,
-    },
-    "small": {
-        "discriminator": {
-            "embedding_size": 128,
-            "hidden_size": 256,
-            "num_hidden_layers": 12,
-            "num_attention_heads": 4,
-        },
-        "generator_share": 0.25,
-    },
-    "base": {
-        "discriminator": {
-            "embedding_size": 768,
-            "hidden_size": 768,
-            "num_hidden_layers": 12,
-            "num_attention_heads": 12,
-        },
-        "generator_share": 1 / 3,
-    },
+    "tiny": {"embedding_size": 64, "hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 2},
+    "small": {"embedding_size": 128, "hidden_size": 256, "num_hidden_layers": 12, "num_attention_heads": 4},
+    "base": {"embedding_size": 768, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12},
 }
+GENERATOR_WIDTH = {"tiny": 1 / 2, "small": 1 / 4, "base": 1 / 3}  # of the discriminator's
 
 MAX_LENGTH = 512  # tokens: the positions that stock ELECTRA has
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -56,8 +38,8 @@ def build_pair(size, tokenizer, **config_overrides):
     """
     if size not in SIZES:
         raise ValueError(f"There is no size {size!r}: choose one of {', '.join(SIZES)}.")
-    discriminator = _electra_config(len(tokenizer), **SIZES[size]["discriminator"])
-    width = round(discriminator.hidden_size * SIZES[size]["generator_share"])
+    discriminator = _electra_config(len(tokenizer), **SIZES[size])
+    width = round(discriminator.hidden_size * GENERATOR_WIDTH[size])
     generator = _electra_config(
         len(tokenizer),
         embedding_size=discriminator.embedding_size,

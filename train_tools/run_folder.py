@@ -14,7 +14,7 @@ from ..hub_tools.staging import PARTIAL_PREFIX
 
 RESULTS_FILE = "adapt_results.json"
 DISCRIMINATOR_FOLDER = "discriminator"
-CHECKPOINT_NAME = re.compile(r"checkpoint-(\d+)")
+CHECKPOINT_NAME = re.compile(r"checkpoint-\d+")
 LAST_FILE = "trainer_state.json"  # the Trainer writes it when all else is written
 FINAL_FILES = (
     RESULTS_FILE,
@@ -91,8 +91,7 @@ class RunFolder:
         if not self.path.is_dir():
             return []
         checkpoints = [child for child in self.path.iterdir() if CHECKPOINT_NAME.fullmatch(child.name)]
-        found = [checkpoint for checkpoint in checkpoints if _is_complete(checkpoint)]
-        return sorted(found, key=lambda child: int(CHECKPOINT_NAME.fullmatch(child.name)[1]))
+        return sorted(filter(_is_complete, checkpoints), key=lambda checkpoint: int(checkpoint.name.split("-")[1]))
 
     def _content_of_a_run(self):
         names = {DISCRIMINATOR_FOLDER, "runs", *FINAL_FILES}
