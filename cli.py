@@ -85,7 +85,13 @@ class AdaptTrainingArguments(TrainingArguments):
 
 
 class _ManualPage(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    """Keeps the lines of the description, and shows defaults."""
+    """Keeps the lines of the description, and shows the defaults that say something."""
+
+    def __init__(self, prog):
+        super().__init__(prog, max_help_position=28, width=110)
+
+    def _get_help_string(self, action):
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
 
 
 def adapt_parser():

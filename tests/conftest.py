@@ -8,14 +8,20 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining, PreTrainedTokenizerFast
 
+import electra_rtd
 from electra_rtd import ElectraRTDConfig, ElectraRTDForPreTraining
 
+
+# The repository root is a package: pytest imports it under its folder's name before it runs tests, and that second
+# copy of every class would register itself over the first.
+sys.modules.setdefault(Path(electra_rtd.__file__).parent.name, electra_rtd)
 
 torch.set_num_threads(1)  # the networks are tiny: threads only get in each other's way
 
@@ -40,7 +46,7 @@ def ids():
 
 
 def build_tokenizer(mask_token="[MASK]", extra_words=()):
-    words = WORDS + [chr(0xB098 + 28 * number) for number in range(len(ORDINARY) - len(WORDS))]  # syllables fill it up
+    words = WORDS + [chr(0xD000 + number) for number in range(len(ORDINARY) - len(WORDS))]  # syllables fill it up
     vocabulary = {**SPECIAL, **dict(zip(words, ORDINARY, strict=True))}
     for word in extra_words:
         vocabulary[word] = len(vocabulary)

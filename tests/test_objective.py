@@ -341,8 +341,9 @@ def test_samples_follow_the_softmax_of_logits_over_temperature(temperature, trai
     expected = expected / expected.sum()
     counts = samples.bincount(minlength=ids.vocab_size).double()
     rare = len(samples) * expected < 20  # together: alone they are far from normally distributed
-    counts = torch.cat([counts[~rare], counts[rare].sum()[None]])
-    expected = torch.cat([expected[~rare], expected[rare].sum()[None]])
+    if rare.any():
+        counts = torch.cat([counts[~rare], counts[rare].sum()[None]])
+        expected = torch.cat([expected[~rare], expected[rare].sum()[None]])
     deviations = (counts - len(samples) * expected) / (len(samples) * expected * (1 - expected)).sqrt()
     assert deviations.abs().max() < 4.5, deviations
     assert float((deviations**2).sum()) < len(expected) + 5 * math.sqrt(2 * len(expected))
@@ -538,9 +539,10 @@ SENTENCES = ["나는 학교에서 책을 읽는다 .", "환자는 병원에 온�
 def collated(tokenizer, seed=0, **options):
     """A batch of the stock collator, and the original ids."""
     torch.manual_seed(seed)
-    whole_word = options.get("whole_word_mask", False)
-    features = [tokenizer(sentence, return_offsets_mapping=whole_word) for sentence in SENTENCES]
-    original = tokenizer.pad([tokenizer(sentence) for sentence in SENTENCES], return_tensors="pt")["input_ids"]
+    whole_word = options.get("whole_word_mask", False)  # reads the offsets, which the collator cannot pad
+    padding = {"padding": "max_length", "max_length": 16, "return_offsets_mapping": True} if whole_word else {}
+    features = [tokenizer(sentence, **padding) for sentence in SENTENCES]
+    original = tokenizer.pad([{"input_ids": one["input_ids"]} for one in features], return_tensors="pt")["input_ids"]
     return dict(DataCollatorForLanguageModeling(tokenizer, **options)(features)), original
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets import Dataset, concatenate_datasets, load_dataset
+from datasets import Dataset, Value, concatenate_datasets, load_dataset
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 from datasets.fingerprint import Hasher
 
@@ -276,7 +276,9 @@ def _is_string(feature):
 
 def _only_text(table, column):
     table = table.select_columns([column])
-    return table if column == "text" else table.rename_column(column, "text")
+    table = table if column == "text" else table.rename_column(column, "text")
+    # Some readers make `large_string`, which cannot be joined with the others' `string`.
+    return table if table.features["text"].dtype == "string" else table.cast_column("text", Value("string"))
 
 
 def _shown(names):

@@ -1,5 +1,6 @@
 """A pair and a tokenizer from nothing but text: the sizes of the paper, and a WordPiece vocabulary."""
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -18,6 +19,7 @@ SIZES = {
 }
 GENERATOR_WIDTH = {"tiny": 1 / 2, "small": 1 / 4, "base": 1 / 3}  # of the discriminator's
 
+HANGUL = re.compile("[가-힣]")
 MAX_LENGTH = 512  # tokens: the positions that stock ELECTRA has
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
@@ -68,20 +70,20 @@ def train_tokenizer(texts, vocab_size):
     Returns:
         `BertTokenizerFast`
     """
-    # Stripping accents would take Hangul syllables apart.
     trainer = BertWordPieceTokenizer(lowercase=False, strip_accents=False)
     trainer.train_from_iterator(texts, vocab_size=vocab_size, special_tokens=SPECIAL_TOKENS, min_frequency=2)
     vocabulary = trainer.get_vocab()
     with tempfile.TemporaryDirectory() as folder:
         lines = "\n".join(sorted(vocabulary, key=vocabulary.get))
         Path(folder, "vocab.txt").write_text(lines + "\n", encoding="utf-8")
-        return load_tokenizer(folder)
+        return _word_piece(folder, do_lower_case=False)
 
 
 def load_tokenizer(source):
     """A tokenizer from a Hub id, a folder, or a bare WordPiece vocabulary.
 
-    A vocabulary alone does not say whether it is cased: it is where an entry has a capital letter.
+    A vocabulary alone does not say whether it is cased. It is taken as uncased where it has Latin letters and none of
+    them is a capital.
 
     Args:
         source (`str` or path): a Hub id, a folder with a tokenizer, or a `vocab.txt` or a folder with nothing else.
@@ -96,12 +98,20 @@ def load_tokenizer(source):
     folder = path.parent if path.name == "vocab.txt" else path
     if (folder / "vocab.txt").is_file() and not (folder / "tokenizer_config.json").is_file():
         entries = (folder / "vocab.txt").read_text(encoding="utf-8").split("\n")
-        cased = any(entry != entry.lower() for entry in entries if entry not in SPECIAL_TOKENS)
-        # From a folder: the keyword for the file is not the same in all releases, and the wrong one is ignored.
-        tokenizer = BertTokenizerFast.from_pretrained(folder, do_lower_case=not cased, model_max_length=MAX_LENGTH)
+        letters = "".join(entry for entry in entries if not entry.startswith("["))
+        uncased = re.search("[a-z]", letters) is not None and letters == letters.lower()
+        tokenizer = _word_piece(folder, do_lower_case=uncased, strip_accents=False if HANGUL.search(letters) else None)
     else:
         tokenizer = AutoTokenizer.from_pretrained(source)
     return with_mask_token(tokenizer, source)
+
+
+def _word_piece(folder, do_lower_case, strip_accents=None):
+    # From a folder: the keyword for the file is not the same in all releases, and the wrong one is ignored.
+    # Lower case strips accents by default, which takes Hangul syllables apart: none would be found any more.
+    return BertTokenizerFast.from_pretrained(
+        folder, do_lower_case=do_lower_case, strip_accents=strip_accents, model_max_length=MAX_LENGTH
+    )
 
 
 def with_mask_token(tokenizer, source):

@@ -4,6 +4,8 @@
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 
 HERE = Path(__file__).resolve().parent
 
@@ -22,9 +24,13 @@ def pytest_ignore_collect(collection_path, config):
 def pytest_configure(config):
     """Register the markers of tests that are not ours: `--strict-markers` refuses unknown ones."""
     if is_asked_for(config):
-        from .harness import common_markers  # here, because it fetches and imports what other runs do not need
+        from .harness import common_markers  # here, because it imports what other runs do not need
 
-        for name in common_markers():
+        try:
+            names = common_markers()
+        except RuntimeError as error:  # no PyPI
+            raise pytest.UsageError(str(error)) from error
+        for name in names:
             config.addinivalue_line("markers", f"{name}: a marker of transformers' own tests")
 
 

@@ -1,0 +1,348 @@
+"""`electra-rtd adapt` and `export`, run as a user would: what comes out, and what wrong input leaves behind."""
+
+import errno
+import json
+import os
+import re
+import subprocess
+import sys
+
+import datasets
+import pytest
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModel, AutoTokenizer, ElectraForPreTraining, Trainer
+
+from electra_rtd import cli
+from electra_rtd.train_tools.from_scratch import SPECIAL_TOKENS, load_tokenizer, train_tokenizer
+from electra_rtd.train_tools.run_folder import RunFolder
+
+
+PARTS = ("loss", "mlm_loss", "disc_loss", "gen_acc", "disc_acc")
+QUICK = ["--max_steps", "4", "--per_device_train_batch_size", "4", "--max_seq_length", "32", "--logging_steps", "2"]
+QUICK += [
+    "--use_cpu",
+    "--disable_tqdm",
+    "true",
+    "--report_to",
+    "none",
+    "--eval_strategy",
+    "no",
+    "--save_strategy",
+    "no",
+]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def text(tmp_path):
+    words = "나 너 우리 학교 책 비 눈 산 강 바다 사람 시간 하루 오늘 내일 밥 물 집 길 말 글 노래 간다 온다 본다"
+    words = words.split()
+    rows = [" ".join(words[(7 * row + step) % len(words)] for step in range(4 + row % 9)) for row in range(60)]
+    (tmp_path / "text.csv").write_text("sen,number\n" + "".join(f"{row},1\n" for row in rows), encoding="utf-8")
+    return "text.csv"
+
+
+def adapt(*arguments):
+    return cli.main(["adapt", *map(str, arguments)])
+
+
+def listing(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_adapting_a_pretrained_pair_gives_a_pair_a_discriminator_and_figures(text, pair_folders, tmp_path, capsys):
+    generator, discriminator = pair_folders
+    arguments = ["--generator", generator, "--discriminator", discriminator, "--train-file", text, *QUICK]
+    assert adapt(*arguments, "--output-dir", "out", "--learning_rate", "1e-3") == 0
+    assert listing(tmp_path / "out") == [
+        "adapt_results.json",
+        "config.json",
+        "configuration_electra_rtd.py",
+        "discriminator",
+        "model.safetensors",
+        "modeling_electra_rtd.py",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "training_args.bin",
+    ]
+    results = json.loads((tmp_path / "out" / "adapt_results.json").read_text())
+    assert results["steps"] == 4 and results["tokens_seen"] > 4 * 4 * 4
+    assert set(results["before"]) == set(results["after"]) == set(PARTS)
+    assert results["after"]["loss"] < results["before"]["loss"]
+    for name in ("before", "after"):
+        figures = results[name]
+        assert figures["mlm_loss"] + 50 * figures["disc_loss"] == pytest.approx(figures["loss"], rel=1e-5)
+    shown = capsys.readouterr().out
+    for name in PARTS:
+        assert re.search(rf"{name}.*{results['before'][name]:.4f}.*{results['after'][name]:.4f}", shown), name
+    assert f"{results['tokens_seen']:,} tokens" in shown and len(shown.split("Next:")[1].strip().splitlines()) == 3
+
+    pair = AutoModel.from_pretrained(tmp_path / "out")
+    exported = ElectraForPreTraining.from_pretrained(tmp_path / "out" / "discriminator")
+    for name, value in pair.discriminator.state_dict().items():
+        assert torch.equal(value, exported.state_dict()[name]), name
+    assert pair.config.mask_token_id == AutoTokenizer.from_pretrained(tmp_path / "out").mask_token_id
+    start = ElectraForPreTraining.from_pretrained(discriminator)
+    assert not torch.equal(exported.get_input_embeddings().weight, start.get_input_embeddings().weight)
+
+
+def test_going_on_from_a_checkpoint_starts_where_it_ended(text, tmp_path, pair_folders):
+    pair = ["--generator", pair_folders[0], "--discriminator", pair_folders[1]]
+    assert adapt(*pair, "--train_file", text, "--output_dir", "one", "--validation_file", text, *QUICK) == 0
+    assert adapt(
+        *["--checkpoint", "one", "--train_file", text, "--validation_file", text, "--output_dir", "two", *QUICK],
+        *["--mask_prob", "0.15"],
+    ) == 0  # fmt: skip
+    one, two = (json.loads((tmp_path / name / "adapt_results.json").read_text()) for name in ("one", "two"))
+    assert two["before"] == pytest.approx(one["after"], rel=1e-5)
+
+
+def test_a_pair_from_scratch_learns_its_own_vocabulary(text, tmp_path):
+    assert adapt(
+        *["--from_scratch", "tiny", "--vocab_size", "90", "--train_file", text, "--output_dir", "out", *QUICK],
+        *["--mask_prob", "0.3", "--disc_weight", "20"],
+    ) == 0  # fmt: skip
+    model, tokenizer = AutoModel.from_pretrained("out"), AutoTokenizer.from_pretrained("out")
+    assert len(tokenizer) == model.config.vocab_size <= 90
+    assert (model.config.embedding_sharing, model.config.mask_prob, model.config.disc_weight) == ("tied", 0.3, 20)
+    assert tokenizer.tokenize("오늘 책") == ["오늘", "책"]
+    assert set(tokenizer.all_special_ids) == set(model.config.special_token_ids)
+
+
+def test_a_bare_vocabulary_is_a_tokenizer(text, tmp_path):
+    (tmp_path / "vocab").mkdir()
+    entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "책", "비", "##다", "온", "Python"]
+    (tmp_path / "vocab" / "vocab.txt").write_text("\n".join(entries) + "\n", encoding="utf-8")
+    assert adapt(
+        *["--from_scratch", "tiny", "--tokenizer", "vocab", "--train_file", text, "--output_dir", "out", *QUICK]
+    ) == 0  # fmt: skip
+    tokenizer = AutoTokenizer.from_pretrained("out")
+    assert tokenizer("책 온다 Python python")["input_ids"] == [2, 5, 8, 7, 9, 1, 3]  # cased, as the vocabulary is
+
+
+def test_the_sample_run_works_twice_in_a_process_of_its_own(tmp_path):
+    command = [sys.executable, "-m", "electra_rtd.cli", "adapt"]
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
+    sample = [*cli.SAMPLE_RUN, "--max_steps", "2", "--disable_tqdm", "true"]
+    for _ in range(2):
+        process = subprocess.run([*command, *sample], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert process.returncode == 0, process.stderr
+        assert "420 rows of column 'text'" in process.stderr
+    assert "discriminator" in listing(tmp_path / "electra-rtd-sample")
+
+
+def test_no_arguments_mean_the_sample_run():
+    arguments, training_args = cli.adapt_parser().parse_args_into_dataclasses(cli.SAMPLE_RUN)
+    assert arguments.from_scratch == "tiny" and arguments.train_file == [str(cli.SAMPLE_FILE)]
+    assert os.path.isfile(cli.SAMPLE_FILE) and training_args.output_dir == "electra-rtd-sample"
+
+
+def test_the_defaults_are_those_for_a_released_pair():
+    arguments = ["--checkpoint", "c", "--train_file", "f", "--output_dir", "o"]
+    _, training_args = cli.adapt_parser().parse_args_into_dataclasses(arguments)
+    assert training_args.learning_rate == 5e-5
+    assert training_args.get_warmup_steps(1000) == 100
+    assert training_args.save_total_limit == 2
+
+
+def test_resume_goes_on_from_the_last_whole_checkpoint(text, tmp_path, pair_folders):
+    pair = ["--generator", pair_folders[0], "--discriminator", pair_folders[1], "--train_file", text, *QUICK]
+    pair += ["--save_strategy", "steps", "--save_steps", "2", "--save_total_limit", "5"]
+    assert adapt(*pair, "--output_dir", "whole") == 0
+    assert adapt(*pair, "--output_dir", "cut") == 0
+    # As if killed while step 4 was being saved.
+    (tmp_path / "cut" / "checkpoint-4" / "trainer_state.json").unlink()
+    (tmp_path / "cut" / "adapt_results.json").unlink()
+    (tmp_path / "cut" / ".partial-abc").mkdir()
+    assert adapt(*pair, "--output_dir", "cut", "--resume") == 0
+    assert {"checkpoint-2", "checkpoint-4"} <= set(listing(tmp_path / "cut"))
+    assert ".partial-abc" not in listing(tmp_path / "cut")
+    whole, cut = (AutoModel.from_pretrained(tmp_path / name).state_dict() for name in ("whole", "cut"))
+    for name, value in whole.items():
+        torch.testing.assert_close(cut[name], value, rtol=1e-6, atol=1e-7, msg=name)
+
+
+def test_resume_keeps_the_vocabulary_of_the_first_run(text, tmp_path):
+    scratch = ["--from_scratch", "tiny", "--vocab_size", "60", "--train_file", text, "--output_dir", "out", *QUICK]
+    scratch += ["--save_strategy", "steps", "--save_steps", "2"]
+    assert adapt(*scratch) == 0
+    first = AutoTokenizer.from_pretrained("out").get_vocab()
+    assert adapt(*scratch, "--resume", "--max_steps", "6") == 0
+    assert AutoTokenizer.from_pretrained("out").get_vocab() == first
+    assert json.loads((tmp_path / "out" / "adapt_results.json").read_text())["steps"] == 6
+
+
+# ---- Wrong input: exit status 2, a message with the mend, nothing left behind ----
+
+
+@pytest.fixture
+def broken(tmp_path, text, pair_folders, save_pair, make_tokenizer):
+    """Name -> arguments that must fail, and what the message must say."""
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "cp949.csv").write_bytes("text\n한국어\n".encode("cp949"))
+    other = save_pair(
+        tmp_path / "other", make_tokenizer(), generator={"vocab_size": 90}, discriminator={"vocab_size": 90}
+    )
+    maskless = save_pair(tmp_path / "maskless", make_tokenizer(mask_token=None))
+    pair = ["--generator", pair_folders[0], "--discriminator", pair_folders[1]]
+    return {
+        "no such file": ([*pair, "--train_file", "missing.csv"], r"No such file or folder: missing\.csv"),
+        "missing column": ([*pair, "--train_file", text, "--text_column", "body"], r"no column 'body'.*sen, number"),
+        "empty file": ([*pair, "--train_file", "empty.txt"], r"empty\.txt is empty"),
+        "invalid UTF-8": ([*pair, "--train_file", "cp949.csv"], r"cp949\.csv is not UTF-8.*iconv"),
+        "different vocabularies": (
+            ["--generator", pair_folders[0], "--discriminator", other[1], "--train_file", text],
+            r"different vocabularies.*80.*90",
+        ),
+        "no mask token": (
+            ["--generator", maskless[0], "--discriminator", maskless[1], "--train_file", text],
+            r"no mask token.*trained with",
+        ),
+        "swapped": (
+            ["--generator", pair_folders[1], "--discriminator", pair_folders[0], "--train_file", text],
+            r"lacks.*swapped",
+        ),
+        "one network": (
+            ["--generator", pair_folders[0], "--train_file", text],
+            r"both --generator and --discriminator",
+        ),
+        "two starts": (
+            [*pair, "--from_scratch", "tiny", "--train_file", text],
+            r"one start.*--generator.*--from_scratch",
+        ),
+        "no start": (["--train_file", text], r"one start, not none"),
+        "no text": (pair, r"--train_file FILES"),
+        "no validation file": ([*pair, "--train_file", text, "--validation_file", "no.csv"], r"No such file.*no\.csv"),
+        "mask_prob": ([*pair, "--train_file", text, "--mask_prob", "1.5"], r"`mask_prob` is 1\.5.*\(0, 1\]"),
+        "gdes": ([*pair, "--train_file", text, "--embedding_sharing", "gdes"], r'"none", "tied"'),
+        "nothing to resume": ([*pair, "--train_file", text, "--resume"], r"no complete checkpoint"),
+        "no such checkpoint": (["--checkpoint", "./nowhere", "--train_file", text], r"nowhere"),
+    }
+
+
+def test_wrong_input_is_a_clear_error_with_status_2_and_leaves_nothing(broken, tmp_path, capsys):
+    before = set(listing(tmp_path))
+    for name, (arguments, message) in broken.items():
+        assert adapt(*arguments, "--output_dir", "out", *QUICK) == 2, name
+        shown = capsys.readouterr().err
+        assert re.search(rf"electra-rtd adapt: error: .*{message}", shown, flags=re.DOTALL), (name, shown)
+        assert "Traceback" not in shown
+        assert set(listing(tmp_path)) - before <= {"cache"}, name
+
+
+def test_what_argparse_refuses_has_status_2(capsys):
+    for arguments in (["adapt", "--from_scratch", "huge"], ["export", "--no_such_option"], ["conquer"]):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(arguments)
+        assert stop.value.code == 2
+    assert (
+        cli.main(["adapt", "--checkpoint", "c", "--train_file", "f", "--output_dir", "o", "--lerning_rate", "1"]) == 2
+    )
+    assert "--lerning_rate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("entries", "text", "tokens"),
+    [
+        (["책", "비"], "책 비", ["책", "비"]),  # nothing says that it is uncased, and lower case would break Hangul
+        (["책", "python"], "책 Python", ["책", "python"]),
+        (["책", "Python"], "책 Python python", ["책", "Python", "[UNK]"]),
+        (["python", "cafe"], "Python café", ["python", "cafe"]),
+    ],
+)
+def test_a_bare_vocabulary_is_uncased_only_where_it_says_so(entries, text, tokens, tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL_TOKENS, *entries]) + "\n", encoding="utf-8")
+    assert load_tokenizer(tmp_path / "vocab.txt").tokenize(text) == tokens
+
+
+def test_a_trained_vocabulary_finds_the_korean_words_it_was_trained_on():
+    tokenizer = train_tokenizer(["오늘 책을 읽는다"] * 9, vocab_size=100)
+    assert tokenizer.tokenize("오늘 책을 읽는다") == ["오늘", "책을", "읽는다"]
+
+
+@pytest.mark.parametrize("content", ["a run", "something else"])
+def test_an_output_folder_that_holds_something_is_left_alone(content, text, pair_folders, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ("config.json" if content == "a run" else "thesis.doc")).write_text("dear")
+    arguments = ["--generator", pair_folders[0], "--discriminator", pair_folders[1], "--output_dir", out, *QUICK]
+    assert adapt(*arguments, "--train_file", text) == 2
+    assert re.search(r"not empty.*--resume.*--overwrite", capsys.readouterr().err, flags=re.DOTALL)
+    assert adapt(*arguments, "--train_file", "missing.csv", "--overwrite") == 2  # wrong input comes before removal
+    assert len(listing(out)) == 1
+    assert adapt(*arguments, "--train_file", text, "--overwrite") == (0 if content == "a run" else 2)
+    assert len(listing(out)) == (9 if content == "a run" else 1)
+
+
+def disk_full(kind):
+    return {
+        "os": OSError(errno.ENOSPC, "No space left on device"),
+        "safetensors": SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        "torch": RuntimeError(
+            "[enforce fail at inline_container.cc] . PytorchStreamWriter failed writing file data/7"
+        ),
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["os", "safetensors", "torch"])
+def test_a_full_disk_while_saving_keeps_the_previous_checkpoint(
+    kind, text, pair_folders, tmp_path, capsys, monkeypatch
+):
+    save = Trainer._save_optimizer_and_scheduler
+
+    def save_until_full(trainer, output_dir):
+        if output_dir.endswith("checkpoint-4"):
+            raise disk_full(kind)
+        save(trainer, output_dir)
+
+    monkeypatch.setattr(Trainer, "_save_optimizer_and_scheduler", save_until_full)
+    arguments = ["--generator", pair_folders[0], "--discriminator", pair_folders[1], "--train_file", text, *QUICK]
+    arguments += ["--save_strategy", "steps", "--save_steps", "2", "--output_dir", "out"]
+    assert adapt(*arguments) == 2
+    shown = capsys.readouterr().err
+    assert "could not write to out" in shown and "checkpoint-2 is whole" in shown
+    assert listing(tmp_path / "out") == ["checkpoint-2"]
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert adapt(*arguments, "--resume") == 0
+
+
+def test_a_failure_before_the_first_checkpoint_leaves_no_folder(tmp_path):
+    with pytest.raises(OSError, match="could not write"), RunFolder(tmp_path / "out").guarded():
+        (tmp_path / "out" / "checkpoint-1").mkdir(parents=True)
+        (tmp_path / "out" / "checkpoint-1" / "model.safetensors").write_text("half")
+        raise disk_full("torch")
+    assert listing(tmp_path) == []
+
+
+def test_other_failures_keep_their_kind_and_complete_checkpoints(tmp_path):
+    for name in ("checkpoint-2", "checkpoint-10"):
+        (tmp_path / "out" / name).mkdir(parents=True)
+        (tmp_path / "out" / name / "trainer_state.json").write_text("{}")
+    folder = RunFolder(tmp_path / "out", resume=True)
+    assert folder.last_checkpoint == str(tmp_path / "out" / "checkpoint-10")  # by number, not by name
+    with pytest.raises(ZeroDivisionError), folder.guarded():
+        (tmp_path / "out" / "checkpoint-12").mkdir()
+        raise ZeroDivisionError
+    assert listing(tmp_path / "out") == ["checkpoint-10", "checkpoint-2"]
+
+
+def test_export_command_writes_each_network(make_model, tokenizer, tmp_path, capsys):
+    make_model().save_pretrained("pair")
+    tokenizer.save_pretrained("pair")
+    for network, options, name in (
+        ("discriminator", [], "ElectraForPreTraining"),
+        ("discriminator", ["--as-encoder"], "ElectraModel"),
+        ("generator", [], "ElectraForMaskedLM"),
+    ):
+        out = f"{network}{len(options)}"
+        assert cli.main(["export", "--checkpoint", "pair", "--output_dir", out, "--network", network, *options]) == 0
+        assert json.loads((tmp_path / out / "config.json").read_text())["architectures"] == [name]
+    assert cli.main(["export", "--checkpoint", "pair", "--output_dir", "generator0"]) == 2
+    assert "not an empty folder" in capsys.readouterr().err
