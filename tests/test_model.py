@@ -156,7 +156,7 @@ def test_two_checkpoints_whose_tokenizers_differ_are_refused(save_pair, tokenize
     generator, discriminator = save_pair(tmp_path, tokenizer)
     vocabulary = generator / "tokenizer.json"
     text = vocabulary.read_text(encoding="utf-8")
-    swapped = text.replace('"학교"', '"?"').replace('"병원"', '"학교"').replace('"?"', '"병원"')
+    swapped = text.replace('"학교"', '"#"').replace('"병원"', '"학교"').replace('"#"', '"병원"')
     vocabulary.write_text(swapped, encoding="utf-8")
     with pytest.raises(ValueError, match=r"(?s)different vocabularies.*80 and 80 tokens.*one release"):
         build(generator, discriminator)

@@ -1,6 +1,5 @@
 """The output folder of a run: whose it is, where to go on, and nothing half-written in it."""
 
-import errno
 import json
 import re
 import shutil
@@ -85,7 +84,7 @@ class RunFolder:
                 raise
             kept = self._complete_checkpoints()
             mend = f"{kept[-1]} is whole: make room and go on with --resume" if kept else "Make room and start again"
-            raise OSError(errno.EIO, f"could not write to {self.path} ({error}). {mend}.") from error
+            raise OSError(f"could not write to {self.path}: {error}. {mend}.") from error
 
     def _complete_checkpoints(self):
         if not self.path.is_dir():
