@@ -189,13 +189,19 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         """
         config, labels = self.config, kwargs.get("labels")
         self._check_inputs(input_ids, attention_mask, token_type_ids, position_ids, labels)
-        attended = self._attended(input_ids, attention_mask)  # (B, L)
+        # What a masking collator hid stands in its labels.
+        original_ids = input_ids if labels is None else torch.where(labels != NOT_A_LABEL, labels, input_ids)  # (B, L)
+        attended = self._attended(original_ids, attention_mask)  # (B, L)
+        uniform = self._uniform_numbers(original_ids, attended)
         if position_ids is None:
             position_ids = positions_from_first_token(attended)  # (B, L)
         shared = {"attention_mask": encoder_mask(attended), "position_ids": position_ids, "return_dict": True}
 
-        # Mask.
-        original_ids, masked_positions, masked_input_ids, uniform = self._mask(input_ids, labels, attended)
+        # Mask, or keep the collator's masking.
+        if labels is None:
+            masked_positions, masked_input_ids = self._mask(original_ids, attended, uniform)  # (B, L), (B, L)
+        else:
+            masked_positions, masked_input_ids = (labels != NOT_A_LABEL) & attended, input_ids
         masked = masked_positions.nonzero(as_tuple=True)  # rows and columns, (M,) each
         masked_ids = original_ids[masked]  # (M,)
 
@@ -283,19 +289,11 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             return input_ids != self.config.pad_token_id
         return torch.ones_like(input_ids, dtype=torch.bool)
 
-    def _mask(self, input_ids, labels, attended):
-        """Mask as the paper says, or as a collator already did.
-
-        Returns: original ids, masked positions, the generator's input, (B, L) each; the sequences' random numbers.
-        """
-        if labels is not None:
-            masked_positions = (labels != NOT_A_LABEL) & attended
-            original_ids = torch.where(masked_positions, labels, input_ids)
-            return original_ids, masked_positions, input_ids, self._uniform_numbers(original_ids, attended)
-        uniform = self._uniform_numbers(input_ids, attended)
-        candidates = attended & ~is_any_of(input_ids, self.config.special_token_ids)
+    def _mask(self, original_ids, attended, uniform):
+        """Paper, section 2: the masked positions and the generator's input, (B, L) each."""
+        candidates = attended & ~is_any_of(original_ids, self.config.special_token_ids)  # (B, L)
         masked_positions = choose_masked_positions(candidates, self.config.mask_prob, uniform(POSITION))
-        return input_ids, masked_positions, self._hide(input_ids, masked_positions, uniform), uniform
+        return masked_positions, self._hide(original_ids, masked_positions, uniform)
 
     def _hide(self, input_ids, masked_positions, uniform):
         """The generator's input, (B, L): of the masked tokens some become `[MASK]`, some random, the rest stay."""
