@@ -24,7 +24,7 @@ style: $(VENV)/installed ## check style and types; `make style FIX=1` mends what
 	$(BIN)/mypy
 
 common: $(VENV)/installed ## run transformers' own model tests over the model
-	$(BIN)/python -m pytest tests/common
+	$(BIN)/python -m pytest tests/common -n 2
 
 compat: $(VENV)/installed ## load checkpoints across the supported releases of transformers
 	$(BIN)/python tests/compat/run.py

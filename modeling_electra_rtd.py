@@ -272,7 +272,7 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             self.discriminator.set_input_embeddings(resized)  # new rows are drawn once, for both
         else:
             resized = self.discriminator.resize_token_embeddings(*arguments)
-        self.config.vocab_size = resized.num_embeddings
+        self.config.vocab_size = self.vocab_size = resized.num_embeddings  # both, as the base class does
         self.tie_weights()
         return self.get_input_embeddings()
 

@@ -60,17 +60,9 @@ def test_adapting_a_pretrained_pair_gives_a_pair_a_discriminator_and_figures(tex
     generator, discriminator = pair_folders
     arguments = ["--generator", generator, "--discriminator", discriminator, "--train-file", text, *QUICK]
     assert adapt(*arguments, "--output-dir", "out", "--learning_rate", "1e-3") == 0
-    assert listing(tmp_path / "out") == [
-        "adapt_results.json",
-        "config.json",
-        "configuration_electra_rtd.py",
-        "discriminator",
-        "model.safetensors",
-        "modeling_electra_rtd.py",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "training_args.bin",
-    ]
+    files = {"adapt_results.json", "config.json", "model.safetensors", "training_args.bin", "discriminator"}
+    files |= {"configuration_electra_rtd.py", "modeling_electra_rtd.py"}
+    assert {name for name in listing(tmp_path / "out") if "token" not in name and name != "vocab.txt"} == files
     results = json.loads((tmp_path / "out" / "adapt_results.json").read_text())
     assert results["steps"] == 4 and results["tokens_seen"] > 4 * 4 * 4
     assert set(results["before"]) == set(results["after"]) == set(PARTS)
@@ -277,7 +269,8 @@ def test_an_output_folder_that_holds_something_is_left_alone(content, text, pair
     assert adapt(*arguments, "--train_file", "missing.csv", "--overwrite") == 2  # wrong input comes before removal
     assert len(listing(out)) == 1
     assert adapt(*arguments, "--train_file", text, "--overwrite") == (0 if content == "a run" else 2)
-    assert len(listing(out)) == (9 if content == "a run" else 1)
+    assert ("adapt_results.json" in listing(out)) == (content == "a run")
+    assert content == "a run" or listing(out) == ["thesis.doc"]
 
 
 def disk_full(kind):

@@ -20,7 +20,7 @@ import transformers
 from transformers import AutoModel, AutoModelForPreTraining, AutoTokenizer
 
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGE = Path.cwd() / "package"  # a copy of the repository's modules
 CODE_FILES = ["configuration_electra_rtd.py", "modeling_electra_rtd.py"]
 AUTO_MAP = {
     "AutoConfig": "configuration_electra_rtd.ElectraRTDConfig",
@@ -502,7 +502,7 @@ def check_files(path):
     found = sorted(file.name for file in path.glob("*.py"))
     check(found == CODE_FILES, f"{path} holds the code files {found}")
     for name in CODE_FILES:
-        check((path / name).read_bytes() == (REPOSITORY / name).read_bytes(), f"{path / name} is not the repository's")
+        check((path / name).read_bytes() == (PACKAGE / name).read_bytes(), f"{path / name} is not the repository's")
     auto_map = json.loads((path / "config.json").read_text())["auto_map"]
     check(auto_map == AUTO_MAP, f"auto_map in {path} is {auto_map}")
 
@@ -570,9 +570,9 @@ class no_warnings(logging.Handler):
 
 
 def import_package():
-    """Import `electra_rtd` from this repository, installed or not."""
+    """Import `electra_rtd` from the copy, installed or not."""
     spec = importlib.util.spec_from_file_location(
-        "electra_rtd", REPOSITORY / "__init__.py", submodule_search_locations=[str(REPOSITORY)]
+        "electra_rtd", PACKAGE / "__init__.py", submodule_search_locations=[str(PACKAGE)]
     )
     sys.modules["electra_rtd"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules["electra_rtd"])

@@ -36,12 +36,21 @@ def main():
     paths = {release: prepare_environment(release) for release in releases}
     ready = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="electra-rtd-compat-") as folder:
-        results = run_rounds(Path(folder).resolve(), paths)
+        folder = Path(folder).resolve()
+        copy_package(folder / "package")
+        results = run_rounds(folder, paths)
     print_table(releases, results)
     print(f"\nEnvironments: {ready - start:.0f} s. Checks: {time.monotonic() - ready:.0f} s.")
     failures = [result for result in results if result["error"]]
     print_messages(failures, results)
     sys.exit(1 if failures else 0)
+
+
+def copy_package(folder):
+    """Copy the modules that `check.py` imports, so that an edit meanwhile gives no half-old, half-new results."""
+    folder.mkdir()
+    for file in REPOSITORY.glob("*.py"):
+        shutil.copy(file, folder)
 
 
 # ---- Environments -------------------------------------------------------------------------------------------------
