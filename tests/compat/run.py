@@ -21,7 +21,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 ENVIRONMENTS = REPOSITORY / ".compat"
 NEWEST = importlib.metadata.version("transformers")  # the installed one; it needs no environment of its own
-RELEASES = ["4.57.6", "5.0.0", "5.8.1", "5.13.1", NEWEST]
+RELEASES = ["4.57.6", "5.0.0", "5.3.0", "5.8.1", "5.13.1", NEWEST]
 # Rounds of one stage may run at once; each stage reads what the ones before it saved.
 STAGES = [["save"], ["remote", "package"], ["trained"]]
 TIMEOUT = 600  # seconds for one process, which needs about twenty
