@@ -31,7 +31,7 @@ class ElectraRTDConfig(PretrainedConfig):
         mask_token_id, pad_token_id (`int` or `None`): from the tokenizer; `None` means not known.
         special_token_ids (`list[int]`): ids that are never masked and never drawn as random tokens.
         embedding_sharing (`str`): `"none"`, or `"tied"` to share every embedding weight (paper, section 3.2).
-        eval_seed (`int`): seeds the corruption in eval mode.
+        eval_seed (`int`): seeds the corruption in eval mode; its low 32 bits count.
 
     Raises:
         ValueError: a field is out of range, or the two networks do not fit together.

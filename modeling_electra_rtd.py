@@ -343,6 +343,11 @@ class ElectraRTDForPreTraining(PreTrainedModel):
                     "equal. Pass what tokenizer and collator return. `labels` are for masked language modelling: "
                     "remove the label column of a classification data set."
                 )
+        if position_ids is not None and position_ids.shape not in (input_ids.shape, (1, input_ids.shape[1])):
+            raise ValueError(
+                f"`position_ids` has the shape {tuple(position_ids.shape)}, `input_ids` {tuple(input_ids.shape)}: "
+                "give one position a token, (batch, length) or (1, length), or leave them out."
+            )
         longest = self.config.max_position_embeddings
         if input_ids.shape[1] > longest:
             raise ValueError(
@@ -389,7 +394,7 @@ def choose_masked_positions(candidates, mask_prob, uniform):
 
     Args: candidates (bool, (B, L)); mask_prob (`float`); uniform (float32 in [0, 1), (B, L)). Returns: bool, (B, L).
     """
-    # In whole numbers: in floating point 0.07 * 100 is above 7, and in float32 0.15 * 20 is above 3.
+    # In whole numbers: in floating point 0.07 * 100 is above 7, and in float32 0.15 * 100 is above 15.
     share = Fraction(str(mask_prob)).limit_denominator(10**9)
     counts = candidates.sum(dim=-1, keepdim=True)  # (B, 1)
     to_mask = (counts * share.numerator + share.denominator - 1) // share.denominator  # (B, 1)
@@ -496,7 +501,7 @@ def seeded_uniform_numbers(seed, original_ids, attended):
     """
     ordinals = attended.cumsum(dim=-1)  # (B, L): the n-th token of its sequence, wherever padding stands
     tokens = mix_bits(original_ids + mix_bits(ordinals))  # (B, L)
-    digests = mix_bits((tokens * attended).sum(dim=-1, keepdim=True) + seed % BITS_32)  # (B, 1)
+    digests = mix_bits((tokens * attended).sum(dim=-1, keepdim=True) + (seed & BITS_32))  # (B, 1)
 
     def uniform(stream):
         bits = mix_bits(mix_bits(digests + stream) + ordinals)  # (B, L)

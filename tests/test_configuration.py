@@ -5,7 +5,7 @@ import json
 import math
 
 import pytest
-from transformers import AutoConfig, ElectraConfig
+from transformers import AutoConfig, BertConfig, ElectraConfig
 
 from electra_rtd import ElectraRTDConfig, ElectraRTDForPreTraining, ElectraRTDOutput
 
@@ -199,8 +199,6 @@ def test_tied_embeddings_need_one_shape(field, make_config):
 
 
 def test_a_network_configuration_of_another_kind_is_refused():
-    from transformers import BertConfig
-
     with pytest.raises(ValueError, match=r"`generator_config` is a BertConfig.*ElectraConfig"):
         ElectraRTDConfig(generator_config=BertConfig())
 

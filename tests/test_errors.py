@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from transformers import DataCollatorWithPadding
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,16 @@ def test_a_sequence_longer_than_the_positions_of_either_network(model, make_batc
 def test_an_attention_mask_of_another_shape(shape, model, make_batch):
     batch = {**make_batch(), "attention_mask": torch.ones(shape, dtype=torch.long)}
     assert_refused(["`attention_mask`", str(shape), "(4, 12)", "tokenizer and collator"], model, **batch)
+
+
+@pytest.mark.parametrize("shape", [(12,), (4, 11), (3, 12), (4, 1)])
+def test_positions_of_another_shape(shape, model, make_batch):
+    positions = torch.zeros(shape, dtype=torch.long)
+    assert_refused(
+        ["`position_ids`", str(shape), "(4, 12)", "leave them out"], model, **make_batch(), position_ids=positions
+    )
+    one_row = torch.arange(12)[None]
+    assert torch.equal(model(**make_batch(), position_ids=one_row).logits, model(**make_batch()).logits)
 
 
 def test_token_types_of_another_shape_or_beyond_the_segments(model, make_batch):
@@ -111,13 +122,11 @@ def test_a_mask_token_is_not_needed_where_nothing_becomes_one(make_model, make_b
     assert make_model(mask_token_id=None)(**batch, labels=labels).loss.isfinite()
 
 
-def test_what_the_stock_tokenizer_and_collator_return_is_never_refused(make_model, tokenizer):
-    from transformers import DataCollatorWithPadding
-
+def test_what_the_stock_tokenizer_and_collator_return_is_never_refused(make_model, make_tokenizer):
+    tokenizer = make_tokenizer()
     sentences = ["나는 학교에서 책을 읽는다 .", "환자는 병원에 온다 .", ""]
     for side in ("right", "left"):
         tokenizer.padding_side = side
         batch = DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8)([tokenizer(one) for one in sentences])
         assert make_model()(**batch).loss.isfinite()
-    tokenizer.padding_side = "right"
     assert make_model()(**tokenizer(sentences[:1], sentences[1:2], return_tensors="pt")).loss.isfinite()
