@@ -547,7 +547,7 @@ def _common_tokenizer(sources):
     """
     found = {}
     for source, kwargs in sources:
-        tokenizer = None if isinstance(source, PreTrainedModel) else _load_tokenizer(source, kwargs)
+        tokenizer = None if isinstance(source, PreTrainedModel) else find_tokenizer(source, **kwargs)
         if tokenizer is not None:
             found[str(source)] = tokenizer
     vocabularies = [tokenizer.get_vocab() for tokenizer in found.values()]
@@ -561,9 +561,13 @@ def _common_tokenizer(sources):
     return next(iter(found.values()), None)
 
 
-def _load_tokenizer(source, kwargs):
+def find_tokenizer(source, **kwargs):
+    """The tokenizer of a checkpoint, or `None` where it has none.
+
+    Args: source (`str` or path): a folder or a Hub id; kwargs: those of `from_pretrained`.
+    """
     kwargs = {name: kwargs[name] for name in ("cache_dir", "local_files_only", "revision", "token") if name in kwargs}
-    # Where both files are missing, some releases make up a vocabulary of the special tokens alone.
+    # Where both files are missing, `AutoTokenizer` of some releases makes up a vocabulary of the special tokens alone.
     if not any(has_file(source, file, **kwargs) for file in ("tokenizer.json", "vocab.txt")):
         return None
     return AutoTokenizer.from_pretrained(source, **kwargs)

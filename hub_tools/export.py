@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from transformers import AutoTokenizer
-from transformers.utils import has_file, logging
+from transformers.utils import logging
 
 from ..configuration_electra_rtd import ElectraRTDConfig
-from ..modeling_electra_rtd import ElectraRTDForPreTraining
+from ..modeling_electra_rtd import ElectraRTDForPreTraining, find_tokenizer
 from .staging import new_folder
 
 
@@ -59,8 +58,9 @@ def _load(checkpoint):
             f"{checkpoint} is a checkpoint of type {model_type!r}, not {ElectraRTDConfig.model_type!r}: only a pair "
             "has networks to export. A stock `electra` checkpoint needs no export."
         )
-    model = ElectraRTDForPreTraining.from_pretrained(checkpoint)
-    if any(has_file(checkpoint, file) for file in ("tokenizer.json", "vocab.txt")):
-        return model, AutoTokenizer.from_pretrained(checkpoint)
-    logger.warning(f"{checkpoint} has no tokenizer, so the export has none either: save it beside the model first.")
-    return model, None
+    tokenizer = find_tokenizer(checkpoint)
+    if tokenizer is None:
+        logger.warning(
+            f"{checkpoint} has no tokenizer, so the export has none either: save it beside the model first."
+        )
+    return ElectraRTDForPreTraining.from_pretrained(checkpoint), tokenizer

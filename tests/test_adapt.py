@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -182,6 +183,12 @@ def broken(tmp_path, text, pair_folders, save_pair, make_tokenizer):
         tmp_path / "other", make_tokenizer(), generator={"vocab_size": 90}, discriminator={"vocab_size": 90}
     )
     maskless = save_pair(tmp_path / "maskless", make_tokenizer(mask_token=None))
+    bare = save_pair(tmp_path / "bare")
+    # Of equal size, but two words have changed places.
+    shutil.copytree(pair_folders[1], tmp_path / "shuffled")
+    vocabulary = (tmp_path / "shuffled" / "tokenizer.json").read_text(encoding="utf-8")
+    vocabulary = vocabulary.replace('"나":', '"_":').replace('"책":', '"나":').replace('"_":', '"책":')
+    (tmp_path / "shuffled" / "tokenizer.json").write_text(vocabulary, encoding="utf-8")
     pair = ["--generator", pair_folders[0], "--discriminator", pair_folders[1]]
     return {
         "no such file": ([*pair, "--train_file", "missing.csv"], r"No such file or folder: missing\.csv"),
@@ -195,6 +202,14 @@ def broken(tmp_path, text, pair_folders, save_pair, make_tokenizer):
         "no mask token": (
             ["--generator", maskless[0], "--discriminator", maskless[1], "--train_file", text],
             r"no mask token.*trained with",
+        ),
+        "vocabularies of equal size": (
+            ["--generator", pair_folders[0], "--discriminator", tmp_path / "shuffled", "--train_file", text],
+            r"different vocabularies.*80 and 80 tokens.*one release",
+        ),
+        "no tokenizer": (
+            ["--generator", bare[0], "--discriminator", bare[1], "--train_file", text],
+            r"no tokenizer.*--tokenizer",
         ),
         "swapped": (
             ["--generator", pair_folders[1], "--discriminator", pair_folders[0], "--train_file", text],
@@ -226,6 +241,19 @@ def test_wrong_input_is_a_clear_error_with_status_2_and_leaves_nothing(broken, t
         assert re.search(rf"electra-rtd adapt: error: .*{message}", shown, flags=re.DOTALL), (name, shown)
         assert "Traceback" not in shown
         assert set(listing(tmp_path)) - before <= {"cache"}, name
+
+
+def test_a_tokenizer_that_does_not_fit_the_checkpoint_is_refused(text, make_model, make_tokenizer, tmp_path, capsys):
+    make_model().save_pretrained("pair")
+    make_tokenizer().save_pretrained("pair")
+    make_tokenizer(extra_words=["강아지"]).save_pretrained("larger")
+    arguments = ["--checkpoint", "pair", "--train_file", text, "--output_dir", "out", *QUICK]
+    assert adapt(*arguments, "--tokenizer", "larger") == 2
+    assert re.search(
+        r"does not fit pair: it has 81 tokens.*checkpoint 80 and.*Leave --tokenizer out", capsys.readouterr().err
+    )
+    assert not (tmp_path / "out").exists()
+    assert adapt(*arguments) == 0
 
 
 def test_what_argparse_refuses_has_status_2(capsys):

@@ -5,10 +5,10 @@ import tempfile
 from pathlib import Path
 
 from tokenizers import BertWordPieceTokenizer
-from transformers import AutoTokenizer, BertTokenizerFast, ElectraConfig
+from transformers import BertTokenizerFast, ElectraConfig
 
 from ..configuration_electra_rtd import ElectraRTDConfig
-from ..modeling_electra_rtd import ElectraRTDForPreTraining
+from ..modeling_electra_rtd import ElectraRTDForPreTraining, find_tokenizer
 
 
 # Paper, table 6: small and base. `tiny` is for trying things out.
@@ -92,7 +92,7 @@ def load_tokenizer(source):
         `PreTrainedTokenizerFast`
 
     Raises:
-        ValueError: there is no mask token.
+        ValueError: there is no tokenizer, a slow one, or one without mask or padding token.
     """
     path = Path(source)
     folder = path.parent if path.name == "vocab.txt" else path
@@ -102,8 +102,20 @@ def load_tokenizer(source):
         uncased = re.search("[a-z]", letters) is not None and letters == letters.lower()
         tokenizer = _word_piece(folder, do_lower_case=uncased, strip_accents=False if HANGUL.search(letters) else None)
     else:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-    return with_mask_token(tokenizer, source)
+        tokenizer = find_tokenizer(source)
+    if tokenizer is None:
+        raise ValueError(f"{source} holds no tokenizer (tokenizer.json or vocab.txt). Name one with --tokenizer.")
+    if not tokenizer.is_fast:
+        raise ValueError(
+            f"The tokenizer of {source} is a slow one ({type(tokenizer).__name__}): a fast one is needed."
+        )
+    for name in ("mask_token", "pad_token"):
+        if getattr(tokenizer, name) is None:
+            raise ValueError(
+                f"The tokenizer of {source} has no {name.replace('_', ' ')}. Take the one that the pair was trained "
+                "with: an ELECTRA tokenizer has [PAD] and [MASK]."
+            )
+    return tokenizer
 
 
 def _word_piece(folder, do_lower_case, strip_accents=None):
@@ -112,24 +124,6 @@ def _word_piece(folder, do_lower_case, strip_accents=None):
     return BertTokenizerFast.from_pretrained(
         folder, do_lower_case=do_lower_case, strip_accents=strip_accents, model_max_length=MAX_LENGTH
     )
-
-
-def with_mask_token(tokenizer, source):
-    """The tokenizer itself, if RTD can use it.
-
-    Args:
-        tokenizer (`PreTrainedTokenizerBase`), source (`str`): where it came from, for the message.
-
-    Raises:
-        ValueError: it has no mask token or no padding token.
-    """
-    for name in ("mask_token", "pad_token"):
-        if getattr(tokenizer, name) is None:
-            raise ValueError(
-                f"The tokenizer of {source} has no {name.replace('_', ' ')}. Take the one that the pair was trained "
-                "with: an ELECTRA tokenizer has [PAD] and [MASK]."
-            )
-    return tokenizer
 
 
 def _electra_config(vocab_size, hidden_size, **fields):

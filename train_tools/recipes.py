@@ -6,7 +6,7 @@ import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from transformers import AutoTokenizer, Trainer, set_seed
+from transformers import Trainer, set_seed
 
 from ..configuration_electra_rtd import ElectraRTDConfig
 from ..hub_tools.export import export_discriminator
@@ -14,7 +14,7 @@ from ..hub_tools.staging import files_for_folder
 from ..modeling_electra_rtd import ElectraRTDForPreTraining
 from .callbacks import LOSS_PARTS, RTDMetricsCallback
 from .data import read_text, tokenize_text
-from .from_scratch import SIZES, build_pair, load_tokenizer, train_tokenizer, with_mask_token
+from .from_scratch import SIZES, build_pair, load_tokenizer, train_tokenizer
 from .run_folder import DISCRIMINATOR_FOLDER, RESULTS_FILE, RunFolder
 
 
@@ -220,31 +220,32 @@ def _load_start(arguments, train_text, last_checkpoint):
         for name in ("mask_prob", "disc_weight", "embedding_sharing")
         if getattr(arguments, name) is not None
     }
-    if last_checkpoint is not None:
-        tokenizer = AutoTokenizer.from_pretrained(last_checkpoint)
-    elif arguments.tokenizer is not None:
-        tokenizer = load_tokenizer(arguments.tokenizer)
-    else:
-        tokenizer = None
+    named = last_checkpoint or arguments.tokenizer
+    tokenizer = load_tokenizer(named) if named else None
     if arguments.from_scratch:
         if tokenizer is None:
             logger.info(f"Training a WordPiece vocabulary of up to {arguments.vocab_size} entries on the text.")
             tokenizer = train_tokenizer(train_text["text"], arguments.vocab_size)
         return build_pair(arguments.from_scratch, tokenizer, **overrides), tokenizer
     if arguments.checkpoint:
-        tokenizer = tokenizer or with_mask_token(
-            AutoTokenizer.from_pretrained(arguments.checkpoint), arguments.checkpoint
-        )
-        return _load_checkpoint(arguments.checkpoint, overrides), tokenizer
-    tokenizer = tokenizer or load_tokenizer(arguments.discriminator)
+        tokenizer = tokenizer or load_tokenizer(arguments.checkpoint)
+        return _load_checkpoint(arguments.checkpoint, tokenizer, overrides), tokenizer
+    # Without a tokenizer named, the model compares those beside the two networks.
     model = ElectraRTDForPreTraining.from_generator_discriminator_pretrained(
         arguments.generator, arguments.discriminator, tokenizer=tokenizer, **overrides
     )
-    return model, tokenizer
+    return model, tokenizer or load_tokenizer(arguments.discriminator)
 
 
-def _load_checkpoint(checkpoint, overrides):
+def _load_checkpoint(checkpoint, tokenizer, overrides):
     config = ElectraRTDConfig.from_pretrained(checkpoint, **overrides)
+    ids = {"mask_token_id": tokenizer.mask_token_id, "pad_token_id": tokenizer.pad_token_id}
+    if len(tokenizer) > config.vocab_size or any(getattr(config, name) != value for name, value in ids.items()):
+        raise ValueError(
+            f"The tokenizer does not fit {checkpoint}: it has {len(tokenizer)} tokens and {ids}, the checkpoint "
+            f"{config.vocab_size} and mask_token_id={config.mask_token_id}, pad_token_id={config.pad_token_id}. "
+            "Leave --tokenizer out, or name the one that the checkpoint was trained with."
+        )
     return ElectraRTDForPreTraining.from_pretrained(checkpoint, config=config)
 
 
