@@ -164,10 +164,11 @@ def adapt(arguments, training_args):
         overwrite=arguments.overwrite,
         is_main_process=training_args.process_index == 0,
     )
+    last_checkpoint = folder.last_checkpoint or training_args.resume_from_checkpoint
     set_seed(training_args.seed)
     with training_args.main_process_first(desc="reading and tokenizing text"):  # the others read the cache
         train_text, validation_text = _read_texts(arguments, training_args.seed)
-        model, tokenizer = _load_start(arguments, train_text, folder.last_checkpoint)
+        model, tokenizer = _load_start(arguments, train_text, last_checkpoint)
         max_length = min(arguments.max_seq_length, model.config.max_position_embeddings)
         train_set, validation_set = (
             tokenize_text(text, tokenizer, max_length=max_length, num_proc=arguments.preprocessing_num_workers)
@@ -187,7 +188,7 @@ def adapt(arguments, training_args):
             callbacks=[metrics],
         )
         before = _held_out(trainer)
-        trained = trainer.train(resume_from_checkpoint=folder.last_checkpoint)
+        trained = trainer.train(resume_from_checkpoint=last_checkpoint)
         after = _held_out(trainer)
         return _finish(trainer, metrics, before, after, trained.metrics["train_runtime"])
 
