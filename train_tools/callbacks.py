@@ -3,7 +3,8 @@
 import sys
 
 import torch
-from accelerate.utils import reduce
+from accelerate.state import GradientState
+from accelerate.utils import gather, reduce
 from transformers import TrainerCallback
 from transformers.trainer_callback import CallbackHandler
 
@@ -20,23 +21,26 @@ class RTDMetricsCallback(TrainerCallback):
     `evaluate()` returns, and can be the `metric_for_best_model`. Several processes are averaged.
 
     The values are read from the model's outputs by a forward hook and stay on the device until the Trainer logs.
-
-    Attributes:
-        tokens_seen (`int`): non-padding tokens that training has read in this process's lifetime, over all processes.
     """
 
     def __init__(self):
         self._model = None
         self._hook = None
-        self._micro_batches = _RunningMean()  # of the step under way
-        self._steps = _RunningMean()  # since the last log
-        self._evaluation = _RunningMean()
+        self._micro_batches = _Mean()  # of the step under way
+        self._steps = _Mean()  # since the last log
         self._tokens = torch.zeros((), dtype=torch.long)
-        self._saw_all_batches = False
+        self._outputs = []  # of the evaluation batch under way: the parts and the rows of each output
+        self._evaluation = _Mean()
+        self._eval_dataloader = None
+        self._saw_all_batches = True
 
-    @property
     def tokens_seen(self):
-        return int(_over_processes(self._tokens, "sum"))
+        """Tokens without padding that training has read so far, over all processes. Every process has to ask.
+
+        Returns:
+            `int`
+        """
+        return int(reduce(self._tokens.clone(), reduction="sum"))
 
     # ---- Reading the model's outputs ----
 
@@ -47,23 +51,14 @@ class RTDMetricsCallback(TrainerCallback):
     def on_train_begin(self, args, state, control, model=None, **kwargs):
         self._move_to_front()
         self._attach(model)  # `model_init` makes a new model for each run
-        self._micro_batches, self._steps = _RunningMean(), _RunningMean()
-
-    def on_prediction_step(self, args, state, control, model=None, **kwargs):
-        # Added after the Trainer was made, and evaluated without training: the first batch passed unseen, and an
-        # average of the others would be a wrong figure. The next evaluation is complete.
-        if self._model is not model:
-            self._move_to_front()
-            self._attach(model)
-            self._saw_all_batches = False
+        self._micro_batches, self._steps = _Mean(), _Mean()
 
     def _attach(self, model):
-        if model is self._model or model is None:
+        if model is None or model is self._model:
             return
         if self._hook is not None:
             self._hook.remove()
         self._model, self._hook = model, model.register_forward_hook(self._read)
-        self._saw_all_batches = True
 
     @torch.compiler.disable
     def _read(self, module, arguments, output):
@@ -75,13 +70,29 @@ class RTDMetricsCallback(TrainerCallback):
             self._micro_batches.add(parts, weight=1)
             self._tokens = self._tokens.to(labels.device) + (labels >= 0).sum()
         else:
-            self._evaluation.add(parts, weight=labels.shape[0])
+            self._outputs.append((parts, labels.shape[0]))
 
     def on_step_end(self, args, state, control, **kwargs):
         # The Trainer's loss is a mean over steps of the mean over a step's micro-batches.
         if self._micro_batches.weight:
             self._steps.add(self._micro_batches.mean(), weight=1)
-            self._micro_batches = _RunningMean()
+            self._micro_batches = _Mean()
+
+    def on_prediction_step(self, args, state, control, model=None, eval_dataloader=None, **kwargs):
+        if eval_dataloader is not self._eval_dataloader:  # a new evaluation, even where the last one broke off
+            self._eval_dataloader, self._evaluation, self._saw_all_batches = eval_dataloader, _Mean(), True
+        outputs, self._outputs = self._outputs[-max(1, args.n_gpu) :], []  # one a device of this process
+        if not outputs:
+            # Added after the Trainer was made, and evaluated without training: this batch passed unseen, and an
+            # average of the others would be a wrong figure. The next evaluation is complete.
+            self._move_to_front()
+            self._attach(model)
+            self._saw_all_batches = False
+            return
+        parts = torch.stack([parts.to(outputs[0][0].device) for parts, _ in outputs]).mean(dim=0)  # (4,)
+        # As the Trainer gathers its losses: a value an example, without those that fill up the last batch.
+        values = _without_fill(gather(parts.repeat(sum(rows for _, rows in outputs), 1)))  # (examples, 4)
+        self._evaluation.add(values.mean(dim=0), weight=len(values))
 
     # ---- Writing into the logs ----
 
@@ -89,8 +100,8 @@ class RTDMetricsCallback(TrainerCallback):
         if logs is None:
             return
         if "loss" in logs and self._steps.weight:
-            values = _over_processes(self._steps.mean(), "mean")
-            self._steps = _RunningMean()
+            values = reduce(self._steps.mean(), reduction="mean")
+            self._steps = _Mean()
             self._write(values, "", logs, state)
         for name in [name for name in logs if name.endswith("_runtime") and name != "train_runtime"]:
             self._write_evaluation(name.removesuffix("runtime"), logs, state)
@@ -100,12 +111,9 @@ class RTDMetricsCallback(TrainerCallback):
         self._write_evaluation(prefixes[0] if prefixes else "test_", metrics, state=None)
 
     def _write_evaluation(self, prefix, logs, state):
-        evaluation, self._evaluation = self._evaluation, _RunningMean()
-        complete, self._saw_all_batches = self._saw_all_batches, True
-        if complete and evaluation.weight:
-            total = _over_processes(evaluation.total, "sum")
-            weight = _over_processes(torch.tensor(float(evaluation.weight), device=total.device), "sum")
-            self._write(total / weight, prefix, logs, state)
+        if self._saw_all_batches and self._evaluation.weight:
+            self._write(self._evaluation.mean(), prefix, logs, state)
+        self._evaluation, self._saw_all_batches = _Mean(), True
 
     def _write(self, values, prefix, logs, state):
         named = {f"{prefix}{name}": value for name, value in zip(LOSS_PARTS, values.tolist(), strict=True)}
@@ -125,19 +133,24 @@ class RTDMetricsCallback(TrainerCallback):
             handler.callbacks.insert(0, self)
 
 
-class _RunningMean:
-    """Weighted mean of tensors, summed on their device."""
+class _Mean:
+    """Weighted mean of tensors, summed where the first of them is."""
 
     def __init__(self):
-        self.total, self.weight = 0.0, 0
+        self.total: torch.Tensor | None = None
+        self.weight = 0
 
     def add(self, values, weight):
-        self.total = self.total + values * weight
+        weighted = values * weight
+        self.total = weighted if self.total is None else self.total + weighted.to(self.total.device)
         self.weight += weight
 
     def mean(self):
+        assert self.total is not None  # who asks has looked at the weight
         return self.total / self.weight
 
 
-def _over_processes(values, reduction):
-    return reduce(values.clone(), reduction=reduction)
+def _without_fill(values):
+    """Without the examples that a distributed loader repeats to fill its last batch (see `gather_for_metrics`)."""
+    loader = GradientState()
+    return values[: loader.remainder] if loader.end_of_dataloader and loader.remainder > 0 else values
