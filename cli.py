@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 
 import torch
+from safetensors import SafetensorError
 from transformers import HfArgumentParser, TrainingArguments
 
 from . import __version__
@@ -110,6 +111,7 @@ def adapt_parser():
 def run_adapt(argv):
     """`electra-rtd adapt`: parse, adapt, say what came of it."""
     arguments, training_args = adapt_parser().parse_args_into_dataclasses(argv or SAMPLE_RUN)
+    training_args.__class__ = TrainingArguments  # `training_args.bin` must open without this package
     result = adapt(arguments, training_args)
     if training_args.process_index == 0:
         print(f"\n{summary(result)}")
@@ -161,10 +163,12 @@ def main(argv=None):
     logging.getLogger(__package__).setLevel(logging.INFO)
     try:
         COMMANDS[command][0](argv[1:])
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError, RuntimeError, SafetensorError) as error:
         if os.environ.get("ELECTRA_RTD_TRACEBACK"):
             raise
         print(f"electra-rtd {command}: error: {error}", file=sys.stderr)
+        if not isinstance(error, (ValueError, OSError)):  # not one of ours: it may need the whole story
+            print("ELECTRA_RTD_TRACEBACK=1 shows where it came from.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"electra-rtd {command}: interrupted", file=sys.stderr)

@@ -399,7 +399,7 @@ def choose_masked_positions(candidates, mask_prob, uniform):
     counts = candidates.sum(dim=-1, keepdim=True)  # (B, 1)
     to_mask = (counts * share.numerator + share.denominator - 1) // share.denominator  # (B, 1)
     to_mask = to_mask.maximum((counts > 0).long())  # shares below 10**-9
-    order = uniform.masked_fill(~candidates, 2.0).argsort(dim=-1)  # (B, L): the candidates first, shuffled
+    order = uniform.masked_fill(~candidates, 2.0).argsort(dim=-1, stable=True)  # (B, L): candidates first, shuffled
     ranks = order.argsort(dim=-1)  # (B, L): 0 to L - 1, each once, so that equal numbers do not change the count
     return ranks < to_mask
 
@@ -428,7 +428,10 @@ def sample_tokens(logits, temperature, uniform):
     cumulative = probabilities.cumsum(dim=-1)  # (M, V)
     # In (0, total]: the first entry that reaches it exists, and has a probability above 0.
     threshold = (1.0 - uniform)[:, None] * cumulative[:, -1:]  # (M, 1)
-    return torch.searchsorted(cumulative, threshold).squeeze(-1)
+    sampled = torch.searchsorted(cumulative, threshold).squeeze(-1)  # (M,)
+    return sampled.clamp(
+        max=logits.shape[-1] - 1
+    )  # of logits that are not numbers: the loss has to say so, not a crash
 
 
 def masked_language_modeling_loss(logits, original_ids):
@@ -529,7 +532,10 @@ def _load_network(name, model_class, source, kwargs):
         if not isinstance(source, model_class):
             raise ValueError(f"`{name}` is a {type(source).__name__}: it must be a {model_class.__name__}.")
         return source
-    model, info = model_class.from_pretrained(source, output_loading_info=True, **kwargs)
+    try:
+        model, info = model_class.from_pretrained(source, output_loading_info=True, **kwargs)
+    except OSError as error:
+        raise OSError(f"`{name}` is {str(source)!r}, which could not be loaded: {error}") from error
     missing = sorted(info["missing_keys"])
     if missing:
         raise ValueError(

@@ -51,16 +51,29 @@ def _export(part, checkpoint, output_dir, as_encoder):
 def _load(checkpoint):
     if isinstance(checkpoint, ElectraRTDForPreTraining):
         return checkpoint, None
-    fields, _ = ElectraRTDConfig.get_config_dict(checkpoint)
-    model_type = fields.get("model_type")
-    if model_type != ElectraRTDConfig.model_type:
-        raise ValueError(
-            f"{checkpoint} is a checkpoint of type {model_type!r}, not {ElectraRTDConfig.model_type!r}: only a pair "
-            "has networks to export. A stock `electra` checkpoint needs no export."
-        )
+    check_is_pair(checkpoint)
     tokenizer = find_tokenizer(checkpoint)
     if tokenizer is None:
         logger.warning(
             f"{checkpoint} has no tokenizer, so the export has none either: save it beside the model first."
         )
     return ElectraRTDForPreTraining.from_pretrained(checkpoint), tokenizer
+
+
+def check_is_pair(checkpoint):
+    """Refuse what is not a checkpoint of this model.
+
+    Args:
+        checkpoint (`str` or path): a folder or a Hub id.
+
+    Raises:
+        ValueError: names the type that it is of.
+    """
+    fields, _ = ElectraRTDConfig.get_config_dict(checkpoint)
+    model_type = fields.get("model_type")
+    if model_type != ElectraRTDConfig.model_type:
+        raise ValueError(
+            f"{checkpoint} is a checkpoint of type {model_type!r}, not {ElectraRTDConfig.model_type!r}: a pair is "
+            "needed. Two stock checkpoints become one with `electra-rtd adapt --generator G --discriminator D`; a "
+            "stock one needs no export."
+        )

@@ -35,10 +35,13 @@ def new_folder(target):
 
 @contextmanager
 def files_for_folder(target):
-    """A folder to write files into that move into `target` when the block ends, each at once, or not at all.
+    """A folder to write into, whose content moves into `target` when the block ends, or not at all.
+
+    Each file and folder in it moves at once; one after the other, so a reader can meet some of them before the rest.
 
     Args:
-        target (`str` or path): a folder, which may hold other things; files of the same names are replaced.
+        target (`str` or path): a folder, which may hold other things; files of the same names are replaced, folders
+            must not be there.
 
     Yields:
         `Path`: a temporary folder inside `target`.
@@ -46,8 +49,8 @@ def files_for_folder(target):
     target = Path(target)
     with _partial_folder(target) as partial:
         yield partial
-        for file in partial.iterdir():
-            os.replace(file, target / file.name)
+        for child in partial.iterdir():
+            os.replace(child, target / child.name)
 
 
 @contextmanager

@@ -108,6 +108,30 @@ def test_a_pair_from_scratch_learns_its_own_vocabulary(text, tmp_path):
     assert set(tokenizer.all_special_ids) == set(model.config.special_token_ids)
 
 
+def test_two_processes_adapt_with_one_vocabulary(text, tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command += [
+        "-m",
+        "electra_rtd.cli",
+        "adapt",
+        "--from_scratch",
+        "tiny",
+        "--vocab_size",
+        "100",
+        "--train_file",
+        text,
+    ]
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    arguments = ["--output_dir", "out", *QUICK, "--save_strategy", "steps", "--save_steps", "2"]
+    process = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr[-3000:]
+    results = json.loads((tmp_path / "out" / "adapt_results.json").read_text())
+    assert results["after"]["mlm_loss"] + 50 * results["after"]["disc_loss"] == pytest.approx(results["after"]["loss"])
+    model = AutoModel.from_pretrained("out")
+    assert len(AutoTokenizer.from_pretrained("out")) == model.config.vocab_size
+    assert listing(tmp_path / "out" / "discriminator")
+
+
 def test_a_bare_vocabulary_is_a_tokenizer(text, tmp_path):
     (tmp_path / "vocab").mkdir()
     entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "책", "비", "##다", "온", "Python"]
@@ -130,8 +154,12 @@ def test_the_sample_run_works_twice_in_a_process_of_its_own(tmp_path):
     assert "discriminator" in listing(tmp_path / "electra-rtd-sample")
 
 
-def test_no_arguments_mean_the_sample_run():
-    arguments, training_args = cli.adapt_parser().parse_args_into_dataclasses(cli.SAMPLE_RUN)
+def test_no_arguments_mean_the_sample_run(monkeypatch):
+    given = []
+    monkeypatch.setattr(cli, "adapt", lambda *arguments: given.extend(arguments))
+    monkeypatch.setattr(cli, "summary", lambda result: "")
+    assert cli.main(["adapt"]) == 0
+    arguments, training_args = given
     assert arguments.from_scratch == "tiny" and arguments.train_file == [str(cli.SAMPLE_FILE)]
     assert os.path.isfile(cli.SAMPLE_FILE) and training_args.output_dir == "electra-rtd-sample"
 
@@ -228,6 +256,20 @@ def broken(tmp_path, text, pair_folders, save_pair, make_tokenizer):
         "no validation file": ([*pair, "--train_file", text, "--validation_file", "no.csv"], r"No such file.*no\.csv"),
         "mask_prob": ([*pair, "--train_file", text, "--mask_prob", "1.5"], r"`mask_prob` is 1\.5.*\(0, 1\]"),
         "gdes": ([*pair, "--train_file", text, "--embedding_sharing", "gdes"], r'"none", "tied"'),
+        "too long": ([*pair, "--train_file", text, "--max_seq_length", "100000"], r"100000.*128 tokens at most"),
+        "tiny vocabulary": (
+            ["--from_scratch", "tiny", "--vocab_size", "-5", "--train_file", text],
+            r"vocab_size is -5",
+        ),
+        "stock checkpoint": (
+            ["--checkpoint", pair_folders[1], "--train_file", text],
+            r"type 'electra', not 'electra_rtd'.*--generator G",
+        ),
+        "no such generator": (
+            ["--generator", "./nowhere", "--discriminator", pair_folders[1], "--train_file", text],
+            r"nowhere",
+        ),
+        "no such reporter": ([*pair, "--train_file", text, "--report_to", "wandb"], r"wandb"),
         "nothing to resume": ([*pair, "--train_file", text, "--resume"], r"no complete checkpoint"),
         "no such checkpoint": (["--checkpoint", "./nowhere", "--train_file", text], r"nowhere"),
     }
@@ -236,7 +278,7 @@ def broken(tmp_path, text, pair_folders, save_pair, make_tokenizer):
 def test_wrong_input_is_a_clear_error_with_status_2_and_leaves_nothing(broken, tmp_path, capsys):
     before = set(listing(tmp_path))
     for name, (arguments, message) in broken.items():
-        assert adapt(*arguments, "--output_dir", "out", *QUICK) == 2, name
+        assert adapt(*QUICK, *arguments, "--output_dir", "out") == 2, name
         shown = capsys.readouterr().err
         assert re.search(rf"electra-rtd adapt: error: .*{message}", shown, flags=re.DOTALL), (name, shown)
         assert "Traceback" not in shown
@@ -286,19 +328,20 @@ def test_a_trained_vocabulary_finds_the_korean_words_it_was_trained_on():
     assert tokenizer.tokenize("오늘 책을 읽는다") == ["오늘", "책을", "읽는다"]
 
 
-@pytest.mark.parametrize("content", ["a run", "something else"])
+@pytest.mark.parametrize("content", ["a run", "somebody's model", "something else"])
 def test_an_output_folder_that_holds_something_is_left_alone(content, text, pair_folders, tmp_path, capsys):
     out = tmp_path / "out"
     out.mkdir()
-    (out / ("config.json" if content == "a run" else "thesis.doc")).write_text("dear")
+    file = out / ("thesis.doc" if content == "something else" else "config.json")
+    file.write_text(json.dumps({"model_type": "electra_rtd" if content == "a run" else "bert"}))
     arguments = ["--generator", pair_folders[0], "--discriminator", pair_folders[1], "--output_dir", out, *QUICK]
     assert adapt(*arguments, "--train_file", text) == 2
     assert re.search(r"not empty.*--resume.*--overwrite", capsys.readouterr().err, flags=re.DOTALL)
     assert adapt(*arguments, "--train_file", "missing.csv", "--overwrite") == 2  # wrong input comes before removal
-    assert len(listing(out)) == 1
+    assert listing(out) == [file.name]
     assert adapt(*arguments, "--train_file", text, "--overwrite") == (0 if content == "a run" else 2)
     assert ("adapt_results.json" in listing(out)) == (content == "a run")
-    assert content == "a run" or listing(out) == ["thesis.doc"]
+    assert content == "a run" or listing(out) == [file.name]
 
 
 def disk_full(kind):
@@ -342,10 +385,44 @@ def test_a_failure_before_the_first_checkpoint_leaves_no_folder(tmp_path):
     assert listing(tmp_path) == []
 
 
+def test_what_the_run_reads_is_never_removed(text, make_model, tokenizer, tmp_path, capsys):
+    make_model().save_pretrained("out")
+    tokenizer.save_pretrained("out")
+    before = listing(tmp_path / "out")
+    assert adapt("--checkpoint", "out", "--train_file", text, "--output_dir", "out", "--overwrite", *QUICK) == 2
+    assert "--overwrite would remove out, which the run reads" in capsys.readouterr().err
+    assert listing(tmp_path / "out") == before
+
+
+def test_the_earlier_run_stays_until_the_new_one_can_start(text, pair_folders, tmp_path):
+    arguments = ["--generator", pair_folders[0], "--discriminator", pair_folders[1], "--train_file", text, *QUICK]
+    assert adapt(*arguments, "--output_dir", "out") == 0
+    before = listing(tmp_path / "out")
+    assert adapt(*arguments, "--output_dir", "out", "--overwrite", "--report_to", "wandb") == 2
+    assert set(before) <= set(listing(tmp_path / "out"))
+
+
+def test_a_failure_after_the_pair_is_saved_leaves_the_pair(tmp_path):
+    with pytest.raises(ZeroDivisionError), RunFolder(tmp_path / "out").guarded():
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "adapt_results.json").write_text("{}")
+        raise ZeroDivisionError
+    assert listing(tmp_path / "out") == ["adapt_results.json"]
+
+
+def test_an_empty_folder_that_was_there_stays_and_the_error_is_the_real_one(tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    with pytest.raises(ZeroDivisionError), RunFolder(".").guarded():
+        (tmp_path / "out" / "runs").mkdir()
+        raise ZeroDivisionError
+    assert listing(tmp_path / "out") == []
+
+
 def test_other_failures_keep_their_kind_and_complete_checkpoints(tmp_path):
     for name in ("checkpoint-2", "checkpoint-10"):
         (tmp_path / "out" / name).mkdir(parents=True)
-        (tmp_path / "out" / name / "trainer_state.json").write_text("{}")
+        (tmp_path / "out" / name / "trainer_state.json").write_text('{"global_step": 1}')
     folder = RunFolder(tmp_path / "out", resume=True)
     assert folder.last_checkpoint == str(tmp_path / "out" / "checkpoint-10")  # by number, not by name
     with pytest.raises(ZeroDivisionError), folder.guarded():

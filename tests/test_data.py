@@ -75,6 +75,11 @@ def test_empty_rows_are_dropped_and_counted(tmp_path):
     assert read.dropped_rows == 2
 
 
+def test_words_that_look_like_no_value_are_text(tmp_path):
+    read = read_text(write(tmp_path, "a.csv", ["NA", "null", "None", "nan", "가"]))
+    assert read.dataset["text"][:] == ["NA", "null", "None", "nan", "가"]
+
+
 def test_quotation_marks_in_tsv_are_text(tmp_path):
     (tmp_path / "a.tsv").write_text('id\tdocument\n1\t"최고의 영화\n2\t그냥 "그런" 영화\n', encoding="utf-8")
     assert read_text(tmp_path / "a.tsv").dataset["text"][:] == ['"최고의 영화', '그냥 "그런" 영화']
@@ -113,6 +118,8 @@ def test_what_cannot_be_read_is_refused_with_its_name(tmp_path):
     (tmp_path / "broken.json").write_text('{"text": ')
     (tmp_path / "numbers.csv").write_text("a,b\n1,2\n")
     (tmp_path / "picture.png").write_bytes(b"png")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 no more")
+    (tmp_path / "plain.csv.gz").write_bytes(b"text\nnot packed\n")
     (tmp_path / "nothing").mkdir()
     expected = {
         "empty.csv": "empty",
@@ -120,6 +127,8 @@ def test_what_cannot_be_read_is_refused_with_its_name(tmp_path):
         "blank.csv": "no row of the column",
         "broken.json": "could not be read as json",
         "numbers.csv": "no column holds text.*a, b",
+        "broken.parquet": "could not be read as parquet",
+        "plain.csv.gz": "could not be read as csv",
         "picture.png": "unknown kind.*\\.csv",
         "nothing": "holds no text file",
         "missing.csv": "No such file",

@@ -13,9 +13,11 @@ from datasets.fingerprint import Hasher
 
 # Ending -> builder of `datasets` and its options. Each also with `.gz` behind it.
 # Tab-separated files hold quotation marks as text: that is what such corpora (NSMC, KorSTS) do.
+# Only an empty cell is empty: the words NA, None and null are text.
+EMPTY_CELLS = {"keep_default_na": False, "na_values": [""]}
 FORMATS = {
-    ".csv": ("csv", {}),
-    ".tsv": ("csv", {"sep": "\t", "quoting": 3}),
+    ".csv": ("csv", EMPTY_CELLS),
+    ".tsv": ("csv", {"sep": "\t", "quoting": 3, **EMPTY_CELLS}),
     ".json": ("json", {}),
     ".jsonl": ("json", {}),
     ".parquet": ("parquet", {}),
@@ -40,13 +42,14 @@ class TextData:
     dropped_rows: int
 
 
-def read_text(sources, *, text_column=None, num_proc=None):
+def read_text(sources, *, text_column=None, hub_split="train", num_proc=None):
     """Read text through `datasets`.
 
     Args:
         sources (`str`, path, or a list of them): files (`.csv .tsv .json .jsonl .parquet .txt`, each also `.gz`),
-            folders with all that is below them, globs, or one Hub dataset id, of which the split `train` is read.
+            folders with all that is below them, globs, or one Hub dataset id.
         text_column (`str`, *optional*): the column with the text; by default the only string column.
+        hub_split (`str`): the split of a Hub dataset that is read.
         num_proc (`int`, *optional*): processes.
 
     Returns:
@@ -58,7 +61,7 @@ def read_text(sources, *, text_column=None, num_proc=None):
     sources = [sources] if isinstance(sources, (str, Path)) else list(sources)
     files = _find_files(sources)
     if files is None:
-        tables = [_load_hub_dataset(str(sources[0]))]
+        tables = [_load_hub_dataset(str(sources[0]), hub_split)]
         names = [str(sources[0])]
     else:
         _refuse_empty(files)
@@ -189,7 +192,7 @@ def _by_format(files):
         found = _format(file)
         if found is None:
             raise ValueError(f"{file} is of an unknown kind. Read are {_endings()}, each also with .gz.")
-        groups[found[0], tuple(found[1].items())].append(file)
+        groups[found[0], found[1].get("sep")].append(file)
     return groups.values()
 
 
@@ -200,20 +203,18 @@ def _load_files(files):
     except DatasetGenerationError as error:
         raise ValueError(_explain(error, files)) from error
     except ValueError as error:
-        if "corresponds to no data" not in str(error):
-            raise
-        raise ValueError(
-            f"{_shown(files)}: no rows, a header at the most. Give one sentence or paragraph a row."
-        ) from error
+        if "corresponds to no data" in str(error) or "pass `features`" in str(error):
+            raise ValueError(f"{_shown(files)}: no rows. Give one sentence or paragraph a row.") from error
+        raise ValueError(f"{_shown(files)} could not be read as {builder}: {error}") from error
 
 
-def _load_hub_dataset(name):
+def _load_hub_dataset(name, split):
     try:
-        return load_dataset(name, split="train")
-    except (DatasetNotFoundError, ConnectionError) as error:
+        return load_dataset(name, split=split)
+    except (DatasetNotFoundError, ConnectionError, ValueError) as error:
         raise ValueError(
-            f"{name} is no file or folder here, and no dataset of that name could be read from the Hub: {error} "
-            "Check the path, or the dataset's name and your access to it."
+            f"{name} is no file or folder here, and no dataset of that name with a split {split!r} could be read from "
+            f"the Hub: {error} Check the path, or the dataset's name, its splits and your access to it."
         ) from error
 
 

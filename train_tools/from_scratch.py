@@ -4,6 +4,8 @@ import re
 import tempfile
 from pathlib import Path
 
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from tokenizers import BertWordPieceTokenizer
 from transformers import BertTokenizerFast, ElectraConfig
 
@@ -65,18 +67,24 @@ def train_tokenizer(texts, vocab_size):
 
     Args:
         texts (iterable of `str`): the domain's text.
-        vocab_size (`int`): entries at most; fewer where the text has fewer pieces.
+        vocab_size (`int`): entries at most, unless the text has more characters than that.
 
     Returns:
-        `BertTokenizerFast`
+        `BertTokenizerFast`: the same in every process.
     """
+    # Which of two equally frequent pieces comes in is left to chance, so one process chooses for all.
+    entries = [_train_vocabulary(texts, vocab_size) if PartialState().is_main_process else []]
+    broadcast_object_list(entries)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "vocab.txt").write_text("\n".join(entries[0]) + "\n", encoding="utf-8")
+        return _word_piece(folder, do_lower_case=False)
+
+
+def _train_vocabulary(texts, vocab_size):
+    # Stripping accents would take Hangul syllables apart.
     trainer = BertWordPieceTokenizer(lowercase=False, strip_accents=False)
     trainer.train_from_iterator(texts, vocab_size=vocab_size, special_tokens=SPECIAL_TOKENS, min_frequency=2)
-    vocabulary = trainer.get_vocab()
-    with tempfile.TemporaryDirectory() as folder:
-        lines = "\n".join(sorted(vocabulary, key=vocabulary.get))
-        Path(folder, "vocab.txt").write_text(lines + "\n", encoding="utf-8")
-        return _word_piece(folder, do_lower_case=False)
+    return SPECIAL_TOKENS + sorted(set(trainer.get_vocab()) - set(SPECIAL_TOKENS))
 
 
 def load_tokenizer(source):

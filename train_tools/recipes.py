@@ -6,10 +6,11 @@ import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import torch
 from transformers import Trainer, set_seed
 
 from ..configuration_electra_rtd import ElectraRTDConfig
-from ..hub_tools.export import export_discriminator
+from ..hub_tools.export import check_is_pair, export_discriminator
 from ..hub_tools.staging import files_for_folder
 from ..modeling_electra_rtd import ElectraRTDForPreTraining
 from .callbacks import LOSS_PARTS, RTDMetricsCallback
@@ -117,8 +118,15 @@ class AdaptArguments:
             )
         if self.max_seq_length < 8:
             raise ValueError(f"--max_seq_length is {self.max_seq_length}: it must be at least 8 tokens.")
+        if self.vocab_size < 10:
+            raise ValueError(f"--vocab_size is {self.vocab_size}: it must be at least 10 entries.")
         if self.resume and self.overwrite:
             raise ValueError("--resume goes on with what --overwrite removes: give one of them.")
+
+    def sources(self):
+        """What the run reads: `list` of folder, file, Hub id or `None`."""
+        networks = [self.generator, self.discriminator, self.checkpoint, self.tokenizer]
+        return [*networks, *(self.train_file or []), *(self.validation_file or [])]
 
 
 @dataclass(frozen=True)
@@ -128,7 +136,8 @@ class AdaptResult:
     Args:
         before, after (`dict[str, float]`): held-out `loss`, `mlm_loss`, `disc_loss`, `gen_acc`, `disc_acc`.
         steps (`int`): optimiser steps in all. tokens_seen (`int`): non-padding tokens read in this session.
-        tokens_per_second (`float`), seconds (`float`): of training in this session.
+        tokens_per_second (`float`), seconds (`float`): of training in this session, saving and evaluation between
+            steps included.
         checkpoint, discriminator (`str`): folders of the adapted pair and of the exported stock discriminator.
     """
 
@@ -164,18 +173,25 @@ def adapt(arguments, training_args):
         overwrite=arguments.overwrite,
         is_main_process=training_args.process_index == 0,
     )
+    folder.refuse_inside(arguments.sources())
     last_checkpoint = folder.last_checkpoint or training_args.resume_from_checkpoint
     set_seed(training_args.seed)
-    with training_args.main_process_first(desc="reading and tokenizing text"):  # the others read the cache
+    with training_args.main_process_first(desc="reading text"):  # the others read the cache
         train_text, validation_text = _read_texts(arguments, training_args.seed)
-        model, tokenizer = _load_start(arguments, train_text, last_checkpoint)
-        max_length = min(arguments.max_seq_length, model.config.max_position_embeddings)
+    model, tokenizer = _load_start(arguments, train_text, last_checkpoint)
+    longest = model.config.max_position_embeddings
+    if arguments.max_seq_length > longest:
+        raise ValueError(f"--max_seq_length is {arguments.max_seq_length}: the pair reads {longest} tokens at most.")
+    with training_args.main_process_first(desc="tokenizing text"):
         train_set, validation_set = (
-            tokenize_text(text, tokenizer, max_length=max_length, num_proc=arguments.preprocessing_num_workers)
+            tokenize_text(
+                text, tokenizer, max_length=arguments.max_seq_length, num_proc=arguments.preprocessing_num_workers
+            )
             for text in (train_text, validation_text)
         )
     logger.info(
-        f"{len(train_set)} sequences to train on, {len(validation_set)} held out, of up to {max_length} tokens."
+        f"{len(train_set)} sequences to train on, {len(validation_set)} held out, of up to "
+        f"{arguments.max_seq_length} tokens."
     )
     with folder.guarded():
         metrics = RTDMetricsCallback()
@@ -188,6 +204,7 @@ def adapt(arguments, training_args):
             callbacks=[metrics],
         )
         before = _held_out(trainer)
+        folder.replace_earlier_run()
         trained = trainer.train(resume_from_checkpoint=last_checkpoint)
         after = _held_out(trainer)
         return _finish(trainer, metrics, before, after, trained.metrics["train_runtime"])
@@ -201,12 +218,18 @@ def _read_texts(arguments, seed):
         raise ValueError(
             "--train_file holds one row of text: none is left to hold out. Give more, or --validation_file."
         )
-    parts = train.train_test_split(test_size=max(1, round(len(train) * arguments.validation_split)), seed=seed)
+    held_out = min(max(1, round(len(train) * arguments.validation_split)), len(train) - 1)
+    parts = train.train_test_split(test_size=held_out, seed=seed)
     return parts["train"], parts["test"]
 
 
 def _read(name, sources, arguments):
-    read = read_text(sources, text_column=arguments.text_column, num_proc=arguments.preprocessing_num_workers)
+    read = read_text(
+        sources,
+        text_column=arguments.text_column,
+        hub_split="train" if name == "train_file" else "validation",
+        num_proc=arguments.preprocessing_num_workers,
+    )
     dropped = f", {read.dropped_rows} empty rows dropped" if read.dropped_rows else ""
     logger.info(
         f"--{name}: {len(read.dataset)} rows of column {read.column!r} in {len(read.sources)} file(s){dropped}."
@@ -239,6 +262,7 @@ def _load_start(arguments, train_text, last_checkpoint):
 
 
 def _load_checkpoint(checkpoint, tokenizer, overrides):
+    check_is_pair(checkpoint)
     config = ElectraRTDConfig.from_pretrained(checkpoint, **overrides)
     ids = {"mask_token_id": tokenizer.mask_token_id, "pad_token_id": tokenizer.pad_token_id}
     if len(tokenizer) > config.vocab_size or any(getattr(config, name) != value for name, value in ids.items()):
@@ -247,7 +271,8 @@ def _load_checkpoint(checkpoint, tokenizer, overrides):
             f"{config.vocab_size} and mask_token_id={config.mask_token_id}, pad_token_id={config.pad_token_id}. "
             "Leave --tokenizer out, or name the one that the checkpoint was trained with."
         )
-    return ElectraRTDForPreTraining.from_pretrained(checkpoint, config=config)
+    # Weights in half precision would be trained in half precision: `--bf16` computes in it, and keeps them in float32.
+    return ElectraRTDForPreTraining.from_pretrained(checkpoint, config=config, dtype=torch.float32)
 
 
 def _held_out(trainer):
@@ -258,7 +283,7 @@ def _held_out(trainer):
 def _finish(trainer, metrics, before, after, seconds):
     """Save the pair, export its discriminator, write down the figures."""
     output_dir = Path(trainer.args.output_dir)
-    tokens = metrics.tokens_seen  # asks all processes
+    tokens = metrics.tokens_seen()
     result = AdaptResult(
         before=before,
         after=after,
@@ -272,10 +297,9 @@ def _finish(trainer, metrics, before, after, seconds):
     with files_for_folder(output_dir) as staged:
         trainer.save_model(str(staged), _internal_call=True)
         if trainer.is_world_process_zero():
-            Path(staged, RESULTS_FILE).write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
-    if trainer.is_world_process_zero():
-        shutil.rmtree(result.discriminator, ignore_errors=True)
-        export_discriminator(result.checkpoint, result.discriminator)
+            export_discriminator(staged, staged / DISCRIMINATOR_FOLDER)
+            shutil.rmtree(result.discriminator, ignore_errors=True)  # of the same run, resumed: its export is stale
+            (staged / RESULTS_FILE).write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
     if trainer.args.push_to_hub:
         trainer.push_to_hub()
     return result
