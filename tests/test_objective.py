@@ -679,3 +679,12 @@ def test_losses_of_a_bf16_model_are_float32_and_near_those_in_float32(make_model
     assert output.loss.dtype == output.mlm_loss.dtype == output.disc_loss.dtype == torch.float32
     assert torch.equal(output.masked_positions, expected.masked_positions)
     assert output.mlm_loss.item() == pytest.approx(expected.mlm_loss.item(), rel=0.1)
+
+
+def test_logits_that_are_not_numbers_give_a_loss_that_says_so_and_no_crash(make_model, make_batch):
+    model = make_model().train()
+    with torch.no_grad():
+        model.generator.generator_lm_head.bias.fill_(float("nan"))
+    output = model(**make_batch())
+    assert output.mlm_loss.isnan()
+    assert output.disc_input_ids.max() < model.config.vocab_size
