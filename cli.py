@@ -32,7 +32,7 @@ Without arguments: a tiny pair from scratch on the sample text that is part of t
 electra-rtd-sample/, which is replaced at each call. It shows that everything works, in about two minutes.
 
 Learning rate. The defaults (5e-5, warm-up over the first tenth of the steps) are for going on from a released
-pair: the rates of pretraining (5e-4 small, 2e-4 base) can destroy what it knows within an epoch
+pair: at the rates of pretraining (5e-4 small, 2e-4 base) it can lose quality, as a public report found
 (google-research/electra#111). From scratch take those rates, batches of 128 or more, and many more steps.
 
 In --output_dir you find the adapted pair with its tokenizer, discriminator/ (stock ELECTRA, for fine-tuning),
