@@ -401,7 +401,7 @@ def choose_masked_positions(candidates, mask_prob, uniform):
     to_mask = to_mask.maximum((counts > 0).long())  # shares below 10**-9
     order = uniform.masked_fill(~candidates, 2.0).argsort(dim=-1, stable=True)  # (B, L): candidates first, shuffled
     ranks = order.argsort(dim=-1)  # (B, L): 0 to L - 1, each once, so that equal numbers do not change the count
-    return ranks < to_mask
+    return candidates & (ranks < to_mask)
 
 
 def random_ordinary_tokens(uniform, vocab_size, special_token_ids):
