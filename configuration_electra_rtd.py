@@ -141,8 +141,8 @@ class ElectraRTDConfig(PretrainedConfig):
     def save_pretrained(self, save_directory, push_to_hub=False, **kwargs):
         """Save as any configuration; `auto_map` names the code files saved beside it.
 
-        A configuration that came from a Hub repository carries rows of the form `repo--file.Class`: a checkpoint saved
-        from it would fetch its code from there for ever, although it has its own.
+        Rows of a configuration that a Hub repository held read `repo--file.Class`: a checkpoint saved with them would
+        for ever fetch its code there, although it has its own.
         """
         self.auto_map = dict(AUTO_MAP)
         super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
