@@ -85,6 +85,14 @@ def test_adapting_a_pretrained_pair_gives_a_pair_a_discriminator_and_figures(tex
     assert not torch.equal(exported.get_input_embeddings().weight, start.get_input_embeddings().weight)
 
 
+def test_a_tokenizer_beside_the_generator_alone_is_enough(text, pair_folders, save_pair, tmp_path):
+    bare = save_pair(tmp_path / "bare")[1]
+    pair = ["--generator", pair_folders[0], "--discriminator", bare, "--train_file", text, "--output_dir", "out"]
+    assert adapt(*pair, *QUICK) == 0
+    vocabulary = AutoTokenizer.from_pretrained(pair_folders[0]).get_vocab()
+    assert AutoTokenizer.from_pretrained("out").get_vocab() == vocabulary
+
+
 def test_going_on_from_a_checkpoint_starts_where_it_ended(text, tmp_path, pair_folders):
     pair = ["--generator", pair_folders[0], "--discriminator", pair_folders[1]]
     assert adapt(*pair, "--train_file", text, "--output_dir", "one", "--validation_file", text, *QUICK) == 0

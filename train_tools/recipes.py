@@ -12,7 +12,7 @@ from transformers import Trainer, set_seed
 from ..configuration_electra_rtd import ElectraRTDConfig
 from ..hub_tools.export import check_is_pair, export_discriminator
 from ..hub_tools.staging import files_for_folder
-from ..modeling_electra_rtd import ElectraRTDForPreTraining
+from ..modeling_electra_rtd import ElectraRTDForPreTraining, find_tokenizer
 from .callbacks import LOSS_PARTS, RTDMetricsCallback
 from .data import read_text, tokenize_text
 from .from_scratch import SIZES, build_pair, load_tokenizer, train_tokenizer
@@ -258,7 +258,10 @@ def _load_start(arguments, train_text, last_checkpoint):
     model = ElectraRTDForPreTraining.from_generator_discriminator_pretrained(
         arguments.generator, arguments.discriminator, tokenizer=tokenizer, **overrides
     )
-    return model, tokenizer or load_tokenizer(arguments.discriminator)
+    if tokenizer is None:
+        beside = arguments.discriminator if find_tokenizer(arguments.discriminator) else arguments.generator
+        tokenizer = load_tokenizer(beside)
+    return model, tokenizer
 
 
 def _load_checkpoint(checkpoint, tokenizer, overrides):
