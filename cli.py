@@ -1,17 +1,29 @@
 """`electra-rtd`: one thin command per library function."""
 
 import argparse
+import json
 import logging
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from safetensors import SafetensorError
 from transformers import HfArgumentParser, TrainingArguments
 
 from . import __version__
-from .hub_tools import export_discriminator, export_generator
+from .hub_tools import (
+    CheckpointError,
+    diff_checkpoints,
+    export_discriminator,
+    export_generator,
+    pinned_line,
+    pull_checkpoint,
+    pull_locked,
+    push_checkpoint,
+    verify_checkpoint,
+)
+from .hub_tools.pull import last_lock, read_lock
 from .train_tools.recipes import SAMPLE_FILE, AdaptArguments, adapt
 from .train_tools.summary import summary
 
@@ -44,6 +56,44 @@ Write one network of a pair as a stock ELECTRA checkpoint, which loads without a
 
   electra-rtd export --checkpoint adapted --output_dir discriminator
   electra-rtd export --checkpoint adapted --output_dir encoder --as_encoder
+"""
+
+VERIFY_HELP = """
+Check a checkpoint without running any of it: files, configuration, weights, tokenizer, code, exports.
+
+  electra-rtd verify adapted
+  electra-rtd verify user/name --revision v1
+
+Exit status: 0 where there is no error, 1 where there is one.
+"""
+
+PUSH_HELP = """
+Publish a checkpoint in one commit, after it was verified: model, code, tokenizer, stock exports and model card.
+
+  electra-rtd push adapted user/name --dry_run
+  electra-rtd push adapted user/name --private
+
+Only what changed is sent. A README that a person wrote is kept. What was interrupted can be run again.
+Log in with `hf auth login`, or set HF_TOKEN.
+"""
+
+PULL_HELP = """
+Take a checkpoint from the Hub, all of it from one commit, and refuse it if it is not sound.
+
+  electra-rtd pull user/name --local_dir adapted
+  electra-rtd pull --locked --local_dir adapted    # exactly what electra_rtd.lock.json in it says, or fail
+
+Exit status: 0 where it is there, 1 where the checkpoint has errors, 2 where it could not be had.
+"""
+
+DIFF_HELP = """
+Compare two checkpoints: configuration, tokenizer, code, and the weights module by module.
+
+  electra-rtd diff adapted adapted-2
+  electra-rtd diff user/name@v1 user/name@main
+
+The number before a module is the norm of the change over the norm of the module's weights in the first checkpoint.
+Exit status: 0 where nothing differs, 1 where something does.
 """
 
 # Safe for going on from a released pair; whatever a user gives wins. Before release 5, a share of the steps has a
@@ -119,22 +169,143 @@ def run_adapt(argv):
 
 def run_export(argv):
     """`electra-rtd export`: one network as a stock checkpoint."""
-    parser = argparse.ArgumentParser(prog="electra-rtd export", description=EXPORT_HELP, formatter_class=_ManualPage)
-    parser.add_argument("--checkpoint", required=True, help="The pair: a folder or a Hub id.")
-    parser.add_argument("--output_dir", "--output-dir", required=True, help="A folder that does not exist yet.")
-    parser.add_argument(
-        "--network", choices=("discriminator", "generator"), default="discriminator", help="Which one."
-    )
-    parser.add_argument(
-        "--as_encoder", "--as-encoder", action="store_true", help="The bare ElectraModel, without head."
-    )
+    parser = _parser("export", EXPORT_HELP)
+    _add(parser, "--checkpoint", required=True, help="The pair: a folder or a Hub id.")
+    _add(parser, "--output_dir", required=True, help="A folder that does not exist yet.")
+    _add(parser, "--network", choices=("discriminator", "generator"), default="discriminator", help="Which one.")
+    _add(parser, "--as_encoder", action="store_true", help="The bare ElectraModel, without head.")
     arguments = parser.parse_args(argv)
     export = {"discriminator": export_discriminator, "generator": export_generator}[arguments.network]
     print(export(arguments.checkpoint, arguments.output_dir, as_encoder=arguments.as_encoder))
 
 
+def run_verify(argv):
+    """`electra-rtd verify`: print the report; 1 where it has an error."""
+    parser = _parser("verify", VERIFY_HELP)
+    parser.add_argument("checkpoint", help="A folder or a Hub id.")
+    _add(parser, "--revision", help="Branch, tag or commit of the repository.")
+    _add(parser, "--execute", action="store_true", help="Also load it in a fresh process, with ITS CODE, and run it.")
+    _add(parser, "--json", action="store_true", help="Print the report as JSON.")
+    _add_hub_options(parser)
+    arguments = parser.parse_args(argv)
+    report = verify_checkpoint(
+        arguments.checkpoint,
+        revision=arguments.revision,
+        token=arguments.token,
+        execute=arguments.execute,
+        allow_code_from=arguments.allow_code_from,
+    )
+    print(json.dumps({"ok": report.ok, **asdict(report)}, indent=2) if arguments.json else report)
+    return 0 if report.ok else 1
+
+
+def run_push(argv):
+    """`electra-rtd push`: publish, say where it is and how it is loaded."""
+    parser = _parser("push", PUSH_HELP)
+    parser.add_argument("checkpoint", help="A folder with a pair.")
+    parser.add_argument("repo_id", help="The repository: user/name. It is made where it does not exist.")
+    _add(parser, "--tokenizer", help="A folder or a Hub id. By default the one in the folder.")
+    _add(parser, "--revision", help="Branch to commit to; it is made where it does not exist.")
+    visibility = parser.add_mutually_exclusive_group()
+    visibility.add_argument("--private", action="store_true", default=None, help="Make a private repository.")
+    visibility.add_argument("--public", action="store_false", dest="private", default=None, help="Make a public one.")
+    _add(parser, "--create_pr", action="store_true", help="Open a pull request instead.")
+    _add(parser, "--commit_message")
+    _add(parser, "--tags", nargs="+", help="Tags of the model card.")
+    _add(
+        parser,
+        "--export",
+        nargs="*",
+        default=["discriminator"],
+        choices=["discriminator", "generator"],
+        help="Networks to put into subfolders as stock ELECTRA.",
+    )
+    _add(parser, "--dry_run", action="store_true", help="Print the exact plan, and send nothing.")
+    _add(parser, "--token", help="Access token. The saved one by default, which is safer: others see command lines.")
+    arguments = vars(parser.parse_args(argv))
+    commit = push_checkpoint(arguments.pop("checkpoint"), arguments.pop("repo_id"), **arguments)
+    if commit is not None:
+        print(commit.pr_url or commit.commit_url)
+
+
+def run_pull(argv):
+    """`electra-rtd pull`: take, say where it is and how it is loaded."""
+    parser = _parser("pull", PULL_HELP)
+    parser.add_argument("repo_id", nargs="?", help="The repository: user/name. With --locked the lock names it.")
+    _add(parser, "--revision", help="Branch, tag or commit.")
+    _add(parser, "--local_dir", help="Folder to put it into. By default one beside the cache of huggingface_hub.")
+    _add(parser, "--locked", action="store_true", help="Take exactly what an earlier pull wrote down, or fail.")
+    _add(parser, "--lock_file", help="The lock to take it from. By default that of --local_dir, or of the last pull.")
+    _add(parser, "--no_verify", action="store_false", dest="verify", help="Check hashes and names only.")
+    _add_hub_options(parser)
+    arguments = parser.parse_args(argv)
+    common = {name: getattr(arguments, name) for name in ("local_dir", "token", "verify", "allow_code_from")}
+    if arguments.locked:
+        lock_file = _lock_file(arguments)
+        folder, lock = pull_locked(lock_file, **common), read_lock(lock_file)
+    elif arguments.repo_id is None or arguments.lock_file:
+        raise ValueError("Give a repository, user/name; or --locked, with --local_dir or --lock_file.")
+    else:
+        folder = pull_checkpoint(arguments.repo_id, revision=arguments.revision, **common)
+        lock = read_lock(folder)
+    print(folder)
+    print(pinned_line(lock["repo"], lock["commit"]))
+
+
+def _lock_file(arguments):
+    if arguments.revision:
+        raise ValueError("--locked takes the commit of the lock: leave --revision out.")
+    if arguments.lock_file or arguments.local_dir:
+        lock_file = arguments.lock_file or arguments.local_dir
+    elif arguments.repo_id:
+        lock_file = last_lock(arguments.repo_id)
+    else:
+        raise ValueError("--locked needs --lock_file, --local_dir, or the repository of an earlier pull.")
+    if arguments.repo_id and read_lock(lock_file)["repo"] != arguments.repo_id:
+        raise ValueError(f"{lock_file} is about {read_lock(lock_file)['repo']}, not about {arguments.repo_id}.")
+    return lock_file
+
+
+def run_diff(argv):
+    """`electra-rtd diff`: print what differs; 1 where something does."""
+    parser = _parser("diff", DIFF_HELP)
+    parser.add_argument("a", help="A folder, a Hub id, or a Hub id with a revision: user/name@v1.")
+    parser.add_argument("b", help="Likewise.")
+    _add(parser, "--json", action="store_true", help="Print everything as JSON.")
+    _add(parser, "--token", help="Access token. The saved one by default.")
+    arguments = parser.parse_args(argv)
+    difference = diff_checkpoints(arguments.a, arguments.b, token=arguments.token)
+    print(json.dumps(asdict(difference), indent=2) if arguments.json else difference)
+    return 0 if difference.identical else 1
+
+
+def _parser(command, description):
+    return argparse.ArgumentParser(prog=f"electra-rtd {command}", description=description, formatter_class=_ManualPage)
+
+
+def _add(parser, name, **options):
+    """An option that can be written with `-` for `_`."""
+    parser.add_argument(name, *{name.replace("_", "-")} - {name}, **options)
+
+
+def _add_hub_options(parser):
+    _add(parser, "--token", help="Access token. The saved one by default, which is safer: others see command lines.")
+    _add(
+        parser,
+        "--allow_code_from",
+        nargs="+",
+        default=[],
+        metavar="REPO",
+        help="Repositories whose code the checkpoint's auto_map may name; you have read it.",
+    )
+
+
 COMMANDS = {
     "adapt": (run_adapt, "adapt a pair to a domain's text"),
+    "verify": (run_verify, "check a checkpoint without running any of it"),
+    "push": (run_push, "publish a checkpoint in one commit"),
+    "pull": (run_pull, "take a checkpoint from the Hub, pinned and checked"),
+    "diff": (run_diff, "compare two checkpoints"),
     "export": (run_export, "write one network of a pair as a stock ELECTRA checkpoint"),
 }
 
@@ -146,7 +317,7 @@ def main(argv=None):
         argv (`list[str]`, *optional*): without the program's name; `sys.argv` by default.
 
     Returns:
-        `int`: 0 for success, 2 for wrong input, 130 when interrupted.
+        `int`: 0 for success, 1 for a checkpoint with errors or a difference, 2 for wrong input, 130 when interrupted.
     """
     argv = sys.argv[1:] if argv is None else argv
     listing = "\n".join(f"  {name:<8}{about}" for name, (_, about) in COMMANDS.items())
@@ -162,7 +333,10 @@ def main(argv=None):
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger(__package__).setLevel(logging.INFO)
     try:
-        COMMANDS[command][0](argv[1:])
+        return COMMANDS[command][0](argv[1:]) or 0
+    except CheckpointError as error:
+        print(f"electra-rtd {command}: {error}", file=sys.stderr)
+        return 1
     except (ValueError, OSError, ImportError, RuntimeError, SafetensorError) as error:
         if os.environ.get("ELECTRA_RTD_TRACEBACK"):
             raise
@@ -173,7 +347,6 @@ def main(argv=None):
     except KeyboardInterrupt:
         print(f"electra-rtd {command}: interrupted", file=sys.stderr)
         return 130
-    return 0
 
 
 if __name__ == "__main__":

@@ -83,6 +83,8 @@ class ElectraRTDConfig(PretrainedConfig):
         self.special_token_ids = list(special_token_ids or [])
         self.embedding_sharing = embedding_sharing
         self.eval_seed = eval_seed
+        for private_field in ("_attn_implementation", "_attn_implementation_internal"):
+            kwargs.pop(private_field, None)  # from a file: releases up to 5.2 would fetch and run what it names
         kwargs.setdefault("auto_map", dict(AUTO_MAP))
         # The generator's own configuration says whether its LM head is tied, `embedding_sharing` whether the networks
         # share; `transformers` looks at this flag of the outer model before it ties anything.

@@ -8,8 +8,10 @@ eval mode, the loading of two checkpoints.
 Shapes: B sequences in a batch, L tokens in the longest, M masked tokens in the batch, V tokens in the vocabulary.
 """
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -20,6 +22,7 @@ from transformers import (
     ElectraPreTrainedModel,
     PreTrainedModel,
 )
+from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import ModelOutput, has_file, logging
 
 from .configuration_electra_rtd import ElectraRTDConfig
@@ -248,6 +251,17 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             attentions=discriminated.attentions,
         )
         return output if _or_default(return_dict, config.return_dict) else output.to_tuple()
+
+    def save_pretrained(self, save_directory, is_main_process=True, **kwargs):
+        """Save as any model; arguments as in `PreTrainedModel`.
+
+        During training the Trainer pushes the weights and the configuration of its folder `checkpoint-500` from the
+        folder above that (`hub_strategy="every_save"` and others), but no code files: they are put there too.
+        """
+        super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
+        folder = Path(save_directory)
+        if is_main_process and re.fullmatch(r"checkpoint-\d+", folder.name):
+            custom_object_save(self, folder.parent, config=self.config)
 
     def get_input_embeddings(self):
         """`nn.Embedding` of shape `(V, embedding_size)`: the discriminator's word embeddings."""

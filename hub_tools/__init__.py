@@ -1,6 +1,27 @@
-"""Checkpoints in and out."""
+"""Checkpoints in and out: verify, push, pull, diff, export."""
 
+from .diff import CheckpointDiff, ModuleChange, diff_checkpoints
 from .export import export_discriminator, export_generator
+from .pull import pinned_line, pull_checkpoint, pull_locked
+from .push import push_checkpoint
+from .remote import HubError
+from .report import CheckpointError, Finding, VerificationReport
+from .verify import verify_checkpoint
 
 
-__all__ = ["export_discriminator", "export_generator"]
+__all__ = [
+    "CheckpointDiff",
+    "CheckpointError",
+    "Finding",
+    "HubError",
+    "ModuleChange",
+    "VerificationReport",
+    "diff_checkpoints",
+    "export_discriminator",
+    "export_generator",
+    "pinned_line",
+    "pull_checkpoint",
+    "pull_locked",
+    "push_checkpoint",
+    "verify_checkpoint",
+]

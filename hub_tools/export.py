@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from transformers import ElectraConfig
 from transformers.utils import logging
 
 from ..configuration_electra_rtd import ElectraRTDConfig
@@ -42,10 +43,18 @@ def _export(part, checkpoint, output_dir, as_encoder):
         model, tokenizer = _load(checkpoint)
         network = getattr(model, part)
         network = network.electra if as_encoder else network
+        _keep_stock_fields(network.config)
         network.save_pretrained(folder)
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
     return Path(output_dir)
+
+
+def _keep_stock_fields(config):
+    """Drop what a stock configuration does not have: a hostile checkpoint may carry an `auto_map` in there."""
+    stock = vars(ElectraConfig())
+    for name in [name for name in vars(config) if name not in stock and not name.startswith("_")]:
+        delattr(config, name)
 
 
 def _load(checkpoint):

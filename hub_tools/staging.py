@@ -1,10 +1,13 @@
 """Folders that are whole or not there: write beside, then move."""
 
+import hashlib
 import os
 import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
 
 
 PARTIAL_PREFIX = ".partial-"  # of the folders that a killed process may leave; nobody reads them
@@ -51,6 +54,66 @@ def files_for_folder(target):
         yield partial
         for child in partial.iterdir():
             os.replace(child, target / child.name)
+
+
+@contextmanager
+def only_process(target):
+    """Keeps other processes of this machine out of a block about the same folder.
+
+    Args:
+        target (`str` or path)
+    """
+    digest = hashlib.sha256(os.fsencode(Path(target).absolute())).hexdigest()[:32]
+    # Not beside the target: the lock's file outlives the block.
+    with FileLock(Path(tempfile.gettempdir()) / f"electra-rtd-{digest}.lock"):
+        yield
+
+
+@contextmanager
+def replaced_folder(target):
+    """A folder to write into that takes the place of `target` when the block ends, or never.
+
+    Inside [`only_process`], after [`finish_replacement`].
+
+    Args:
+        target (`Path`): a folder, or nothing yet.
+
+    Yields:
+        `Path`: an empty folder beside `target`.
+    """
+    partial, previous = _neighbours(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial.mkdir()
+    try:
+        yield partial
+        if target.exists():
+            os.replace(target, previous)
+        os.replace(partial, target)
+    except BaseException:
+        finish_replacement(target)
+        raise
+    finish_replacement(target)
+
+
+def finish_replacement(target):
+    """Clear up after a process that was killed in [`replaced_folder`]: the new folder is there whole, or the old one.
+
+    Args:
+        target (`Path`)
+    """
+    partial, previous = _neighbours(target)
+    if previous.exists() and not target.exists():
+        os.replace(previous, target)
+    for leftover in (partial, previous):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+
+
+def _neighbours(target):
+    return (
+        target.with_name(f"{PARTIAL_PREFIX}{target.name}"),
+        target.with_name(f"{PARTIAL_PREFIX}{target.name}-before"),
+    )
 
 
 @contextmanager

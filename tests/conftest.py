@@ -4,14 +4,18 @@ The special ids are scattered over the vocabulary on purpose (the first id, the 
 that is guessed, and not taken from the tokenizer, fails here.
 """
 
+import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining, PreTrainedTokenizerFast
 
@@ -22,6 +26,11 @@ from electra_rtd import ElectraRTDConfig, ElectraRTDForPreTraining
 # The repository root is a package: pytest imports it under its folder's name before it runs tests, and that second
 # copy of every class would register itself over the first.
 sys.modules.setdefault(Path(electra_rtd.__file__).parent.name, electra_rtd)
+
+# Beside this file, where pytest's importlib mode does not look: tests can say `from hub_server import Hub`.
+specification = importlib.util.spec_from_file_location("hub_server", Path(__file__).with_name("hub_server.py"))
+sys.modules["hub_server"] = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(sys.modules["hub_server"])
 
 torch.set_num_threads(1)  # the networks are tiny: threads only get in each other's way
 
@@ -200,6 +209,39 @@ def pair_folders(tmp_path_factory, tokenizer):
     return save_stock_pair(tmp_path_factory.mktemp("pair"), tokenizer)
 
 
+@pytest.fixture
+def hub(monkeypatch, tmp_path_factory):
+    """A Hub on loopback that the client of this process talks to, with an empty cache; nobody waits before a retry.
+
+    `hub.alice` is the token of a user who may write to her own namespace; it is not the saved one.
+    """
+    home = tmp_path_factory.mktemp("hf_home")
+    monkeypatch.setattr(constants, "HF_HOME", str(home))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(home / "token"))
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    with sys.modules["hub_server"].Hub() as server:
+        server.connect(monkeypatch)
+        server.alice = server.add_user("alice")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def saved_pair(tmp_path_factory, make_model, tokenizer):
+    """A folder with a pair and its tokenizer, as `save_pretrained` writes them; not to be written to."""
+    folder = tmp_path_factory.mktemp("saved") / "pair"
+    make_model().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def pair_copy(saved_pair, tmp_path):
+    """A copy of `saved_pair` that a test may spoil."""
+    return Path(shutil.copytree(saved_pair, tmp_path / "pair"))
+
+
 NOT_INSTALLED = """
 import sys
 
@@ -216,24 +258,25 @@ sys.meta_path.insert(0, NotInstalled())
 def run_fresh(tmp_path_factory):
     """Run Python in a fresh process, offline, with empty caches; the JSON of its last printed line comes back.
 
-    Unless `installed`, `electra_rtd` cannot be imported there.
+    Unless `installed`, `electra_rtd` cannot be imported there. `environment` adds variables.
     """
 
-    def run(code, *arguments, installed=False, hf_home=None):
+    def run(code, *arguments, installed=False, hf_home=None, environment=None):
         folder = tmp_path_factory.mktemp("process")
         (folder / "run.py").write_text(code if installed else NOT_INSTALLED + code, encoding="utf-8")
-        environment = {
+        variables = {
             **os.environ,
             "HF_HOME": str(hf_home or folder / "home"),
             "HF_MODULES_CACHE": str(folder / "modules"),
             "HF_HUB_OFFLINE": "1",
             "OMP_NUM_THREADS": "1",
             "PYTHONIOENCODING": "utf-8",
+            **(environment or {}),
         }
         process = subprocess.run(
             [sys.executable, "run.py", *map(str, arguments)],
             cwd=folder,
-            env=environment,
+            env=variables,
             stdin=subprocess.DEVNULL,  # nobody is there to say yes
             capture_output=True,
             text=True,

@@ -53,6 +53,9 @@ def adapt(*arguments):
     return cli.main(["adapt", *map(str, arguments)])
 
 
+CODE = ["configuration_electra_rtd.py", "modeling_electra_rtd.py"]
+
+
 def listing(folder):
     return sorted(path.name for path in folder.iterdir())
 
@@ -62,7 +65,7 @@ def test_adapting_a_pretrained_pair_gives_a_pair_a_discriminator_and_figures(tex
     arguments = ["--generator", generator, "--discriminator", discriminator, "--train-file", text, *QUICK]
     assert adapt(*arguments, "--output-dir", "out", "--learning_rate", "1e-3") == 0
     files = {"adapt_results.json", "config.json", "model.safetensors", "training_args.bin", "discriminator"}
-    files |= {"configuration_electra_rtd.py", "modeling_electra_rtd.py"}
+    files |= {*CODE, "trainer_state.json"}
     assert {name for name in listing(tmp_path / "out") if "token" not in name and name != "vocab.txt"} == files
     results = json.loads((tmp_path / "out" / "adapt_results.json").read_text())
     assert results["steps"] == 4 and results["tokens_seen"] > 4 * 4 * 4
@@ -71,6 +74,13 @@ def test_adapting_a_pretrained_pair_gives_a_pair_a_discriminator_and_figures(tex
     for name in ("before", "after"):
         figures = results[name]
         assert figures["mlm_loss"] + 50 * figures["disc_loss"] == pytest.approx(figures["loss"], rel=1e-5)
+    log = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["log_history"]
+    evaluations = [row for row in log if "eval_loss" in row]
+    assert evaluations[0] == {"step": 0, **{f"eval_{name}": results["before"][name] for name in PARTS}}
+    assert evaluations[-1]["eval_disc_loss"] == results["after"]["disc_loss"]
+    settings = results["settings"]
+    assert settings["learning_rate"] == 1e-3 and settings["generator"] == "generator"  # no path of this disk
+    assert str(tmp_path) not in json.dumps(settings) and results["datasets"] == []
     shown = capsys.readouterr().out
     for name in PARTS:
         assert re.search(rf"{name}.*{results['before'][name]:.4f}.*{results['after'][name]:.4f}", shown), name
@@ -379,7 +389,7 @@ def test_a_full_disk_while_saving_keeps_the_previous_checkpoint(
     assert adapt(*arguments) == 2
     shown = capsys.readouterr().err
     assert "could not write to out" in shown and "checkpoint-2 is whole" in shown
-    assert listing(tmp_path / "out") == ["checkpoint-2"]
+    assert listing(tmp_path / "out") == ["checkpoint-2", *CODE]
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     assert adapt(*arguments, "--resume") == 0

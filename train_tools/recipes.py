@@ -16,7 +16,8 @@ from ..modeling_electra_rtd import ElectraRTDForPreTraining, find_tokenizer
 from .callbacks import LOSS_PARTS, RTDMetricsCallback
 from .data import read_text, tokenize_text
 from .from_scratch import SIZES, build_pair, load_tokenizer, train_tokenizer
-from .run_folder import DISCRIMINATOR_FOLDER, RESULTS_FILE, RunFolder
+from .provenance import describe_run
+from .run_folder import DISCRIMINATOR_FOLDER, LAST_FILE, RESULTS_FILE, RunFolder
 
 
 logger = logging.getLogger(__name__)
@@ -155,7 +156,8 @@ def adapt(arguments, training_args):
     """Adapt a pair to text: read, tokenize, evaluate, train under the stock Trainer, evaluate, save, export.
 
     `output_dir` then holds the pair with its tokenizer, `discriminator/` (a stock checkpoint), the Trainer's
-    checkpoints and `adapt_results.json`. If anything fails, nothing half-written is left; complete checkpoints are.
+    checkpoints and `trainer_state.json`, and `adapt_results.json`. If anything fails, nothing half-written is left;
+    complete checkpoints are.
 
     Args:
         arguments ([`AdaptArguments`]), training_args (`TrainingArguments`).
@@ -207,7 +209,10 @@ def adapt(arguments, training_args):
         folder.replace_earlier_run()
         trained = trainer.train(resume_from_checkpoint=last_checkpoint)
         after = _held_out(trainer)
-        return _finish(trainer, metrics, before, after, trained.metrics["train_runtime"])
+        if last_checkpoint is None:  # training began a new log
+            trainer.state.log_history.insert(0, {"step": 0, **{f"eval_{name}": before[name] for name in before}})
+        run = describe_run(arguments, training_args)
+        return _finish(trainer, metrics, before, after, trained.metrics["train_runtime"], run)
 
 
 def _read_texts(arguments, seed):
@@ -283,8 +288,8 @@ def _held_out(trainer):
     return {name: metrics[f"eval_{name}"] for name in ("loss", *LOSS_PARTS)}
 
 
-def _finish(trainer, metrics, before, after, seconds):
-    """Save the pair, export its discriminator, write down the figures."""
+def _finish(trainer, metrics, before, after, seconds, run):
+    """Save the pair, export its discriminator, write down the figures and how the run was made."""
     output_dir = Path(trainer.args.output_dir)
     tokens = metrics.tokens_seen()
     result = AdaptResult(
@@ -302,7 +307,9 @@ def _finish(trainer, metrics, before, after, seconds):
         if trainer.is_world_process_zero():
             export_discriminator(staged, staged / DISCRIMINATOR_FOLDER)
             shutil.rmtree(result.discriminator, ignore_errors=True)  # of the same run, resumed: its export is stale
-            (staged / RESULTS_FILE).write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
+            trainer.state.save_to_json(str(staged / LAST_FILE))  # the card of a push draws its curves
+            results = {**asdict(result), **run}
+            (staged / RESULTS_FILE).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     if trainer.args.push_to_hub:
         trainer.push_to_hub()
     return result

@@ -20,7 +20,7 @@ CHECKPOINT_NAME = re.compile(r"checkpoint-\d+")
 LAST_FILE = "trainer_state.json"  # the Trainer writes it when all else of a checkpoint is written
 # What a run leaves in its folder: names of the final pair, its exports and logs.
 RUN_CONTENT = re.compile(
-    r"checkpoint-\d+|discriminator|runs|adapt_results\.json|config\.json|training_args\.bin"
+    r"checkpoint-\d+|discriminator|runs|adapt_results\.json|trainer_state\.json|config\.json|training_args\.bin"
     r"|model.*\.safetensors|model\.safetensors\.index\.json|(configuration|modeling)_electra_rtd\.py"
     r"|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.txt"
     rf"|{re.escape(PARTIAL_PREFIX)}.*"

@@ -47,5 +47,5 @@ def next_commands(result):
         'python -c "from transformers import AutoModelForSequenceClassification as M; '
         f"M.from_pretrained('{result.discriminator}', num_labels=2)\"",
         f"electra-rtd adapt --checkpoint {result.checkpoint} --train_file MORE.txt --output_dir {result.checkpoint}-2",
-        f"hf upload USER/NAME {result.checkpoint} --exclude 'checkpoint-*'",
+        f"electra-rtd push {result.checkpoint} USER/NAME --private",
     ]

@@ -1,0 +1,202 @@
+"""Configurations: nothing in them that makes a loader fetch or run code, and a model that can be built."""
+
+from pathlib import PurePosixPath
+
+from ...configuration_electra_rtd import AUTO_MAP, ElectraRTDConfig
+from .. import layout
+from ..report import ERROR, WARNING, Finding
+
+
+# Read while loading, whatever the caller said: some releases of the window take the first from a file (CVE-2026-4372).
+ATTENTION_KEYS = (
+    "_attn_implementation_internal",
+    "_attn_implementation",
+    "attn_implementation",
+    "_experts_implementation_internal",
+    "_experts_implementation",
+    "experts_implementation",
+)
+# Known to hold no such key, and large: a vocabulary may well have an entry called `trust_remote_code`.
+DATA_FILES = ("tokenizer.json", "vocab.json", "added_tokens.json", "trainer_state.json", layout.WEIGHTS_INDEX)
+ADAPTER_CONFIG = "adapter_config.json"
+
+
+def read_config(checkpoint):
+    """The configuration of a checkpoint, built by the installed class.
+
+    Args:
+        checkpoint ([`CheckpointFiles`])
+
+    Returns:
+        `tuple`: the [`ElectraRTDConfig`] or `None`, and a `list` of [`Finding`]s that say why not
+    """
+    if not checkpoint.is_here(layout.CONFIG):
+        return None, []
+    try:
+        fields = checkpoint.read_json(layout.CONFIG)
+    except ValueError:
+        return None, []  # `check_configs` has said so
+    if not isinstance(fields, dict) or fields.get("model_type") != ElectraRTDConfig.model_type:
+        kind = fields.get("model_type") if isinstance(fields, dict) else type(fields).__name__
+        return None, [
+            Finding(
+                ERROR,
+                "not-a-pair",
+                layout.CONFIG,
+                f"`model_type` is {kind!r}, not {ElectraRTDConfig.model_type!r}: stock ones need no tools of ours.",
+            )
+        ]
+    try:
+        return ElectraRTDConfig.from_dict(fields), []
+    except Exception as error:  # whatever a hostile value makes the classes raise
+        return None, [Finding(ERROR, "config-invalid", layout.CONFIG, f"{type(error).__name__}: {error}")]
+
+
+def check_configs(checkpoint, allow_code_from=()):
+    """Every JSON file that a loader might read as a configuration, at every depth.
+
+    Args:
+        checkpoint ([`CheckpointFiles`])
+        allow_code_from (iterable of `str`): repositories that `auto_map` may name.
+
+    Yields:
+        [`Finding`]
+    """
+    for name in checkpoint.names:
+        file_name = PurePosixPath(name).name
+        if file_name == ADAPTER_CONFIG:
+            yield Finding(
+                ERROR, "adapter", name, "makes `from_pretrained` load the weights of another repository: remove it."
+            )
+        if not file_name.endswith(".json") or file_name in DATA_FILES or not checkpoint.is_here(name):
+            continue
+        try:
+            content = checkpoint.read_json(name)
+        except ValueError as error:
+            level = ERROR if file_name in (layout.CONFIG, layout.TOKENIZER_CONFIG) else WARNING
+            yield Finding(level, "not-json", name, f"cannot be read: {error}.")
+            continue
+        yield from _check_values(content, name)
+        for where, rows in _auto_maps(content):
+            is_pair = where == "auto_map" and content.get("model_type") == ElectraRTDConfig.model_type
+            if is_pair and file_name == layout.CONFIG:
+                yield from _check_auto_map(rows, name, checkpoint.source, allow_code_from)
+            elif rows:
+                code = "tokenizer-code" if file_name == layout.TOKENIZER_CONFIG else "nested-auto-map"
+                yield Finding(
+                    ERROR, code, name, f"`{where}` asks for code of its own, which nothing here needs: {rows}."
+                )
+
+
+def _check_values(value, name, place=()):
+    """Findings about one value of a JSON file and everything in it; `place` is the path of keys to it."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _check_values(item, name, place)
+    if not isinstance(value, dict):
+        return
+    for key, inner in value.items():
+        where = ".".join((*place, str(key)))
+        if key in ATTENTION_KEYS:
+            yield from _check_attention(key, inner, name, where)
+        elif key == "trust_remote_code":
+            yield Finding(
+                ERROR,
+                "trust-remote-code",
+                name,
+                f"`{where}` is set: whether to run code is the caller's decision (CVE-2026-5241). Remove the key.",
+            )
+        elif key == "transformers_weights":
+            yield Finding(
+                ERROR,
+                "foreign-weights",
+                name,
+                f"`{where}` is {inner!r}: it makes some releases load other weights than the ones checked. Remove it.",
+            )
+        elif key == "_name_or_path" and place and _is_local_path(inner):
+            yield Finding(
+                WARNING, "local-path", name, f"`{where}` tells where a folder lies on its author's disk: {inner}"
+            )
+        else:
+            yield from _check_values(inner, name, (*place, str(key)))
+
+
+def _check_attention(key, value, name, where):
+    if key.endswith("_internal"):
+        yield Finding(
+            ERROR,
+            "attention-code",
+            name,
+            f"`{where}` is a private field by which some releases fetch and run a kernel (CVE-2026-4372): remove it.",
+        )
+        return
+    for choice in _strings(value):
+        if "/" in choice:
+            yield Finding(
+                ERROR,
+                "attention-code",
+                name,
+                f"`{where}` is {choice!r}: an attention that is fetched from the Hub and run. Take one of the "
+                'installed ones, such as "sdpa", or leave the key out.',
+            )
+
+
+def _check_auto_map(rows, name, source, allow_code_from):
+    """Findings about the `auto_map` of a pair: rows of [`AUTO_MAP`], from the checkpoint's own files."""
+    for class_path in _strings(rows):
+        repo, separator, _ = class_path.rpartition("--")
+        if not separator or repo in allow_code_from:
+            continue
+        if repo == source:
+            yield Finding(
+                WARNING,
+                "unpinned-auto-map",
+                name,
+                f"takes the newest code of this repository, whatever revision is asked for: {class_path}. Save the "
+                "model again: its own files then stand in it.",
+            )
+        else:
+            yield Finding(
+                ERROR,
+                "foreign-auto-map",
+                name,
+                f"takes code from another repository: {class_path}. Name that repository in `allow_code_from` if you "
+                "have read its code; save the model again if it is yours: its own files then stand in it.",
+            )
+    for auto_class in rows if isinstance(rows, dict) else ():
+        if auto_class not in AUTO_MAP:
+            yield Finding(
+                ERROR,
+                "foreign-auto-map",
+                name,
+                f"`auto_map` asks for code for {auto_class}, which a pair never needs.",
+            )
+    missing = [auto_class for auto_class in AUTO_MAP if not isinstance(rows, dict) or auto_class not in rows]
+    if missing:
+        yield Finding(WARNING, "auto-map", name, f"`auto_map` has no row for {', '.join(missing)}.")
+
+
+def _auto_maps(value, place=()):
+    """Every `auto_map` in a JSON value, with the path of keys to it."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _auto_maps(item, place)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "auto_map":
+                yield ".".join((*place, key)), inner
+            else:
+                yield from _auto_maps(inner, (*place, str(key)))
+
+
+def _strings(value):
+    """Every string in a JSON value, but for keys."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, dict)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _strings(inner)
+
+
+def _is_local_path(value):
+    return isinstance(value, str) and (PurePosixPath(value).is_absolute() or ":\\" in value or value.startswith("."))

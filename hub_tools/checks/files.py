@@ -1,0 +1,161 @@
+"""The file set: names that stay in the folder, weights that nobody has to run, nothing half there."""
+
+import re
+from pathlib import PurePosixPath
+
+from .. import layout
+from ..report import ERROR, INFO, WARNING, Finding
+from .pickles import what_it_runs
+
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+# What people and tools put beside a checkpoint, and nobody loads.
+HARMLESS_SUFFIXES = (
+    ".md",
+    ".txt",
+    ".json",
+    ".jsonl",
+    ".csv",
+    ".png",
+    ".jpg",
+    ".svg",
+    ".html",
+    ".log",
+    ".yaml",
+    ".yml",
+)
+
+
+def check_names(names):
+    """Names of a folder or a remote tree, before anything is written under them.
+
+    Args:
+        names (iterable of `str`)
+
+    Yields:
+        [`Finding`]
+    """
+    folded: dict[str, str] = {}
+    for name in names:
+        reason = _leaves_the_folder(name)
+        if reason:
+            yield Finding(ERROR, "unsafe-path", name, f"the name {reason}, so it could be written outside the folder.")
+        twin = folded.setdefault(name.casefold(), name)
+        if twin != name:
+            yield Finding(
+                ERROR,
+                "unsafe-path",
+                name,
+                f"differs from {twin} in case only: one would replace the other on some disks.",
+            )
+        yield from _check_format(name)
+
+
+def _leaves_the_folder(name):
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or re.match(r"[A-Za-z]:", name):
+        return "is not relative"
+    if ".." in name.split("/"):
+        return "climbs up with '..'"
+    if "\\" in name or any(ord(character) < 32 or ord(character) == 127 for character in name):
+        return "holds a backslash or a control character"
+    if any(WINDOWS_DEVICE.fullmatch(part) for part in parts):
+        return "is a device on some systems"
+    if any(part in layout.BOOKKEEPING for part in parts):
+        return f"writes into {' or '.join(layout.BOOKKEEPING)}"
+    return None
+
+
+def _check_format(name):
+    file_name = PurePosixPath(name).name
+    in_root = file_name == name
+    if layout.TRAINER_STATE.fullmatch(file_name):
+        if in_root:
+            yield Finding(
+                ERROR,
+                "pickled-trainer-state",
+                name,
+                "a pickled state beside the weights: resuming from here would run it (CVE-2026-1839). Publish a "
+                "checkpoint without it.",
+            )
+    elif file_name != layout.TRAINING_ARGS and layout.is_pickle(file_name):
+        yield Finding(
+            ERROR,
+            "pickle",
+            name,
+            "a pickle runs code when it is loaded. Only safetensors are accepted: `model.save_pretrained(folder)` "
+            "writes them.",
+        )
+    elif file_name.lower().endswith(layout.OTHER_WEIGHTS_SUFFIXES):
+        keras = file_name.lower().endswith((".h5", ".keras", ".pb"))
+        yield Finding(
+            ERROR if keras else WARNING,
+            "other-weights",
+            name,
+            "weights in another format, which nobody compared with the safetensors"
+            + (", and which can hold code: remove them." if keras else "."),
+        )
+
+
+def check_files(checkpoint):
+    """What is there, what is missing, what is not what it seems.
+
+    Args:
+        checkpoint ([`CheckpointFiles`])
+
+    Yields:
+        [`Finding`]
+    """
+    names = checkpoint.names
+    if layout.CONFIG not in names:
+        yield Finding(ERROR, "no-config", layout.CONFIG, "is missing: this is not a checkpoint.")
+    if layout.WEIGHTS not in names and layout.WEIGHTS_INDEX not in names:
+        yield Finding(
+            ERROR,
+            "no-weights",
+            layout.WEIGHTS,
+            "is missing: save with `model.save_pretrained(folder)`, or pull again.",
+        )
+    if layout.WEIGHTS in names and layout.WEIGHTS_INDEX in names:
+        yield Finding(
+            ERROR,
+            "two-weights",
+            layout.WEIGHTS_INDEX,
+            f"stands beside {layout.WEIGHTS}: loaders take one of them, and the other is of another state. Remove it.",
+        )
+    if layout.CARD not in names:
+        yield Finding(WARNING, "no-card", layout.CARD, "is missing: `electra-rtd push` writes one.")
+    for name in names:
+        if checkpoint.is_here(name):
+            yield from _check_content(checkpoint.path(name), name)
+
+
+def _check_content(path, name):
+    file_name = PurePosixPath(name).name
+    if path.stat().st_size < 1024 and path.read_bytes().startswith(LFS_POINTER):
+        yield Finding(
+            ERROR, "lfs-pointer", name, "is a pointer, not the file: run `git lfs pull`, or use `electra-rtd pull`."
+        )
+    elif layout.TRAINER_STATE.fullmatch(file_name) or file_name == layout.TRAINING_ARGS:
+        foreign = what_it_runs(path)
+        if foreign:
+            yield Finding(
+                ERROR, "pickle", name, f"loading it would run {foreign}, which no Trainer writes: remove it."
+            )
+        else:
+            yield Finding(
+                WARNING,
+                "pickled-trainer-state",
+                name,
+                "is a pickle, of what a Trainer writes and nothing else (found without loading it). The model does "
+                "not need it; only resuming reads it.",
+            )
+    elif not _is_known(name):
+        yield Finding(INFO, "foreign-file", name, "no part of a checkpoint: nothing here reads it.")
+
+
+def _is_known(name):
+    if layout.is_ours(name) or name == layout.LOCK or name.endswith(".py"):
+        return True
+    return name.startswith(".") or "/" in name or name.endswith(HARMLESS_SUFFIXES)

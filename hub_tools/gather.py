@@ -1,0 +1,159 @@
+"""Everything that belongs to a checkpoint, from wherever it lies, into one folder that can travel."""
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from transformers import PreTrainedModel
+from transformers.utils import logging
+
+from ..configuration_electra_rtd import AUTO_MAP, ElectraRTDConfig
+from ..modeling_electra_rtd import find_tokenizer
+from . import layout
+from .checks.code import INSTALLED
+from .export import check_is_pair, export_discriminator, export_generator
+
+
+logger = logging.get_logger(__name__)
+
+EXPORTERS = {"discriminator": export_discriminator, "generator": export_generator}
+RESULTS_FILE = "adapt_results.json"  # what `electra-rtd adapt` writes down
+TRAINER_STATE = "trainer_state.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is known of where a checkpoint comes from.
+
+    Args:
+        log (`list[dict]`): the Trainer's `log_history`.
+        results (`dict`): of `electra-rtd adapt`.
+        card (`str`, *optional*): the README beside it.
+        pulled_commit (`str`, *optional*): what it was pulled from, with `electra-rtd pull`.
+    """
+
+    log: list = field(default_factory=list)
+    results: dict = field(default_factory=dict)
+    card: str | None = None
+    pulled_commit: str | None = None
+
+
+def gather_checkpoint(folder_or_model, target, *, tokenizer=None, export=()):
+    """Write a checkpoint into a folder: model, code, tokenizer, exports; no states, logs or anything else.
+
+    Args:
+        folder_or_model (`str`, path or `ElectraRTDForPreTraining`)
+        target (`Path`): a folder that does not exist yet.
+        tokenizer (`PreTrainedTokenizerBase`, `str` or path, *optional*): by default the one in the folder.
+        export (iterable of `str`): networks to put into subfolders.
+
+    Returns:
+        [`Run`]
+
+    Raises:
+        ValueError: it is no pair, or an argument is wrong.
+    """
+    export = [export] if isinstance(export, str) else list(export or ())
+    unknown = [part for part in export if part not in EXPORTERS]
+    if unknown:
+        raise ValueError(f"`export` holds {unknown[0]!r}: it may name {' and '.join(EXPORTERS)}.")
+    target.mkdir()
+    if isinstance(folder_or_model, PreTrainedModel):
+        run = _save_model(folder_or_model, target)
+    else:
+        run = _copy_folder(Path(folder_or_model), target)
+    _add_code(target)
+    if tokenizer is not None:
+        _save_tokenizer(tokenizer, target)
+    for part in export:
+        EXPORTERS[part](target, target / part)
+    return run
+
+
+def _save_model(model, target):
+    if model.config.model_type != ElectraRTDConfig.model_type:
+        raise ValueError(f"The model is a {type(model).__name__}, not a pair: push it with `model.push_to_hub`.")
+    model.save_pretrained(target)
+    return Run()
+
+
+def _copy_folder(source, target):
+    if not source.is_dir():
+        raise ValueError(f"{source} is no folder: give one that holds a pair, or a model.")
+    if not (source / layout.CONFIG).is_file():
+        raise ValueError(f"{source} has no {layout.CONFIG}: it is no checkpoint. Is it one of its subfolders?")
+    check_is_pair(source)
+    for path in source.iterdir():
+        if path.is_file() and (layout.is_model_file(path.name) or path.name in layout.TOKENIZER):
+            shutil.copyfile(path, target / path.name)
+    card = source / layout.CARD
+    return Run(
+        _read_log(source),
+        _read_json(source / RESULTS_FILE),
+        card.read_bytes().decode("utf-8") if card.is_file() else None,
+        _read_json(source / layout.LOCK).get("commit"),
+    )
+
+
+def _add_code(target):
+    """The two code files and the `auto_map` that names them, where they are missing; and no paths of this disk."""
+    path = target / layout.CONFIG
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    before = json.dumps(fields)
+    rows = fields.get("auto_map") or {}
+    if not all((target / name).is_file() for name in layout.CODE) or any("--" in str(row) for row in rows.values()):
+        for name in layout.CODE:
+            if not (target / name).is_file():
+                shutil.copyfile(INSTALLED / name, target / name)
+        rows = {}
+    if not rows:
+        fields["auto_map"] = dict(AUTO_MAP)
+    for part in ("generator_config", "discriminator_config"):
+        origin = fields.get(part, {}).get("_name_or_path", "")
+        if origin and not is_repo_id(origin):
+            del fields[part]["_name_or_path"]
+    if json.dumps(fields) != before:
+        path.write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def is_repo_id(name):
+    """Whether a name can be a repository, and not a folder on this disk.
+
+    Args:
+        name (`str`)
+
+    Returns:
+        `bool`
+    """
+    return name.count("/") == 1 and name[0] not in "./~" and "\\" not in name and not Path(name).exists()
+
+
+def _save_tokenizer(tokenizer, target):
+    if isinstance(tokenizer, (str, Path)):
+        source, tokenizer = tokenizer, find_tokenizer(str(tokenizer))
+        if tokenizer is None:
+            raise ValueError(
+                f"`tokenizer` is {source}, where no tokenizer is: give its folder, a Hub id, or an object."
+            )
+    for name in layout.TOKENIZER:
+        (target / name).unlink(missing_ok=True)
+    tokenizer.save_pretrained(target)
+
+
+def _read_log(source):
+    """The log of the Trainer: beside the model, or in its newest checkpoint."""
+    checkpoints = sorted(source.glob("checkpoint-*"), key=lambda path: path.stat().st_mtime)
+    for folder in (source, *reversed(checkpoints)):
+        log = _read_json(folder / TRAINER_STATE).get("log_history")
+        if isinstance(log, list):
+            return [row for row in log if isinstance(row, dict)]
+    return []
+
+
+def _read_json(path):
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # there is none: a card can do without
+    return content if isinstance(content, dict) else {}

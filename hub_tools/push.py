@@ -1,0 +1,318 @@
+"""A checkpoint to the Hub: gathered, verified, and published in one commit, or not at all."""
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
+from transformers.utils import logging
+
+from . import layout
+from .card import write_card
+from .checks.card import check_card
+from .gather import gather_checkpoint
+from .layout import CheckpointFiles
+from .remote import ATTEMPTS, CLIENT_ERROR, HubError, Remote, ask, explained, is_transient, status_of, wait
+from .report import WARNING
+from .verify import require_ok, verify_folder
+
+
+logger = logging.get_logger(__name__)
+
+NEW, CHANGED, UNCHANGED, REMOVED = "new", "changed", "unchanged", "removed"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a push does to one file.
+
+    Args:
+        path (`str`): in the repository.
+        kind (`str`): `"new"`, `"changed"`, `"unchanged"` or `"removed"`.
+        size (`int`): in bytes, of the new content; of the old one where it is removed.
+    """
+
+    path: str
+    kind: str
+    size: int
+
+
+@dataclass(frozen=True)
+class PushPlan:
+    """What a push would do.
+
+    Args:
+        repo_id, revision (`str`): where.
+        visibility (`str`): `"public"`, `"private"`, or what decides about it.
+        parent (`str`, *optional*): the commit that the new one follows; none where the repository is new.
+        changes (`list` of [`Change`]): every file, by path.
+    """
+
+    repo_id: str
+    revision: str
+    visibility: str
+    parent: str | None
+    changes: list[Change] = field(default_factory=list)
+
+    @property
+    def is_empty(self):
+        """`bool`: the repository holds all of it already."""
+        return all(change.kind == UNCHANGED for change in self.changes)
+
+    def __str__(self):
+        after = f"after {self.parent}" if self.parent else "a new repository"
+        sent = sum(change.size for change in self.changes if change.kind in (NEW, CHANGED))
+        lines = [f"{self.repo_id} ({self.visibility}), {self.revision}, {after}: {sent:,} bytes to send"]
+        return "\n".join(
+            [*lines, *(f"  {change.kind:<10}{change.size:>14,}  {change.path}" for change in self.changes)]
+        )
+
+
+def push_checkpoint(
+    folder_or_model,
+    repo_id,
+    *,
+    tokenizer=None,
+    revision=None,
+    private=None,
+    create_pr=False,
+    commit_message=None,
+    token=None,
+    tags=None,
+    export=("discriminator",),
+    dry_run=False,
+):
+    """Publish a checkpoint: model, code, tokenizer, stock exports and card, in one commit.
+
+    It is verified first. Only what changed is sent; weights and exports of an earlier state are removed, other files
+    of the repository are left alone, and of a README that a person wrote only the metadata and the marked results.
+    A push that was interrupted can be run again.
+
+    Args:
+        folder_or_model (`str`, path or `ElectraRTDForPreTraining`): a folder with a pair, as `electra-rtd adapt`, the
+            Trainer or `save_pretrained` leave it, or a model.
+        repo_id (`str`): `"user/name"`; made where it does not exist.
+        tokenizer (`PreTrainedTokenizerBase`, `str` or path, *optional*): by default the one in the folder.
+        revision (`str`, *optional*): a branch, made from the main one where it does not exist, or `"refs/pr/1"`.
+        private (`bool`, *optional*): of a new repository; by default what its owner has set.
+        create_pr (`bool`): open a pull request instead of committing to the branch.
+        commit_message (`str`, *optional*): one line.
+        token (`str` or `bool`, *optional*): the saved one by default.
+        tags (`list[str]`, *optional*): added to those of the card.
+        export (iterable of `str`): networks to put into subfolders as stock checkpoints: `"discriminator"`,
+            `"generator"`.
+        dry_run (`bool`): print what would be done, and do nothing.
+
+    Returns:
+        `CommitInfo`: of the new commit, or of the last one where nothing has changed; `None` for `dry_run`
+
+    Raises:
+        CheckpointError: the checkpoint has errors; nothing was sent.
+        ValueError: an argument is wrong, or the repository is public and `private` was asked for.
+        HubError: the Hub refused, or the branch moved meanwhile; nothing was changed.
+    """
+    with tempfile.TemporaryDirectory(prefix="electra-rtd-push-") as scratch:
+        folder = Path(scratch) / "checkpoint"
+        run = gather_checkpoint(folder_or_model, folder, tokenizer=tokenizer, export=export)
+        require_ok(verify_folder(folder, source=str(folder_or_model)[:200]), "This checkpoint is not pushed:")
+        target = _Target(repo_id, revision=revision, private=private, token=token)
+        if not dry_run:
+            target.make()
+        earlier = _card_to_keep(run, target)
+        write_card(folder, repo_id, run=run, earlier=earlier, tags=tags or (), token=token)
+        for finding in check_card(CheckpointFiles(folder, [layout.CARD], repo_id)):
+            logger.log(logging.WARNING if finding.level == WARNING else logging.INFO, str(finding))
+        plan = target.plan(folder)
+        if dry_run:
+            print(plan)
+            return None
+        message = commit_message or "Push a generator-discriminator pair with electra-rtd"
+        return target.commit(plan, folder, message, create_pr)
+
+
+def _card_to_keep(run, target):
+    """The README that a person may have written: the branch's, unless the folder's is an edit of just that one."""
+    theirs = target.read_card()
+    is_based_on_it = target.state is not None and run.pulled_commit == target.state.commit
+    if theirs is None or is_based_on_it:
+        return run.card or theirs
+    if run.card is not None and run.card != theirs:
+        logger.warning(
+            f"The README.md of {target.repo_id} is kept; the one in the folder is another. To take yours: "
+            f"`hf upload {target.repo_id} FOLDER/README.md README.md`."
+        )
+    return theirs
+
+
+def _is_shown(name, folder):
+    """Whether a plot of the branch stays because the kept results show it."""
+    return name == layout.CURVES and f"({name})" in (folder / layout.CARD).read_text(encoding="utf-8")
+
+
+class _Target:
+    """A branch of a repository, as it is when the push begins."""
+
+    def __init__(self, repo_id, *, revision, private, token):
+        self.repo_id = repo_id
+        self.revision = revision or "main"
+        self._private = private
+        self._token = token
+        self._api = HfApi(token=token)
+        self._is_new_branch = False
+        self.state = self._read()
+
+    def _read(self):
+        """The branch; where there is none yet, the main one, from which it will be made; or `None`."""
+        if not ask(self.repo_id, self._api.repo_exists, self.repo_id):
+            return None
+        self._is_new_branch = not ask(self.repo_id, self._api.revision_exists, self.repo_id, self.revision)
+        state = Remote(self.repo_id, revision=None if self._is_new_branch else self.revision, token=self._token)
+        if self._private is not None and self._private != state.private:
+            is_now = "private" if state.private else "public"
+            raise ValueError(
+                f"{self.repo_id} is {is_now}, and `private={self._private}` was asked for: nothing was sent. Change "
+                "that on its settings page first, or leave `private` out."
+            )
+        return state
+
+    def make(self):
+        """Make the repository and the branch, where they do not exist."""
+        if self.state is None:
+            ask(self.repo_id, self._api.create_repo, self.repo_id, private=self._private, exist_ok=True)
+            self.state = self._read()
+        if self._is_new_branch:
+            start = self.state.commit
+            ask(
+                self.repo_id,
+                self._api.create_branch,
+                self.repo_id,
+                branch=self.revision,
+                revision=start,
+                exist_ok=True,
+            )
+            self.state = self._read()
+
+    def read_card(self):
+        """`str` or `None`: the README that the branch has."""
+        if self.state is None or layout.CARD not in self.state.files:
+            return None
+        path = self.state.download([layout.CARD]) / layout.CARD
+        return path.read_bytes().decode("utf-8")  # line ends as they are
+
+    def plan(self, folder):
+        """What differs between a folder and the branch.
+
+        Args:
+            folder (`Path`)
+
+        Returns:
+            [`PushPlan`]
+        """
+        state, changes = self.state, []
+        names = layout.list_files(folder)
+        for name in names:
+            path = folder / name
+            kind = NEW
+            if state is not None and name in state.files:
+                kind = UNCHANGED if state.is_same(name, path) else CHANGED
+            changes.append(Change(name, kind, path.stat().st_size))
+        for name, entry in state.files.items() if state is not None else ():
+            if layout.is_ours(name) and name not in names and not _is_shown(name, folder):
+                changes.append(Change(name, REMOVED, entry.size))
+        return PushPlan(
+            self.repo_id,
+            self.revision,
+            self._visibility(),
+            state and state.commit,
+            sorted(changes, key=lambda change: change.path),
+        )
+
+    def _visibility(self):
+        if self.state is not None:
+            return "private" if self.state.private else "public"
+        return {True: "private", False: "public", None: "public, unless its owner's default is private"}[self._private]
+
+    def commit(self, plan, folder, message, create_pr):
+        """Send what a plan says, in one commit that follows the state it was made for.
+
+        Args:
+            plan ([`PushPlan`])
+            folder (`Path`)
+            message (`str`)
+            create_pr (`bool`)
+
+        Returns:
+            `CommitInfo`
+
+        Raises:
+            HubError: it did not happen.
+        """
+        if plan.is_empty:
+            logger.info(f"{self.repo_id} holds all of it already: nothing was sent.")
+            return self._commit_info(self.state.commit, message)
+        additions = [
+            CommitOperationAdd(change.path, folder / change.path)
+            for change in plan.changes
+            if change.kind in (NEW, CHANGED)
+        ]
+        removals = [CommitOperationDelete(change.path) for change in plan.changes if change.kind == REMOVED]
+        where = {"revision": self.revision, "create_pr": create_pr}
+        ask(self.repo_id, self._api.preupload_lfs_files, self.repo_id, additions, free_memory=False, **where)
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._api.create_commit(
+                    self.repo_id, [*additions, *removals], commit_message=message, parent_commit=plan.parent, **where
+                )
+            except (CLIENT_ERROR, OSError, RuntimeError) as error:
+                if status_of(error) == 412:
+                    return self._after_refusal(plan, folder, message)
+                if not is_transient(error):
+                    raise explained(self.repo_id, error) from None
+                if create_pr:  # it may be open: a second one is worse than a question
+                    raise HubError(
+                        f"{explained(self.repo_id, error)} A pull request may have been opened all the same: look at "
+                        "its page before you push again."
+                    ) from None
+                landed = self._landed(plan, folder, message)  # maybe the answer was lost, not the commit
+                if landed is not None:
+                    return landed
+                if attempt == ATTEMPTS - 1:
+                    raise explained(self.repo_id, error) from None
+                wait(attempt, error)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _after_refusal(self, plan, folder, message):
+        """The branch is not where the plan found it: why? Ends in one answer, never in another attempt."""
+        for attempt in range(ATTEMPTS):
+            landed = self._landed(plan, folder, message)
+            if landed is not None:
+                return landed
+            if attempt < ATTEMPTS - 1:
+                wait(attempt, HubError(f"{self.repo_id} refuses {plan.parent} as parent, and names no other"))
+        raise HubError(
+            f"{self.repo_id} says that {self.revision} is at {plan.parent}, and refuses to follow it: its answers lag "
+            "behind. Nothing was changed; wait a minute and push again."
+        )
+
+    def _landed(self, plan, folder, message):
+        """The commit, if the branch holds what the plan says; `None` where it has not moved.
+
+        Raises:
+            HubError: it has moved to something else.
+        """
+        state = Remote(self.repo_id, revision=self.revision, token=self._token)
+        if state.commit == plan.parent:
+            return None
+        removed = {change.path for change in plan.changes if change.kind == REMOVED}
+        kept = [change.path for change in plan.changes if change.kind != REMOVED]
+        if not removed & set(state.files) and all(state.is_same(name, folder / name) for name in kept):
+            return self._commit_info(state.commit, message)
+        raise HubError(
+            f"{self.revision} of {self.repo_id} moved from {plan.parent} to {state.commit} while this push was under "
+            f"way: somebody else committed. Nothing of yours was published. See what changed with `electra-rtd diff "
+            f"{self.repo_id}@{plan.parent} {self.repo_id}@{state.commit}`, and push again."
+        )
+
+    def _commit_info(self, commit, message):
+        url = f"{self._api.endpoint}/{self.repo_id}/commit/{commit}"
+        return CommitInfo(commit_url=url, commit_message=message, commit_description="", oid=commit)

@@ -1,0 +1,133 @@
+"""Is a checkpoint what it says, and safe to load? Found out offline, without running any of it."""
+
+from pathlib import Path
+
+from . import layout
+from .checks.card import check_card
+from .checks.code import check_code
+from .checks.configs import check_configs, read_config
+from .checks.execution import check_execution
+from .checks.exports import check_exports
+from .checks.files import check_files, check_names
+from .checks.tokenizers import check_tokenizer
+from .checks.weights import check_weights, expected_tensors
+from .layout import CheckpointFiles
+from .remote import Remote
+from .report import ERROR, INFO, CheckpointError, Finding, VerificationReport
+
+
+def verify_checkpoint(path_or_repo, *, revision=None, token=None, execute=False, allow_code_from=()):
+    """Check a checkpoint: files, configuration, weights, tokenizer, code, exports.
+
+    Nothing of it is executed unless `execute`; of a repository, everything is taken from one commit, and pickles are
+    refused by their names, before anything is downloaded.
+
+    Args:
+        path_or_repo (`str` or path): a folder, or a Hub id `"user/name"`.
+        revision (`str`, *optional*): branch, tag or commit of the repository; its main branch by default.
+        token (`str` or `bool`, *optional*): for the Hub; the saved one by default.
+        execute (`bool`): also load it in a fresh process, with its own code, and run one batch.
+        allow_code_from (iterable of `str`): repositories whose code `auto_map` may name.
+
+    Returns:
+        [`VerificationReport`]: `.ok` and `.findings`
+
+    Raises:
+        ValueError: there is no such folder.
+        OSError: the Hub or its repository cannot be reached.
+    """
+    if is_folder(path_or_repo):
+        folder = Path(path_or_repo)
+        return verify_folder(folder, execute=execute, allow_code_from=allow_code_from)
+    remote = Remote(str(path_or_repo), revision=revision, token=token)
+    findings = list(check_names(remote.files))
+    if any(finding.level == ERROR for finding in findings):
+        return VerificationReport(remote.repo_id, findings, remote.commit)
+    return verify_folder(
+        remote.download(),
+        names=sorted(remote.files),
+        source=remote.repo_id,
+        commit=remote.commit,
+        execute=execute,
+        allow_code_from=allow_code_from,
+    )
+
+
+def verify_folder(folder, *, names=None, source=None, commit=None, execute=False, allow_code_from=()):
+    """[`verify_checkpoint`] for files that are here.
+
+    Args:
+        folder (`Path`)
+        names (`list[str]`, *optional*): the files that count; all by default.
+        source (`str`, *optional*): what to call it.
+        commit (`str`, *optional*): of the repository it came from.
+        execute, allow_code_from: as there.
+
+    Returns:
+        [`VerificationReport`]
+    """
+    names = layout.list_files(folder) if names is None else names
+    checkpoint = CheckpointFiles(Path(folder), names, source or str(folder))
+    findings = [*check_names(names), *check_files(checkpoint), *check_configs(checkpoint, allow_code_from)]
+    findings += [*check_code(checkpoint), *check_card(checkpoint)]
+    if not _has_errors(findings):  # a hostile configuration builds no model here
+        findings += _check_content(checkpoint)
+    if execute and not _has_errors(findings):
+        findings += check_execution(checkpoint)
+    elif execute:
+        findings.append(Finding(INFO, "not-executed", "", "code of a checkpoint with errors is not run."))
+    return VerificationReport(checkpoint.source, findings, commit)
+
+
+def require_ok(report, what):
+    """Refuse a checkpoint with errors.
+
+    Args:
+        report ([`VerificationReport`])
+        what (`str`): what is not done because of it, as a sentence.
+
+    Raises:
+        CheckpointError: carries the report.
+    """
+    if not report.ok:
+        raise CheckpointError(what, report)
+
+
+def is_folder(path_or_repo):
+    """Whether it names a folder, and not a repository.
+
+    Args:
+        path_or_repo (`str` or path)
+
+    Returns:
+        `bool`
+
+    Raises:
+        ValueError: it is neither.
+    """
+    path = Path(path_or_repo)
+    if path.is_dir():
+        return True
+    if (
+        isinstance(path_or_repo, str)
+        and not path.exists()
+        and path_or_repo.count("/") <= 1
+        and path_or_repo[0] not in "./~"
+    ):
+        return False
+    raise ValueError(f"{path_or_repo} is no folder. Give a folder that exists, or a Hub id such as user/name.")
+
+
+def _has_errors(findings):
+    return any(finding.level == ERROR for finding in findings)
+
+
+def _check_content(checkpoint):
+    config, findings = read_config(checkpoint)
+    yield from findings
+    if config is None:
+        return
+    yield from check_weights(checkpoint, config)
+    yield from check_tokenizer(checkpoint, config)
+    if any(checkpoint.is_here(f"{part}/{layout.CONFIG}") for part in layout.EXPORTS):
+        yield from check_exports(checkpoint, expected_tensors(config)[1])

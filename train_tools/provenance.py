@@ -1,0 +1,49 @@
+"""What a run was made of, for the model card: names and settings, and no path of this disk."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+
+STARTS = ("generator", "discriminator", "checkpoint", "from_scratch", "tokenizer")
+TRAINING_SETTINGS = (
+    "learning_rate",
+    "lr_scheduler_type",
+    "weight_decay",
+    "num_train_epochs",
+    "max_steps",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "bf16",
+    "fp16",
+    "seed",
+)
+LIBRARIES = ("torch", "transformers", "datasets")
+
+
+def describe_run(arguments, training_args):
+    """The part of `adapt_results.json` that says how the run was made.
+
+    Args:
+        arguments ([`AdaptArguments`]), training_args (`TrainingArguments`)
+
+    Returns:
+        `dict`: `settings` (`dict`, nothing in it is `None`) and `datasets` (`list[str]`, Hub ids)
+    """
+    files = arguments.train_file or []
+    settings = {name: _without_path(getattr(arguments, name)) for name in STARTS}
+    settings |= {"train_file": ", ".join(map(_without_path, files)), "max_seq_length": arguments.max_seq_length}
+    settings |= {name: getattr(training_args, name) for name in TRAINING_SETTINGS}
+    settings |= {name: version(name) for name in LIBRARIES}
+    settings["lr_scheduler_type"] = str(getattr(training_args.lr_scheduler_type, "value", "")) or None
+    return {
+        "settings": {name: value for name, value in settings.items() if value not in (None, False, "", -1)},
+        "datasets": [name for name in files if len(files) == 1 and not _is_local(name)],
+    }
+
+
+def _without_path(name):
+    return Path(name).name if name and _is_local(name) else name
+
+
+def _is_local(name):
+    return Path(name).exists() or name.count("/") != 1 or any(sign in name for sign in "*?[~\\")
