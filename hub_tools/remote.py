@@ -81,6 +81,7 @@ class Remote:
             path = self._fetch(name)
             if not self.is_same(name, path):  # a flipped bit, on the way or on this disk
                 logger.warning(f"{name} of {self.repo_id} came damaged: downloading it again.")
+                path.unlink()  # a link of the cache may be what is wrong
                 path = self._fetch(name, force_download=True)
             if not self.is_same(name, path):
                 path.unlink()

@@ -169,7 +169,7 @@ def _check_auto_map(rows, name, source, allow_code_from):
                 ERROR,
                 "foreign-auto-map",
                 name,
-                f"`auto_map` asks for code for {auto_class}, which a pair never needs.",
+                f"`auto_map` has code for {auto_class}, which a pair never needs.",
             )
     missing = [auto_class for auto_class in AUTO_MAP if not isinstance(rows, dict) or auto_class not in rows]
     if missing:
