@@ -132,50 +132,52 @@ def last_lock(repo_id):
     return Path(constants.HF_HOME) / "electra_rtd" / repo_id.replace("/", "--") / layout.LOCK
 
 
-def _take(remote, lock, local_dir, verify, allow_code_from):
-    names = sorted(remote.files)
+def _take(remote, expected, local_dir, verify, allow_code_from):
+    """Take a commit into a folder; `expected` is the lock that it must equal, or `None`."""
+    names = sorted(set(remote.files) - {layout.LOCK})  # of somebody else's pull
     findings = [finding for finding in check_names(names) if verify or finding.code == "unsafe-path"]
     require_ok(VerificationReport(remote.repo_id, findings, remote.commit), "Nothing was downloaded:")
-
-    def check(folder):
-        files = {name: layout.sha256(folder / name) for name in names}
-        if lock is not None and files != lock["files"]:
-            raise HubError(f"{remote.repo_id} has other files at {remote.commit} than the lock says: do not use it.")
-        if verify:
-            report = verify_folder(
-                folder, names=names, source=remote.repo_id, commit=remote.commit, allow_code_from=allow_code_from
-            )
-            for finding in report.findings:
-                logger.warning(str(finding)) if finding.level == WARNING else logger.info(str(finding))
-            require_ok(report, f"{remote.repo_id} at {remote.commit} is not taken:")
-        return {"repo": remote.repo_id, "commit": remote.commit, "files": files}
-
     target = kept_folder(remote.repo_id, remote.commit) if local_dir is None else Path(local_dir)
     with only_process(target):
         finish_replacement(target)
-        earlier = _unedited_pull(target)
-        if earlier is not None and (earlier["repo"], earlier["commit"]) == (remote.repo_id, remote.commit):
-            check(target)
+        if _is_there(target, remote, names):
+            _check(target, remote, names, expected, verify, allow_code_from)
         else:
             with replaced_folder(target) as partial:
-                source = remote.download()
+                source = remote.download(names)
                 for name in names:
                     (partial / name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(source / name, partial / name)  # not a link: see `kept_folder`
-                _write_lock(partial / layout.LOCK, check(partial))
+                lock = _check(partial, remote, names, expected, verify, allow_code_from)
+                _write_lock(partial / layout.LOCK, lock)
     if local_dir is None:
         _write_lock(last_lock(remote.repo_id), read_lock(target))
     return target
 
 
-def _unedited_pull(target):
-    """The lock of an earlier pull into a folder; `None` where there is nothing.
+def _check(folder, remote, names, expected, verify, allow_code_from):
+    """The lock of what lies in a folder, if that is as it has to be."""
+    files = {name: layout.sha256(folder / name) for name in names}
+    if expected is not None and files != expected["files"]:
+        raise HubError(f"{remote.repo_id} has other files at {remote.commit} than the lock says: do not use it.")
+    if verify:
+        report = verify_folder(
+            folder, names=names, source=remote.repo_id, commit=remote.commit, allow_code_from=allow_code_from
+        )
+        for finding in report.findings:
+            logger.log(logging.WARNING if finding.level == WARNING else logging.INFO, str(finding))
+        require_ok(report, f"{remote.repo_id} at {remote.commit} is not taken:")
+    return {"repo": remote.repo_id, "commit": remote.commit, "files": files}
+
+
+def _is_there(target, remote, names):
+    """Whether a folder holds this very commit; otherwise it may be replaced.
 
     Raises:
         ValueError: it holds something that is not exactly an earlier pull.
     """
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
-        return None
+        return False
     if not (target / layout.LOCK).is_file():
         raise ValueError(f"{target} holds something that was not pulled: choose another folder, or remove it first.")
     lock = read_lock(target)
@@ -187,7 +189,7 @@ def _unedited_pull(target):
             f"{target} was edited after it was pulled ({', '.join(edited[:3])}): choose another folder, or remove it "
             "first. `electra-rtd push` publishes it."
         )
-    return lock
+    return (lock["repo"], lock["commit"], sorted(lock["files"])) == (remote.repo_id, remote.commit, names)
 
 
 def _write_lock(path, lock):
