@@ -83,8 +83,6 @@ class ElectraRTDConfig(PretrainedConfig):
         self.special_token_ids = list(special_token_ids or [])
         self.embedding_sharing = embedding_sharing
         self.eval_seed = eval_seed
-        for private_field in ("_attn_implementation", "_attn_implementation_internal"):
-            kwargs.pop(private_field, None)  # from a file: releases up to 5.2 would fetch and run what it names
         kwargs.setdefault("auto_map", dict(AUTO_MAP))
         # The generator's own configuration says whether its LM head is tied, `embedding_sharing` whether the networks
         # share; `transformers` looks at this flag of the outer model before it ties anything.
@@ -109,6 +107,16 @@ class ElectraRTDConfig(PretrainedConfig):
             `ElectraRTDConfig`
         """
         return cls(generator_config=generator_config, discriminator_config=discriminator_config, **kwargs)
+
+    @classmethod
+    def from_dict(cls, config_dict, **kwargs):
+        """Build from a file's fields, as any configuration, but for what they say of attention.
+
+        That is the caller's to choose: releases up to 5.2 would fetch and run a kernel that a file names
+        (CVE-2026-4372).
+        """
+        fields = {name: value for name, value in config_dict.items() if "attn_implementation" not in name}
+        return super().from_dict(fields, **kwargs)
 
     @property
     def vocab_size(self):

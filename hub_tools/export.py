@@ -1,5 +1,6 @@
 """One network of a pair as a stock checkpoint, which needs no code of ours."""
 
+import json
 from pathlib import Path
 
 from transformers import ElectraConfig
@@ -7,10 +8,20 @@ from transformers.utils import logging
 
 from ..configuration_electra_rtd import ElectraRTDConfig
 from ..modeling_electra_rtd import ElectraRTDForPreTraining, find_tokenizer
+from . import layout
 from .staging import new_folder
 
 
 logger = logging.get_logger(__name__)
+
+# What `save_pretrained` may write into the configuration of a stock ELECTRA; the last one in releases before 5.
+STOCK_FIELDS = {
+    *ElectraConfig().to_dict(),
+    "architectures",
+    "dtype",
+    "transformers_version",
+    "position_embedding_type",
+}
 
 
 def export_discriminator(checkpoint, output_dir, *, as_encoder=False):
@@ -43,18 +54,19 @@ def _export(part, checkpoint, output_dir, as_encoder):
         model, tokenizer = _load(checkpoint)
         network = getattr(model, part)
         network = network.electra if as_encoder else network
-        _keep_stock_fields(network.config)
         network.save_pretrained(folder)
+        _keep_stock_fields(folder / layout.CONFIG)
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
     return Path(output_dir)
 
 
-def _keep_stock_fields(config):
-    """Drop what a stock configuration does not have: a hostile checkpoint may carry an `auto_map` in there."""
-    stock = vars(ElectraConfig())
-    for name in [name for name in vars(config) if name not in stock and not name.startswith("_")]:
-        delattr(config, name)
+def _keep_stock_fields(path):
+    """Drop what a stock configuration does not have: a hostile pair may carry an `auto_map` in there, or worse."""
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    stock = {name: value for name, value in fields.items() if name in STOCK_FIELDS}
+    if stock != fields:
+        path.write_text(json.dumps(stock, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _load(checkpoint):

@@ -24,6 +24,7 @@ the commit.
 import base64
 import fnmatch
 import hashlib
+import http.client
 import io
 import json
 import re
@@ -837,6 +838,16 @@ class Hub:
         with self._lock:
             self.requests.clear()
 
+    def settle(self) -> None:
+        """Wait until no client is connected: what one sent before it died has then been handled."""
+        for server in self._servers:
+            probe = http.client.HTTPConnection(*server.server_address)
+            probe.request("GET", "/")
+            probe.getresponse().read()  # connections are taken in order: every earlier one is known by now
+            probe.close()
+        while any(server.open for server in self._servers):
+            time.sleep(0.001)
+
     @property
     def uploaded_lfs_bytes(self) -> int:
         """Bytes of LFS content that came in since the requests were cleared, failed uploads included."""
@@ -955,7 +966,7 @@ class _Handler(BaseHTTPRequestHandler):
         request.received = len(request.body)
         if fault.delay:
             time.sleep(fault.delay)
-        if fault.drop == "request":
+        if fault.drop == "request" or self.is_cut_off(request):
             return self.hang_up(request)
         if fault.status:
             return self.send(request, fault.reply(hub.echo(request)))
@@ -981,7 +992,7 @@ class _Handler(BaseHTTPRequestHandler):
         """The body, sent with its length or in chunks; about `half` of it for a connection that breaks."""
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
             body = io.BytesIO()
-            while size := int(self.rfile.readline().split(b";")[0], 16):
+            while size := self.read_chunk_size():
                 body.write(self.rfile.read(size))
                 self.rfile.readline()
                 if half:
@@ -990,6 +1001,16 @@ class _Handler(BaseHTTPRequestHandler):
             return body.getvalue()
         length = int(self.headers.get("Content-Length") or 0)
         return self.rfile.read(length // 2 if half else length)
+
+    def read_chunk_size(self) -> int:
+        line = self.rfile.readline()
+        if not line:
+            raise ConnectionResetError("the client went away in the middle of its request")
+        return int(line.split(b";")[0], 16)
+
+    def is_cut_off(self, request: Request) -> bool:
+        """Whether the client went away in the middle of its request: half a request is none."""
+        return request.received < int(self.headers.get("Content-Length") or 0)
 
     def hang_up(self, request: Request) -> None:
         """Close the connection without an answer."""

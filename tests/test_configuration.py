@@ -248,3 +248,12 @@ def test_the_vocabulary_size_is_that_of_both_networks(make_config):
     assert config.vocab_size == 80
     config.vocab_size = 96
     assert config.generator_config.vocab_size == config.discriminator_config.vocab_size == 96
+
+
+@pytest.mark.parametrize("field", ["_attn_implementation_internal", "_attn_implementation", "attn_implementation"])
+def test_a_file_cannot_choose_an_attention_to_fetch_but_the_caller_can_choose(field, make_config):
+    fields = {**make_config().to_dict(), field: "someone/kernel"}
+    config = ElectraRTDConfig.from_dict(fields)
+    assert "someone/kernel" not in (config._attn_implementation, *vars(config).values())
+    assert ElectraRTDConfig.from_dict(fields, attn_implementation="eager")._attn_implementation == "eager"
+    assert field in fields  # the caller's dictionary stays as it was

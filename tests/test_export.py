@@ -135,3 +135,17 @@ def test_staged_files_replace_others_only_when_all_are_written(tmp_path):
     with files_for_folder(tmp_path) as partial:
         (partial / "config.json").write_text("new")
     assert files(tmp_path) == ["config.json", "kept"] and (tmp_path / "config.json").read_text() == "new"
+
+
+def test_an_export_carries_nothing_that_makes_a_loader_run_code(make_model, tmp_path):
+    model = make_model()
+    hostile = {"auto_map": {"AutoModel": "evil/code--x.Y"}, "trust_remote_code": True, "custom_pipelines": {"a": "b"}}
+    for name, value in hostile.items():
+        setattr(model.discriminator.config, name, value)
+    config = json.loads((export_discriminator(model, tmp_path / "out") / "config.json").read_text())
+    assert not set(config) & set(hostile)
+    assert {"hidden_size", "vocab_size", "pad_token_id", "architectures", "dtype"} <= set(config)
+    assert model.discriminator.config.trust_remote_code  # the caller's model stays as it was
+    assert (
+        len(ElectraForPreTraining.from_pretrained(tmp_path / "out", output_loading_info=True)[1]["missing_keys"]) == 0
+    )
