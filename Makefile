@@ -4,8 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Empty (`make CONSTRAINTS= test`) where the tested versions are not to be had, as on Python 3.10.
 CONSTRAINTS ?= -c constraints.txt
+# `make test PYTEST_OPTIONS=--cov` measures what the tests cover of hub_tools.
+PYTEST_OPTIONS ?=
+HUB_TESTS := $(addprefix tests/test_,hub_server.py verify.py push.py pull.py diff.py card.py cli_hub.py stock_push.py)
+OLDER_CLIENTS := 4.57.6 5.13.1
 
-.PHONY: help adapt test style common compat build clean
+.PHONY: help adapt test style killed docs common compat clients build clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -16,18 +20,30 @@ adapt: $(VENV)/installed ## adapt a tiny pair, from scratch, to the sample text:
 
 test: $(VENV)/installed ## run the tests: a few minutes
 	@echo "Running the test suite."
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto $(PYTEST_OPTIONS)
 
 style: $(VENV)/installed ## check style and types; `make style FIX=1` mends what can be mended
 	$(BIN)/ruff check $(if $(FIX),--fix) .
 	$(BIN)/ruff format $(if $(FIX),,--check) .
 	$(BIN)/mypy
 
+killed: $(VENV)/installed ## kill pushes and pulls at more than a hundred drawn points
+	ELECTRA_RTD_KILL_POINTS=45 $(BIN)/python -m pytest tests/test_killed.py
+
+docs: $(VENV)/installed ## run the round trip of docs/hub.md, and write what it prints into the page
+	ELECTRA_RTD_WRITE_DOCS=1 $(BIN)/python -m pytest tests/test_hub_docs.py
+
 common: $(VENV)/installed ## run transformers' own model tests over the model
 	$(BIN)/python -m pytest tests/common -n 2
 
 compat: $(VENV)/installed ## load checkpoints across the supported releases of transformers
 	$(BIN)/python tests/compat/run.py
+
+clients: $(VENV)/installed ## run the tests of hub_tools with older releases of huggingface_hub: 0.36 and 1.x
+	$(BIN)/python tests/compat/run.py --prepare --releases $(OLDER_CLIENTS)
+	for release in $(OLDER_CLIENTS); do \
+		PYTHONPATH=$(CURDIR)/.compat/$$release/site-packages $(BIN)/python -m pytest -q -n auto $(HUB_TESTS) || exit 1; \
+	done
 
 build: $(VENV)/installed ## build the wheel, and try it in a clean environment
 	rm -rf dist

@@ -142,7 +142,8 @@ class _ManualPage(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefault
         super().__init__(prog, max_help_position=28, width=110)
 
     def _get_help_string(self, action):
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
+        says_nothing = action.nargs == 0 or action.default in (None, False, [])
+        return action.help if says_nothing else super()._get_help_string(action)
 
 
 def adapt_parser():
@@ -210,7 +211,7 @@ def run_push(argv):
     visibility.add_argument("--private", action="store_true", default=None, help="Make a private repository.")
     visibility.add_argument("--public", action="store_false", dest="private", default=None, help="Make a public one.")
     _add(parser, "--create_pr", action="store_true", help="Open a pull request instead.")
-    _add(parser, "--commit_message")
+    _add(parser, "--commit_message", help="Title of the commit, one line.")
     _add(parser, "--tags", nargs="+", help="Tags of the model card.")
     _add(
         parser,
@@ -223,9 +224,13 @@ def run_push(argv):
     _add(parser, "--dry_run", action="store_true", help="Print the exact plan, and send nothing.")
     _add(parser, "--token", help="Access token. The saved one by default, which is safer: others see command lines.")
     arguments = vars(parser.parse_args(argv))
-    commit = push_checkpoint(arguments.pop("checkpoint"), arguments.pop("repo_id"), **arguments)
-    if commit is not None:
-        print(commit.pr_url or commit.commit_url)
+    checkpoint, repo_id = arguments.pop("checkpoint"), arguments.pop("repo_id")
+    commit = push_checkpoint(checkpoint, repo_id, **arguments)
+    if commit is None:
+        return
+    print(commit.pr_url or commit.commit_url)
+    if commit.pr_url is None:
+        print(pinned_line(repo_id, commit.oid))
 
 
 def run_pull(argv):

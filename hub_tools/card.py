@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers.utils import logging
 
+from ..configuration_electra_rtd import ElectraRTDConfig
 from . import layout
+from .checks.card import REPOSITORY
 from .curves import plot_losses
 from .gather import is_repo_id
-from .remote import CLIENT_ERROR
+from .remote import without_tokens
 
 
 logger = logging.get_logger(__name__)
@@ -59,7 +62,6 @@ def write_card(folder, repo_id, *, run, earlier=None, tags=(), token=None):
 
 def _new_card(folder, repo_id, data, run, config, results):
     code = [(name, layout.sha256(folder / name)) for name in layout.CODE]
-    lengths = [config[part].get("max_position_embeddings", 512) for part in _NETWORKS]
     card = ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
@@ -69,7 +71,7 @@ def _new_card(folder, repo_id, data, run, config, results):
         code=code,
         settings=_settings(config, run),
         results=results,
-        longest=min(lengths),
+        longest=ElectraRTDConfig.from_dict(config).max_position_embeddings,
     )
     return str(card)
 
@@ -104,15 +106,15 @@ def _metadata(config, run, figures, repo_id, tags, token):
     settings = run.results.get("settings", {})
     parents = _parents(config, settings)
     inherited = [_card_data(parent, token) for parent in parents]
-    licenses = {data.get("license") for data in inherited}
+    licenses = {json.dumps(data.get("license"), default=str): data.get("license") for data in inherited}
     languages = [language for data in inherited for language in _as_list(data.get("language"))]
     return ModelCardData(
         library_name="transformers",
         pipeline_tag="feature-extraction",
         base_model=parents or None,
         base_model_relation="finetune" if parents else None,
-        language=list(dict.fromkeys(languages)) or None,
-        license=licenses.pop() if len(licenses) == 1 else None,
+        language=list(dict.fromkeys(name for name in languages if isinstance(name, str))) or None,
+        license=next(iter(licenses.values())) if len(licenses) == 1 else None,
         datasets=run.results.get("datasets") or None,
         tags=list(dict.fromkeys([*TAGS, *tags])),
         model_name=repo_id.split("/")[-1] if figures else None,
@@ -123,28 +125,42 @@ def _metadata(config, run, figures, repo_id, tags, token):
 def _parents(config, settings):
     """The repositories that this checkpoint goes on from."""
     checkpoint = settings.get("checkpoint")
-    origins = [checkpoint] if checkpoint else [config[part].get("_name_or_path") for part in _NETWORKS]
-    return list(dict.fromkeys(origin for origin in origins if origin and is_repo_id(origin)))
+    origins = [config[part].get("_name_or_path") for part in _NETWORKS]
+    if checkpoint and is_repo_id(checkpoint):  # of a folder, the configuration knows what that one went on from
+        origins = [checkpoint]
+    # A configuration may name anything: the Hub refuses a card with a strange name.
+    return list(dict.fromkeys(name for name in origins if name and is_repo_id(name) and REPOSITORY.fullmatch(name)))
 
 
 def _card_data(repo_id, token):
     """The metadata of a parent's card; nothing where it cannot be had."""
     try:
         return ModelCard.load(repo_id, token=token, ignore_metadata_errors=True).data.to_dict()
-    except (CLIENT_ERROR, OSError, ValueError) as error:
-        logger.info(f"The card of {repo_id} cannot be read, so its licence and language are not taken over: {error}")
+    except Exception as error:  # of the client, or YAML of any kind of wrong
+        reason = without_tokens(str(error))
+        logger.info(f"The card of {repo_id} cannot be read, so its licence and language are not taken over: {reason}")
         return {}
 
 
 def _settings(config, run):
-    networks = {name: config[f"{name}_config"] for name in ("generator", "discriminator")}
+    complete = ElectraRTDConfig.from_dict(config)  # a file may leave defaults out
+    networks = {"generator": complete.generator_config, "discriminator": complete.discriminator_config}
     sizes = {
-        name: f"{network['num_hidden_layers']} layers of {network['hidden_size']}, {network['vocab_size']:,} tokens"
+        name: f"{network.num_hidden_layers} layers of {network.hidden_size}, {network.vocab_size:,} tokens"
         for name, network in networks.items()
     }
-    objective = {f"`{name}`": config[name] for name in ("mask_prob", "gen_weight", "disc_weight", "embedding_sharing")}
-    run_settings = {f"`{name}`": value for name, value in run.results.get("settings", {}).items() if value is not None}
+    objective = {
+        f"`{name}`": getattr(complete, name)
+        for name in ("mask_prob", "gen_weight", "disc_weight", "embedding_sharing")
+    }
+    given = {name: value for name, value in run.results.get("settings", {}).items() if value is not None}
+    run_settings = {f"`{_plain(name)}`": _plain(value) for name, value in given.items()}
     return [*sizes.items(), *objective.items(), *run_settings.items()]
+
+
+def _plain(value):
+    """A value as text in a table: nothing in the name of a file is Markdown or HTML."""
+    return re.sub(r"[\\`*\[\]|<>~&]|(?<!\w)_|_(?!\w)", r"\\\g<0>", " ".join(str(value).split()))
 
 
 def _results(folder, run, weights):
@@ -194,7 +210,7 @@ def _evaluations(log):
 
 
 def _is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _as_list(value):

@@ -34,6 +34,7 @@ def plot_losses(log, path):
         for prefix, label, colour, marker in (("", "training", TRAINING, ""), ("eval_", "held out", HELD_OUT, "o")):
             points = _points(log, prefix + name)
             if points:
+                marker = marker if len(points) > 1 else "o"  # one point makes no line
                 axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=3, lw=1.2, label=label)
         axes.set_title(title, fontsize=9)
         axes.set_xlabel("steps", fontsize=8)

@@ -1,5 +1,6 @@
 """What differs between two checkpoints: configuration, tokenizer, code and weights, module by module."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,8 +24,8 @@ class ModuleChange:
         module (`str`): `"generator.electra.encoder.layer.0.attention.self.query"`.
         changed (`bool`): any of its numbers.
         relative_norm (`float`, *optional*): norm of the change over the norm of the first; `None` where it has no
-            counterpart of the same shape.
-        note (`str`): why not.
+            counterpart of the same shape, or is no number.
+        note (`str`): why not, and whether the type of the numbers changed.
     """
 
     module: str
@@ -99,14 +100,20 @@ def _files(source, token):
     if at and not Path(source).exists() and not is_folder(repo_id):
         source = repo_id
     elif is_folder(source):
-        return CheckpointFiles(Path(source), layout.list_files(Path(source)), str(source))
+        names = layout.list_files(Path(source))
+        _require_some(names, source)
+        return CheckpointFiles(Path(source), names, str(source))
     remote = Remote(str(source), revision=revision or None, token=token)
     findings = [finding for finding in check_names(remote.files) if finding.code == "unsafe-path"]
     require_ok(VerificationReport(remote.repo_id, findings, remote.commit), f"{source} is not compared:")
     wanted = [name for name in remote.files if _is_compared(name)]
-    if not wanted:
-        raise ValueError(f"{source} holds no checkpoint.")
+    _require_some(wanted, source)
     return CheckpointFiles(remote.download(wanted), wanted, f"{remote.repo_id}@{remote.commit}")
+
+
+def _require_some(names, source):
+    if not any(_is_compared(name) for name in names):
+        raise ValueError(f"{source} holds no checkpoint: give its own folder or repository.")
 
 
 def _is_compared(name):
@@ -127,7 +134,7 @@ def _diff_config(a, b):
 
 
 def _flat(value, prefix=""):
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict) and (value or not prefix):
         for key, inner in value.items():
             yield from _flat(inner, f"{prefix}.{key}" if prefix else str(key))
     else:
@@ -169,7 +176,7 @@ def _json(checkpoint, name):
     try:
         content = checkpoint.read_json(name)
     except ValueError as error:
-        raise ValueError(f"{checkpoint.source}: {name} cannot be read: {error}") from None
+        raise ValueError(f"{checkpoint.source}: {name} cannot be read: {error}. Pull or save it again.") from None
     return content if isinstance(content, dict) else {}
 
 
@@ -186,19 +193,29 @@ def _diff_weights(a, b):
 
 
 def _diff_module(module, tensors, a, b):
-    change, original = 0.0, 0.0  # squared norms
+    is_changed, change, original, types = False, 0.0, 0.0, set()  # squared norms
     for tensor in tensors:
         if tensor not in a.files or tensor not in b.files:
             only = "a" if tensor in a.files else "b"
             return ModuleChange(module, True, note=f"{tensor.rpartition('.')[2]} only in {only}")
         if a.shape(tensor) != b.shape(tensor):
             return ModuleChange(module, True, note=f"shapes {a.shape(tensor)} and {b.shape(tensor)}")
-        before, after = a[tensor].double(), b[tensor].double()
-        change += (after - before).square().sum().item()
+        before, after = a[tensor], b[tensor]
+        if before.dtype != after.dtype:
+            types.add(f"{before.dtype} -> {after.dtype}")
+        before, after = before.double(), after.double()
+        is_same = (before == after) | (before.isnan() & after.isnan())  # a NaN differs from itself
+        is_changed |= not is_same.all().item()
+        change += (after - before).masked_fill(is_same, 0).square().sum().item()
         original += before.square().sum().item()
-    if change == 0:
-        return ModuleChange(module, False, 0.0)
-    return ModuleChange(module, True, (change / original) ** 0.5 if original else float("inf"))
+    notes = sorted(types)
+    if not is_changed:
+        return ModuleChange(module, bool(types), 0.0, note=", ".join(notes))
+    relative_norm = (change / original) ** 0.5 if original else math.inf
+    if math.isfinite(relative_norm):
+        return ModuleChange(module, True, relative_norm, note=", ".join(notes))
+    notes.append("NaN or Inf" if original else "from zero")  # JSON has no such number
+    return ModuleChange(module, True, note=", ".join(notes))
 
 
 def _section(title, lines):
@@ -206,5 +223,5 @@ def _section(title, lines):
 
 
 def _module_line(module):
-    amount = module.note or f"{module.relative_norm:.3g}"
+    amount = module.note if module.relative_norm is None else f"{module.relative_norm:.3g} {module.note}"
     return f"{amount:<12} {module.module}"

@@ -87,13 +87,33 @@ def _copy_folder(source, target):
     for path in source.iterdir():
         if path.is_file() and (layout.is_model_file(path.name) or path.name in layout.TOKENIZER):
             shutil.copyfile(path, target / path.name)
+    if (source / layout.CURVES).is_file():  # for a card that shows it; `push_checkpoint` sees to that
+        shutil.copyfile(source / layout.CURVES, target / layout.CURVES)
     card = source / layout.CARD
     return Run(
         _read_log(source),
         _read_json(source / RESULTS_FILE),
-        card.read_bytes().decode("utf-8") if card.is_file() else None,
+        read_card(card) if card.is_file() else None,
         _read_json(source / layout.LOCK).get("commit"),
     )
+
+
+def read_card(path):
+    """A README with its line ends as they are.
+
+    Args:
+        path (`Path`)
+
+    Returns:
+        `str`
+
+    Raises:
+        ValueError: it is not UTF-8.
+    """
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path.name} is not in UTF-8 ({error}): save it as that, and push again.") from None
 
 
 def _add_code(target):

@@ -30,7 +30,23 @@ EXPORTS = ("discriminator", "generator")
 TRAINER_STATE = re.compile(r"(optimizer|scheduler|scaler|rng_state\w*)\.(pt|pth|bin)")
 TRAINING_ARGS = "training_args.bin"
 # What `torch.load` and others read by running it.
-PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill", ".mar", ".nemo")
+# The last two are of distributed checkpoints, whose `.metadata` is a pickle without another name.
+PICKLE_SUFFIXES = (
+    ".bin",
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".pkl",
+    ".pickle",
+    ".joblib",
+    ".dill",
+    ".mar",
+    ".nemo",
+    ".distcp",
+    ".metadata",
+)
+PICKLE_INDEX = re.compile(r".*\.(bin|pt|pth)\.index(\..+)?\.json")  # names pickles, under whatever names
+SAFETENSORS_INDEX = re.compile(r".*\.safetensors\.index(\..+)?\.json")
 # Weights of other libraries: nobody here reads them, so nobody has compared them. Keras' own can hold code.
 OTHER_WEIGHTS_SUFFIXES = (".h5", ".keras", ".pb", ".msgpack", ".onnx", ".gguf", ".tflite", ".npz", ".npy")
 # A clone, and the notes that `huggingface_hub` keeps beside what it downloads.
@@ -58,8 +74,9 @@ def is_ours(name):
 
 
 def is_pickle(name):
-    """Whether reading the file would run it, by its name."""
-    return name.lower().endswith(PICKLE_SUFFIXES)
+    """Whether reading the file, or those that it names, would run them, by its name."""
+    name = name.lower()
+    return name.endswith(PICKLE_SUFFIXES) or bool(PICKLE_INDEX.fullmatch(name))
 
 
 def list_files(folder):

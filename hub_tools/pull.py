@@ -137,7 +137,8 @@ def _take(remote, expected, local_dir, verify, allow_code_from):
     names = sorted(set(remote.files) - {layout.LOCK})  # of somebody else's pull
     findings = [finding for finding in check_names(names) if verify or finding.code == "unsafe-path"]
     require_ok(VerificationReport(remote.repo_id, findings, remote.commit), "Nothing was downloaded:")
-    target = kept_folder(remote.repo_id, remote.commit) if local_dir is None else Path(local_dir)
+    folder = kept_folder(remote.repo_id, remote.commit) if local_dir is None else Path(local_dir)
+    target = folder.resolve()  # what a link or "." stands for can be moved, they cannot
     with only_process(target):
         finish_replacement(target)
         if _is_there(target, remote, names):
@@ -151,8 +152,9 @@ def _take(remote, expected, local_dir, verify, allow_code_from):
                 lock = _check(partial, remote, names, expected, verify, allow_code_from)
                 _write_lock(partial / layout.LOCK, lock)
     if local_dir is None:
-        _write_lock(last_lock(remote.repo_id), read_lock(target))
-    return target
+        with only_process(last_lock(remote.repo_id)):
+            _write_lock(last_lock(remote.repo_id), read_lock(target))
+    return folder
 
 
 def _check(folder, remote, names, expected, verify, allow_code_from):
@@ -182,7 +184,8 @@ def _is_there(target, remote, names):
         raise ValueError(f"{target} holds something that was not pulled: choose another folder, or remove it first.")
     lock = read_lock(target)
     here = [name for name in layout.list_files(target) if name != layout.LOCK]
-    edited = sorted(set(here) ^ set(lock["files"]))
+    edited = [name for name in layout.BOOKKEEPING if (target / name).exists()]  # a clone made of it: not listed
+    edited += sorted(set(here) ^ set(lock["files"]))
     edited += [name for name in here if name not in edited and layout.sha256(target / name) != lock["files"][name]]
     if edited:
         raise ValueError(

@@ -10,9 +10,9 @@ from transformers.utils import logging
 from . import layout
 from .card import write_card
 from .checks.card import check_card
-from .gather import gather_checkpoint
+from .gather import gather_checkpoint, read_card
 from .layout import CheckpointFiles
-from .remote import ATTEMPTS, CLIENT_ERROR, HubError, Remote, ask, explained, is_transient, status_of, wait
+from .remote import ATTEMPTS, FAILURES, HubError, Remote, ask, explained, is_transient, status_of, wait, without_tokens
 from .report import WARNING
 from .verify import require_ok, verify_folder
 
@@ -122,6 +122,8 @@ def push_checkpoint(
         write_card(folder, repo_id, run=run, earlier=earlier, tags=tags or (), token=token)
         for finding in check_card(CheckpointFiles(folder, [layout.CARD], repo_id)):
             logger.log(logging.WARNING if finding.level == WARNING else logging.INFO, str(finding))
+        if not _is_shown(layout.CURVES, folder):  # of other weights than these
+            (folder / layout.CURVES).unlink(missing_ok=True)
         plan = target.plan(folder)
         if dry_run:
             print(plan)
@@ -166,6 +168,11 @@ class _Target:
         if not ask(self.repo_id, self._api.repo_exists, self.repo_id):
             return None
         self._is_new_branch = not ask(self.repo_id, self._api.revision_exists, self.repo_id, self.revision)
+        if self._is_new_branch and self.revision.startswith("refs/"):
+            raise ValueError(
+                f"{self.repo_id} has no {self.revision}: give the name of a branch, or open a pull request with "
+                "`create_pr=True`."
+            )
         state = Remote(self.repo_id, revision=None if self._is_new_branch else self.revision, token=self._token)
         if self._private is not None and self._private != state.private:
             is_now = "private" if state.private else "public"
@@ -180,6 +187,8 @@ class _Target:
         if self.state is None:
             ask(self.repo_id, self._api.create_repo, self.repo_id, private=self._private, exist_ok=True)
             self.state = self._read()
+        if self.state is None:
+            raise HubError(f"{self.repo_id} was made, and cannot be read yet: wait a minute and push again.")
         if self._is_new_branch:
             start = self.state.commit
             ask(
@@ -196,8 +205,7 @@ class _Target:
         """`str` or `None`: the README that the branch has."""
         if self.state is None or layout.CARD not in self.state.files:
             return None
-        path = self.state.download([layout.CARD]) / layout.CARD
-        return path.read_bytes().decode("utf-8")  # line ends as they are
+        return read_card(self.state.download([layout.CARD]) / layout.CARD)
 
     def plan(self, folder):
         """What differs between a folder and the branch.
@@ -258,14 +266,20 @@ class _Target:
         removals = [CommitOperationDelete(change.path) for change in plan.changes if change.kind == REMOVED]
         where = {"revision": self.revision, "create_pr": create_pr}
         ask(self.repo_id, self._api.preupload_lfs_files, self.repo_id, additions, free_memory=False, **where)
+        ignored = [addition.path_in_repo for addition in additions if addition._should_ignore]
+        if ignored:  # the client would leave them out of the commit, and say nothing
+            raise HubError(
+                f"The .gitignore of {self.repo_id} names {', '.join(ignored)}: nothing was changed. Take that out of "
+                "it, and push again."
+            )
         for attempt in range(ATTEMPTS):
             try:
                 return self._api.create_commit(
                     self.repo_id, [*additions, *removals], commit_message=message, parent_commit=plan.parent, **where
                 )
-            except (CLIENT_ERROR, OSError, RuntimeError) as error:
+            except FAILURES as error:
                 if status_of(error) == 412:
-                    return self._after_refusal(plan, folder, message)
+                    return self._after_refusal(plan, folder, message, was_sent=attempt > 0)
                 if not is_transient(error):
                     raise explained(self.repo_id, error) from None
                 if create_pr:  # it may be open: a second one is worse than a question
@@ -279,12 +293,15 @@ class _Target:
                 if attempt == ATTEMPTS - 1:
                     raise explained(self.repo_id, error) from None
                 wait(attempt, error)
+            except ValueError as error:  # the client asks about the card before it commits
+                reason = without_tokens(" ".join(str(error).split()))
+                raise HubError(f"{self.repo_id}: {reason}. Nothing was changed; mend it, and push again.") from None
         raise AssertionError("the last attempt returns or raises")
 
-    def _after_refusal(self, plan, folder, message):
+    def _after_refusal(self, plan, folder, message, was_sent):
         """The branch is not where the plan found it: why? Ends in one answer, never in another attempt."""
         for attempt in range(ATTEMPTS):
-            landed = self._landed(plan, folder, message)
+            landed = self._landed(plan, folder, message, was_sent)
             if landed is not None:
                 return landed
             if attempt < ATTEMPTS - 1:
@@ -294,7 +311,7 @@ class _Target:
             "behind. Nothing was changed; wait a minute and push again."
         )
 
-    def _landed(self, plan, folder, message):
+    def _landed(self, plan, folder, message, was_sent=True):
         """The commit, if the branch holds what the plan says; `None` where it has not moved.
 
         Raises:
@@ -307,9 +324,10 @@ class _Target:
         kept = [change.path for change in plan.changes if change.kind != REMOVED]
         if not removed & set(state.files) and all(state.is_same(name, folder / name) for name in kept):
             return self._commit_info(state.commit, message)
+        ours = "Yours may be the commit before theirs." if was_sent else "Nothing of yours was published."
         raise HubError(
             f"{self.revision} of {self.repo_id} moved from {plan.parent} to {state.commit} while this push was under "
-            f"way: somebody else committed. Nothing of yours was published. See what changed with `electra-rtd diff "
+            f"way: somebody else committed. {ours} See what changed with `electra-rtd diff "
             f"{self.repo_id}@{plan.parent} {self.repo_id}@{state.commit}`, and push again."
         )
 

@@ -1,5 +1,6 @@
 """A repository at one commit, through `huggingface_hub`: what is in it, its files, and what went wrong, in words."""
 
+import json
 import re
 import time
 from pathlib import Path
@@ -29,7 +30,8 @@ TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
 # `httpx` or its successor.
 _HTTP_ERROR = HfHubHTTPError.__bases__[0]
 CLIENT_ERROR: Any = _HTTP_ERROR if _HTTP_ERROR.__base__ is Exception else _HTTP_ERROR.__base__
-TOKEN = re.compile(r"\b(hf|api_org)_[A-Za-z0-9]{8,}|(?<=Bearer )\S+")
+FAILURES = (CLIENT_ERROR, OSError, RuntimeError, json.JSONDecodeError)  # what a request can end in
+TOKEN = re.compile(r"\b(hf|api_org)_([A-Za-z0-9]{8,}|(jwt|oauth)_[\w.-]+)|(?<=Bearer )[^\s)]+")
 
 
 class HubError(OSError):
@@ -77,7 +79,10 @@ class Remote:
         Raises:
             HubError: a download failed, or came damaged twice.
         """
-        for name in self.files if names is None else names:
+        names = list(self.files if names is None else names)
+        if not names:
+            raise HubError(f"{self.repo_id} holds no files at {self.commit}.")
+        for name in names:
             path = self._fetch(name)
             if not self.is_same(name, path):  # a flipped bit, on the way or on this disk
                 logger.warning(f"{name} of {self.repo_id} came damaged: downloading it again.")
@@ -138,7 +143,7 @@ def ask(repo_id, function, *arguments, **keywords):
             return function(*arguments, **keywords)
         except HFValidationError:
             raise  # a `ValueError` that says what a repository's name looks like
-        except (CLIENT_ERROR, OSError, RuntimeError) as error:
+        except FAILURES as error:
             if attempt == ATTEMPTS - 1 or not is_transient(error):
                 raise explained(repo_id, error) from None  # the chain may show headers
             wait(attempt, error)
@@ -170,8 +175,8 @@ def is_transient(error):
     status = status_of(error)
     if status is not None:
         return status in TRANSIENT_STATUS
-    if isinstance(error, (CLIENT_ERROR, ConnectionError, TimeoutError)):
-        return True
+    if isinstance(error, (CLIENT_ERROR, ConnectionError, TimeoutError, json.JSONDecodeError)):
+        return True  # the last: a proxy's page in HTML, or half an answer
     if error.__cause__ is not None:  # the client wraps what happens in uploads and in downloads
         return is_transient(error.__cause__)
     return type(error) is OSError and error.errno is None  # "consistency check failed": a download was cut off

@@ -110,9 +110,10 @@ def finish_replacement(target):
 
 
 def _neighbours(target):
+    # The word stands before the name: behind it, the old `pair` would be the new `pair-before` of another pull.
     return (
-        target.with_name(f"{PARTIAL_PREFIX}{target.name}"),
-        target.with_name(f"{PARTIAL_PREFIX}{target.name}-before"),
+        target.with_name(f"{PARTIAL_PREFIX}new-{target.name}"),
+        target.with_name(f"{PARTIAL_PREFIX}old-{target.name}"),
     )
 
 

@@ -127,7 +127,8 @@ def _check_content(checkpoint):
     yield from findings
     if config is None:
         return
-    yield from check_weights(checkpoint, config)
+    weights = list(check_weights(checkpoint, config))
+    yield from weights
     yield from check_tokenizer(checkpoint, config)
-    if any(checkpoint.is_here(f"{part}/{layout.CONFIG}") for part in layout.EXPORTS):
+    if not _has_errors(weights) and any(checkpoint.is_here(f"{part}/{layout.CONFIG}") for part in layout.EXPORTS):
         yield from check_exports(checkpoint, expected_tensors(config)[1])

@@ -196,7 +196,10 @@ def test_remote_code_can_be_trained_and_pushed_on(hub, saved_pair, run_fresh, ro
     )
     assert trained["module"].startswith("transformers_modules.alice.origin.")
     assert trained["changed"] > 10
-    repos = ("alice/by-trainer", "alice/by-push", "alice/by-save")
+    (during,) = [commit for commit in hub.commits("alice/by-trainer") if commit.message.startswith("Training in")]
+    hub.create_repo("alice/meanwhile")
+    hub.commit("alice/meanwhile", {path: blob.data for path, blob in during.files.items()})
+    repos = ("alice/by-trainer", "alice/by-push", "alice/by-save", "alice/meanwhile")
     assert_published(dict.fromkeys(repos, trained["logits"]))
     for repo in repos:
         for name in layout.CODE:

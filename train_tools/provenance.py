@@ -36,9 +36,13 @@ def describe_run(arguments, training_args):
     settings |= {name: version(name) for name in LIBRARIES}
     settings["lr_scheduler_type"] = str(getattr(training_args.lr_scheduler_type, "value", "")) or None
     return {
-        "settings": {name: value for name, value in settings.items() if value not in (None, False, "", -1)},
+        "settings": {name: value for name, value in settings.items() if _says_something(value)},
         "datasets": [name for name in files if len(files) == 1 and not _is_local(name)],
     }
+
+
+def _says_something(value):
+    return not (value is None or value is False or value in ("", -1))  # 0 does: a seed, a weight decay
 
 
 def _without_path(name):

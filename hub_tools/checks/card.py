@@ -1,6 +1,7 @@
 """The card's metadata against what the Hub accepts, as far as that can be known without asking it."""
 
 import re
+import reprlib
 
 import yaml
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
@@ -41,8 +42,8 @@ def check_card(checkpoint):
         return
     try:
         metadata = yaml.safe_load(block[2]) or {}
-    except yaml.YAMLError as error:
-        yield _wrong(f"has metadata that are not YAML: {str(error).splitlines()[0]}.")
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError for a date of a 13th month
+        yield _wrong(f"has metadata that are not YAML: {str(error).partition(chr(10))[0]}.")
         return
     if not isinstance(metadata, dict):
         yield _wrong(f"has metadata that are a {type(metadata).__name__}, not fields with values.")
@@ -64,10 +65,10 @@ def _check_fields(metadata):
         values = [] if value is None else value if isinstance(value, list) else [value]
         strange = [item for item in values if not isinstance(item, str) or not pattern.fullmatch(item)]
         if strange:
-            yield _wrong(f"`{name}` is {strange[0]!r}: the Hub wants {allowed}.")
+            yield _wrong(f"`{name}` is {_short(strange[0])}: the Hub wants {allowed}.")
     relation = metadata.get("base_model_relation")
     if relation is not None and relation not in RELATIONS:
-        yield _wrong(f"`base_model_relation` is {relation!r}: the Hub wants one of {', '.join(RELATIONS)}.")
+        yield _wrong(f"`base_model_relation` is {_short(relation)}: the Hub wants one of {', '.join(RELATIONS)}.")
     if "model-index" in metadata and not _is_model_index(metadata["model-index"]):
         yield _wrong("`model-index` is not a list of models with a `name` and `results`.")
 
@@ -77,6 +78,11 @@ def _is_model_index(value):
         isinstance(model, dict) and isinstance(model.get("name"), str) and isinstance(model.get("results"), list)
         for model in value
     )
+
+
+def _short(value):
+    """A value in a message; a few lines of YAML that refer to each other are longer than any memory."""
+    return reprlib.repr(value)[:80]
 
 
 def _wrong(message):

@@ -4,7 +4,7 @@ import ast
 import json
 from pathlib import Path, PurePosixPath
 
-from ... import configuration_electra_rtd
+from ... import __version__, configuration_electra_rtd
 from .. import layout
 from ..report import ERROR, INFO, WARNING, Finding
 
@@ -21,7 +21,7 @@ def known_releases():
         `dict`: SHA-256 of a file to its name and its release, `("modeling_electra_rtd.py", "0.1.0")`
     """
     known = {digest: (name, release) for release, files in EARLIER_RELEASES.items() for name, digest in files.items()}
-    installed = {layout.sha256(INSTALLED / name): (name, "the installed one") for name in layout.CODE}
+    installed = {layout.sha256(INSTALLED / name): (name, __version__) for name in layout.CODE}
     return {**installed, **known}
 
 

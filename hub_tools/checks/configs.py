@@ -19,6 +19,18 @@ ATTENTION_KEYS = (
 # Known to hold no such key, and large: a vocabulary may well have an entry called `trust_remote_code`.
 DATA_FILES = ("tokenizer.json", "vocab.json", "added_tokens.json", "trainer_state.json", layout.WEIGHTS_INDEX)
 ADAPTER_CONFIG = "adapter_config.json"
+# What is not a setting, but changes how the others are read, where from, or by whom. `attribute_map` gives any key
+# another name, those above among them; `configuration_files` names the file that is read in place of `config.json`.
+RESERVED_KEYS = (
+    "attribute_map",
+    "compression_config",
+    "configuration_files",
+    "custom_generate",
+    "custom_pipelines",
+    "quantization_config",
+)
+LABEL_KEYS = ("num_labels", "_num_labels")  # a configuration class makes up that many names
+MOST_LABELS = 100_000
 
 
 def read_config(checkpoint):
@@ -62,8 +74,9 @@ def check_configs(checkpoint, allow_code_from=()):
     Yields:
         [`Finding`]
     """
+    allow_code_from = (allow_code_from,) if isinstance(allow_code_from, str) else tuple(allow_code_from)
     for name in checkpoint.names:
-        file_name = PurePosixPath(name).name
+        file_name = PurePosixPath(name).name.lower()  # some disks find `Config.JSON` under its usual name
         if file_name == ADAPTER_CONFIG:
             yield Finding(
                 ERROR, "adapter", name, "makes `from_pretrained` load the weights of another repository: remove it."
@@ -76,10 +89,16 @@ def check_configs(checkpoint, allow_code_from=()):
             level = ERROR if file_name in (layout.CONFIG, layout.TOKENIZER_CONFIG) else WARNING
             yield Finding(level, "not-json", name, f"cannot be read: {error}.")
             continue
-        yield from _check_values(content, name)
-        for where, rows in _auto_maps(content):
-            is_pair = where == "auto_map" and content.get("model_type") == ElectraRTDConfig.model_type
-            if is_pair and file_name == layout.CONFIG:
+        try:
+            findings = list(_check_values(content, name))
+            auto_maps = list(_auto_maps(content))
+        except RecursionError:
+            yield Finding(ERROR, "not-json", name, "is nested too deeply to be checked.")
+            continue
+        yield from findings
+        for where, rows in auto_maps:
+            is_pair = isinstance(content, dict) and content.get("model_type") == ElectraRTDConfig.model_type
+            if is_pair and where == "auto_map" and file_name == layout.CONFIG:
                 yield from _check_auto_map(rows, name, checkpoint.source, allow_code_from)
             elif rows:
                 code = "tokenizer-code" if file_name == layout.TOKENIZER_CONFIG else "nested-auto-map"
@@ -113,6 +132,16 @@ def _check_values(value, name, place=()):
                 name,
                 f"`{where}` is {inner!r}: it makes some releases load other weights than the ones checked. Remove it.",
             )
+        elif key in RESERVED_KEYS or key.startswith("__"):
+            yield Finding(
+                ERROR,
+                "reserved-key",
+                name,
+                f"`{where}` makes loaders read other settings, files or code than the ones checked. A pair needs "
+                "none of it: remove the key.",
+            )
+        elif key in LABEL_KEYS and isinstance(inner, int) and inner > MOST_LABELS:
+            yield Finding(ERROR, "config-invalid", name, f"`{where}` is {inner}: a pair has no use for labels.")
         elif key == "_name_or_path" and place and _is_local_path(inner):
             yield Finding(
                 WARNING, "local-path", name, f"`{where}` tells where a folder lies on its author's disk: {inner}"
@@ -143,6 +172,14 @@ def _check_attention(key, value, name, where):
 
 def _check_auto_map(rows, name, source, allow_code_from):
     """Findings about the `auto_map` of a pair: rows of [`AUTO_MAP`], from the checkpoint's own files."""
+    if not isinstance(rows, dict):
+        yield Finding(
+            ERROR,
+            "auto-map",
+            name,
+            f"`auto_map` is {rows!r}, not a table of classes: `model.save_pretrained` writes it.",
+        )
+        return
     for class_path in _strings(rows):
         repo, separator, _ = class_path.rpartition("--")
         if not separator or repo in allow_code_from:
@@ -163,7 +200,7 @@ def _check_auto_map(rows, name, source, allow_code_from):
                 f"takes code from another repository: {class_path}. Name that repository in `allow_code_from` if you "
                 "have read its code; save the model again if it is yours: its own files then stand in it.",
             )
-    for auto_class in rows if isinstance(rows, dict) else ():
+    for auto_class in rows:
         if auto_class not in AUTO_MAP:
             yield Finding(
                 ERROR,
@@ -171,7 +208,7 @@ def _check_auto_map(rows, name, source, allow_code_from):
                 name,
                 f"`auto_map` has code for {auto_class}, which a pair never needs.",
             )
-    missing = [auto_class for auto_class in AUTO_MAP if not isinstance(rows, dict) or auto_class not in rows]
+    missing = [auto_class for auto_class in AUTO_MAP if auto_class not in rows]
     if missing:
         yield Finding(WARNING, "auto-map", name, f"`auto_map` has no row for {', '.join(missing)}.")
 

@@ -28,6 +28,7 @@ def _check_export(checkpoint, part, ties):
         if not export.files:
             yield Finding(ERROR, "no-weights", f"{part}/{layout.WEIGHTS}", "is missing: export again.")
             return
+        found = set()
         for tensor in sorted(export.files):
             original = _same_tensor(f"{part}.{tensor}", pair, ties) or _same_tensor(
                 f"{part}.electra.{tensor}", pair, ties
@@ -40,6 +41,17 @@ def _check_export(checkpoint, part, ties):
                     f"is not the pair's {part}: {tensor} differs. `electra-rtd export` or a push writes it anew.",
                 )
                 return
+            found.add(original)
+        lacking = sorted({name for name in pair.files if name.startswith(f"{part}.electra.")} - found)
+        if lacking:
+            yield Finding(
+                WARNING,
+                "stale-export",
+                f"{part}/{layout.WEIGHTS}",
+                f"lacks {lacking[0]} of the pair, which loading would draw at random. `electra-rtd export` or a push "
+                "writes it anew.",
+            )
+            return
         yield Finding(INFO, "export", f"{part}/", f"is the pair's {part}, as a stock checkpoint.")
 
 

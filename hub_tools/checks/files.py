@@ -1,6 +1,7 @@
 """The file set: names that stay in the folder, weights that nobody has to run, nothing half there."""
 
 import re
+import unicodedata
 from pathlib import PurePosixPath
 
 from .. import layout
@@ -10,6 +11,7 @@ from .pickles import what_it_runs
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+HIDDEN = ("Cc", "Cf", "Cs")  # control and format characters (of other directions, of no width), halves of characters
 # What people and tools put beside a checkpoint, and nobody loads.
 HARMLESS_SUFFIXES = (
     ".md",
@@ -41,13 +43,14 @@ def check_names(names):
         reason = _leaves_the_folder(name)
         if reason:
             yield Finding(ERROR, "unsafe-path", name, f"the name {reason}, so it could be written outside the folder.")
-        twin = folded.setdefault(name.casefold(), name)
+        twin = folded.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
         if twin != name:
             yield Finding(
                 ERROR,
                 "unsafe-path",
                 name,
-                f"differs from {twin} in case only: one would replace the other on some disks.",
+                f"differs from {twin} in case or in the writing of accents only: one would replace the other on some "
+                "disks.",
             )
         yield from _check_format(name)
 
@@ -58,11 +61,13 @@ def _leaves_the_folder(name):
         return "is not relative"
     if ".." in name.split("/"):
         return "climbs up with '..'"
-    if "\\" in name or any(ord(character) < 32 or ord(character) == 127 for character in name):
-        return "holds a backslash or a control character"
+    if "\\" in name or ":" in name or any(unicodedata.category(character) in HIDDEN for character in name):
+        return "holds a backslash, a colon or a control character"
+    if any(part in ("", ".") or part.endswith((".", " ")) for part in name.split("/")):
+        return "holds a part that some systems leave out or shorten"
     if any(WINDOWS_DEVICE.fullmatch(part) for part in parts):
         return "is a device on some systems"
-    if any(part in layout.BOOKKEEPING for part in parts):
+    if any(part.casefold() in layout.BOOKKEEPING for part in parts):
         return f"writes into {' or '.join(layout.BOOKKEEPING)}"
     return None
 
@@ -129,6 +134,15 @@ def check_files(checkpoint):
     for name in names:
         if checkpoint.is_here(name):
             yield from _check_content(checkpoint.path(name), name)
+            yield from _check_index(checkpoint, name)
+        else:
+            yield Finding(
+                ERROR,
+                "not-a-file",
+                name,
+                "cannot be read as a file (a link to a folder or to nowhere?), so nobody checked what a loader finds "
+                "there. Put the files themselves into the folder.",
+            )
 
 
 def _check_content(path, name):
@@ -153,6 +167,22 @@ def _check_content(path, name):
             )
     elif not _is_known(name):
         yield Finding(INFO, "foreign-file", name, "no part of a checkpoint: nothing here reads it.")
+
+
+def _check_index(checkpoint, name):
+    """A shard that is no safetensors is read as a pickle, in whatever folder the index lies."""
+    if not layout.SAFETENSORS_INDEX.fullmatch(PurePosixPath(name).name.lower()):
+        return
+    try:
+        shards = set(checkpoint.read_json(name)["weight_map"].values())
+        strange = [shard for shard in shards if not re.fullmatch(r"[\w.-]+\.safetensors", shard)]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        yield Finding(ERROR, "weights-unreadable", name, "is not an index of safetensors.")
+        return
+    if strange:
+        yield Finding(
+            ERROR, "weights-unreadable", name, f"names {min(strange)!r}, which is no safetensors file of this folder."
+        )
 
 
 def _is_known(name):

@@ -3,6 +3,8 @@
 import pickletools
 import zipfile
 
+import torch
+
 
 # The names in what a Trainer of any supported release writes: training_args.bin, optimizer.pt, scheduler.pt,
 # scaler.pt and rng_state.pth. Names, not modules: one module can hold a harmless class beside a function that is not.
@@ -41,6 +43,8 @@ TRAINER_NAMES = {
 }
 # Opcodes that take a name from somewhere else than their own argument: `torch.save` writes protocol 2 and has none.
 UNREADABLE_OPCODES = {"STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"}
+ZIP_START = b"PK\x03\x04"  # by which `torch.load` knows a zip archive; `zipfile` finds one behind anything else, too
+UNKNOWN = "something unknown: it is not a file of `torch.save`"
 LARGEST_PICKLE = 64 * 2**20  # bytes; tensors lie beside the pickle, which describes them
 
 
@@ -54,20 +58,25 @@ def what_it_runs(path):
         `str`: the first foreign name, or why the file cannot be judged; empty where there is nothing foreign.
     """
     try:
+        with open(path, "rb") as file:
+            if file.read(len(ZIP_START)) != ZIP_START:
+                return UNKNOWN
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()  # not by name: of two entries with one name, readers take different ones
-            if any("/code/" in entry.filename or entry.filename.endswith("constants.pkl") for entry in entries):
+            names = [entry.filename.lower() for entry in entries]  # `torch.load` finds DATA.PKL, too
+            if any("/code/" in name or name.endswith("constants.pkl") for name in names):
                 return "TorchScript code"
-            pickles = [entry for entry in entries if entry.filename.endswith(".pkl")]
+            pickles = [entry for entry in entries if entry.filename.lower().endswith(".pkl")]
             if not pickles or any(entry.file_size > LARGEST_PICKLE for entry in pickles):
                 return "something unknown: it holds no pickle as `torch.save` writes it"
-            for entry in pickles:
-                foreign = _foreign_name(archive.read(entry))
-                if foreign:
-                    return foreign
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError):  # damaged, compressed in a strange way, encrypted
-        return "something unknown: it is not a file of `torch.save`"
-    return ""
+            contents = [archive.read(entry) for entry in pickles]
+        # A crafted archive has two tables of contents: what counts is what the reader behind `torch.load` finds.
+        reader = torch._C.PyTorchFileReader(str(path))
+        if reader.get_record("data.pkl") not in contents or "constants.pkl" in reader.get_all_records():
+            return "something hidden: what `torch.load` would read is not what the archive shows"
+        return next(filter(None, map(_foreign_name, contents)), "")
+    except Exception:  # damaged, compressed in a strange way, encrypted, and whatever else readers raise at such files
+        return UNKNOWN
 
 
 def _foreign_name(content):

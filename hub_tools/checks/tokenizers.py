@@ -1,5 +1,7 @@
 """The tokenizer: there, readable without code of its own, and of the vocabulary that the networks know."""
 
+from transformers import PreTrainedTokenizerBase
+
 from ...modeling_electra_rtd import find_tokenizer
 from .. import layout
 from ..report import ERROR, INFO, WARNING, Finding
@@ -23,6 +25,11 @@ def check_tokenizer(checkpoint, config):
     if tokenizer is None:
         yield Finding(
             WARNING, "no-tokenizer", "tokenizer.json", "is missing: `tokenizer.save_pretrained(folder)` writes it."
+        )
+        return
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):  # the file may name any class of transformers
+        yield Finding(
+            ERROR, "tokenizer-unreadable", layout.TOKENIZER_CONFIG, f"makes a {type(tokenizer).__name__} of it."
         )
         return
     if len(tokenizer) > config.vocab_size:

@@ -164,8 +164,12 @@ def _check_values(weights, expected, config):
             )
         tensor = weights[name]
         dtypes[tensor.dtype].append(name)
-        if not tensor.is_floating_point():
-            yield _wrong("dtype", weights.files[name], f"{name} holds {tensor.dtype}, not floating-point numbers.")
+        if not tensor.is_floating_point() or tensor.element_size() < 2:
+            yield _wrong(
+                "dtype",
+                weights.files[name],
+                f"{name} holds {tensor.dtype}, not floating-point numbers of 16 bits or more.",
+            )
         elif not tensor.isfinite().all():
             yield _wrong(
                 "not-finite",

@@ -31,9 +31,13 @@ def main():
     """Prepare the environments, run the rounds, print the table; exit with 1 on any failure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--releases", nargs="+", default=RELEASES, metavar="VERSION")
-    releases = list(dict.fromkeys(parser.parse_args().releases))
+    parser.add_argument("--prepare", action="store_true", help="install the environments, and run nothing in them")
+    arguments = parser.parse_args()
+    releases = list(dict.fromkeys(arguments.releases))
     start = time.monotonic()
     paths = {release: prepare_environment(release) for release in releases}
+    if arguments.prepare:
+        return
     ready = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="electra-rtd-compat-") as folder:
         folder = Path(folder).resolve()
