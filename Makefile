@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= -c constraints.txt
 # `make test PYTEST_OPTIONS=--cov` measures what the tests cover of hub_tools.
 PYTEST_OPTIONS ?=
-HUB_TESTS := $(addprefix tests/test_,hub_server.py verify.py push.py pull.py diff.py card.py cli_hub.py stock_push.py)
+CLIENT_TESTS := $(addprefix tests/test_,hub_server.py push.py pull.py cli_hub.py stock_push.py)
 OLDER_CLIENTS := 4.57.6 5.13.1
 
 .PHONY: help adapt test style killed docs common compat clients build clean
@@ -42,7 +42,7 @@ compat: $(VENV)/installed ## load checkpoints across the supported releases of t
 clients: $(VENV)/installed ## run the tests of hub_tools with older releases of huggingface_hub: 0.36 and 1.x
 	$(BIN)/python tests/compat/run.py --prepare --releases $(OLDER_CLIENTS)
 	for release in $(OLDER_CLIENTS); do \
-		PYTHONPATH=$(CURDIR)/.compat/$$release/site-packages $(BIN)/python -m pytest -q -n auto $(HUB_TESTS) || exit 1; \
+		PYTHONPATH=$(CURDIR)/.compat/$$release/site-packages $(BIN)/python -m pytest -q -n auto $(CLIENT_TESTS) || exit 1; \
 	done
 
 build: $(VENV)/installed ## build the wheel, and try it in a clean environment

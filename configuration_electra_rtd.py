@@ -113,9 +113,10 @@ class ElectraRTDConfig(PretrainedConfig):
         """Build from a file's fields, as any configuration, but for what they say of attention.
 
         That is the caller's to choose: releases up to 5.2 would fetch and run a kernel that a file names
-        (CVE-2026-4372).
+        (CVE-2026-4372), and `attribute_map` can give that field another name.
         """
-        fields = {name: value for name, value in config_dict.items() if "attn_implementation" not in name}
+        ignored = ("attribute_map", *(name for name in config_dict if "attn_implementation" in name))
+        fields = {name: value for name, value in config_dict.items() if name not in ignored}
         return super().from_dict(fields, **kwargs)
 
     @property

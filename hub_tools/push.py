@@ -109,7 +109,7 @@ def push_checkpoint(
     Raises:
         CheckpointError: the checkpoint has errors; nothing was sent.
         ValueError: an argument is wrong, or the repository is public and `private` was asked for.
-        HubError: the Hub refused, or the branch moved meanwhile; nothing was changed.
+        HubError: the Hub refused, or the branch moved meanwhile; no file of it was changed.
     """
     with tempfile.TemporaryDirectory(prefix="electra-rtd-push-") as scratch:
         folder = Path(scratch) / "checkpoint"

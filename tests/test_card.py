@@ -368,6 +368,7 @@ def test_the_code_in_a_card_runs(saved_pair, card_of, hub, run_fresh):
 PERSONS = """---
 # my own comment
 license: mit
+pipeline_tag: fill-mask
 tags: [mine]
 model-index:
 - name: my name
@@ -388,7 +389,8 @@ def test_a_persons_card_keeps_its_words_and_its_metadata(write_run, card_of, hub
     hub.create_repo("alice/model")
     hub.commit("alice/model", {layout.CARD: PERSONS.encode()})
     metadata, body = card_of(write_run(datasets=["koe/corpus"]))
-    assert metadata["license"] == "mit" and metadata["datasets"] == ["koe/corpus"]
+    assert metadata["license"] == "mit" and metadata["pipeline_tag"] == "fill-mask"
+    assert metadata["library_name"] == "transformers" and metadata["datasets"] == ["koe/corpus"]
     assert metadata["tags"] == ["mine", "electra", "electra-rtd", "replaced-token-detection"]
     (model,) = metadata["model-index"]
     assert model["name"] == "my name"

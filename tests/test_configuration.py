@@ -256,4 +256,6 @@ def test_a_file_cannot_choose_an_attention_to_fetch_but_the_caller_can_choose(fi
     config = ElectraRTDConfig.from_dict(fields)
     assert "someone/kernel" not in (config._attn_implementation, *vars(config).values())
     assert ElectraRTDConfig.from_dict(fields, attn_implementation="eager")._attn_implementation == "eager"
+    renamed = {**make_config().to_dict(), "attribute_map": {"innocent": field}, "innocent": "someone/kernel"}
+    assert ElectraRTDConfig.from_dict(renamed)._attn_implementation != "someone/kernel"
     assert field in fields  # the caller's dictionary stays as it was

@@ -119,7 +119,7 @@ def test_pushing_model_and_tokenizer_is_enough(hub, make_model, tokenizer, input
     plain.push_to_hub("alice/plain", token=hub.alice)
     tied.push_to_hub("alice/tied", token=hub.alice)
     plain.push_to_hub("alice/sharded", token=hub.alice, max_shard_size="20KB")
-    plain.save_pretrained(tmp_path / "folder", push_to_hub=True, repo_id="alice/saved", token=hub.alice)
+    plain.save_pretrained(str(tmp_path / "folder"), push_to_hub=True, repo_id="alice/saved", token=hub.alice)
     assert "model.safetensors" not in hub.files("alice/sharded")
     models = {"alice/plain": plain, "alice/tied": tied, "alice/sharded": plain, "alice/saved": plain}
     for repo in models:

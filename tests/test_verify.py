@@ -340,6 +340,8 @@ def test_a_clone_is_not_judged_by_its_bookkeeping(pair_copy):
     write(pair_copy / ".git" / "config")
     write(pair_copy / ".cache" / "huggingface" / "download" / "config.json.metadata")
     assert errors(pair_copy) == []
+    write(pair_copy / "sub" / ".git" / "config")
+    assert errors(pair_copy) == [("unsafe-path", "sub/.git/config")]
 
 
 @pytest.mark.parametrize(
@@ -361,6 +363,7 @@ def test_a_clone_is_not_judged_by_its_bookkeeping(pair_copy):
         ("a\x1b[2J", "control character"),
         ("a\x7f", "control character"),
         ("a\x9b2J", "control character"),
+        ("a\ud800", "control character"),
         ("a\u202ecod.py", "control character"),
         (".g\u200cit/config", "control character"),
         (".git/config", "writes into"),
@@ -464,10 +467,17 @@ def behind_a_pickle(evil):
 
 
 def two_tables(evil):
-    """`zipfile` finds the table of contents right before the end, `torch.load` where the end says that it is."""
-    padding = ("archive/.padding", b"0" * 2000)
-    bad = zip_bytes([*entries(torch_bytes({"state": evil})), padding])
-    good = zip_bytes([*entries(torch_bytes({"state": 1})), ("archive/.padding", b"")])
+    """`torch.load` takes the state that is hidden, `zipfile` shows the other."""
+    return joined_archives(entries(torch_bytes({"state": evil})), entries(torch_bytes({"state": 1})))
+
+
+def joined_archives(hidden, shown):
+    """`zipfile` finds the table of contents right before the end, `torch.load` where the end says that it is.
+
+    Both archives have as many entries, with names of the same lengths.
+    """
+    bad = zip_bytes([*hidden, ("archive/.padding", b"0" * 2000)])
+    good = zip_bytes([*shown, ("archive/.padding", b"")])
     (_, _, _, count, _, size, bad_start, _), (*_, good_start, _) = (
         struct.unpack("<4s4H2LH", data[-22:]) for data in (bad, good)
     )
@@ -558,6 +568,13 @@ def test_a_state_of_other_names_than_a_trainers_is_not_harmless(tmp_path, data, 
     assert says in what_it_runs(tmp_path / "optimizer.pt")
 
 
+def test_torchscript_in_a_hidden_table_of_contents_is_not_harmless(tmp_path):
+    state = entries(torch_bytes({"state": 1}))
+    archive = joined_archives([*state, ("archive/constants.pkl", b"N.")], [*state, ("archive/constants.txt", b"")])
+    write(tmp_path / "optimizer.pt", archive)
+    assert "something hidden" in what_it_runs(tmp_path / "optimizer.pt")
+
+
 @pytest.mark.filterwarnings("ignore:.*deprecated")
 def test_torchscript_is_not_harmless(tmp_path):
     torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)).save(str(tmp_path / "optimizer.pt"))
@@ -627,7 +644,7 @@ def test_a_key_that_fetches_or_runs_is_an_error_at_every_depth(pair_copy, where,
 
 
 @pytest.mark.parametrize("name", ["tokenizer_config.json", "generation_config.json", "old/config.json", "X.JSON"])
-@pytest.mark.parametrize(("key", "value", "code"), REFUSED_KEYS)
+@pytest.mark.parametrize(("key", "value", "code"), {row[-1]: row for row in REFUSED_KEYS}.values())  # one of each
 def test_a_key_that_fetches_or_runs_is_an_error_in_every_file(pair_copy, name, key, value, code):
     write(pair_copy / name, json.dumps({"x": {key: value}}))
     assert errors(pair_copy) == [(code, name)]
@@ -694,6 +711,9 @@ def test_a_pair_whose_code_lies_in_another_repository_needs_that_repository_to_b
     assert errors(pair_copy, allow_code_from=iter(["someone/code"])) == []
     for other in ([], ["someone/codes"], ["someone"], "x/someone/code", ["someone/code--x"]):
         assert errors(pair_copy, allow_code_from=other) == [("foreign-auto-map", CONFIG)] * 3
+    for name in layout.CODE:  # then nobody needs the files here
+        (pair_copy / name).unlink()
+    assert errors(pair_copy, allow_code_from=["someone/code"]) == []
 
 
 @pytest.mark.parametrize("row", ["AutoTokenizer", "AutoModelForMaskedLM", "AutoProcessor"])
@@ -753,14 +773,14 @@ def test_any_other_file_that_is_not_json_is_a_warning(pair_copy):
 
 @pytest.mark.parametrize("name", [CONFIG, "tokenizer_config.json", INDEX])
 def test_json_of_any_depth_is_an_error_and_not_a_crash(pair_copy, name):
-    for depth in [*range(800, 1000, 20), 10**5]:  # at some of them the parser succeeds, and the checks do not
+    for depth in [*range(880, 1000, 20), 10**5]:  # at some of them the parser succeeds, and the checks do not
         write(pair_copy / name, '{"a":' * depth + "{}" + "}" * depth)
         assert not verify_checkpoint(pair_copy).ok
 
 
 def test_deep_json_in_another_file_is_either_read_or_refused(pair_copy):
     codes = set()
-    for depth in [*range(800, 1000, 20), 10**5]:
+    for depth in [*range(880, 1000, 20), 10**5]:
         write(pair_copy / "results.json", '{"a":' * depth + '{"auto_map": {"AutoModel": "x.X"}}' + "}" * depth)
         report = verify_checkpoint(pair_copy)
         codes |= {finding.code for finding in report.findings if finding.path == "results.json"}
@@ -959,8 +979,10 @@ def test_an_index_that_is_none_is_an_error(sharded, content):
     assert errors(sharded) == [("weights-unreadable", INDEX)]
 
 
-def test_an_index_of_shards_of_another_name_is_an_error(sharded):
-    edit_json(sharded, lambda content: content["weight_map"].update({QUERY: "other.safetensors"}), INDEX)
+@pytest.mark.parametrize("shard", ["other.safetensors", "model-00001-of-00002.safetensors.safetensors"])
+def test_an_index_of_shards_of_another_name_is_an_error(sharded, shard):
+    edit_json(sharded, lambda content: content["weight_map"].update({QUERY: shard}), INDEX)
+    shutil.copy(sharded / shards(sharded)[0], sharded / shard)
     assert errors(sharded) == [("weights-unreadable", INDEX)]
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import threading
 from pathlib import Path, PurePosixPath
 
 from ... import __version__, configuration_electra_rtd
@@ -9,6 +10,7 @@ from .. import layout
 from ..report import ERROR, INFO, WARNING, Finding
 
 
+PARSER = threading.Lock()  # in CPython 3.11 two threads that parse at once can end in a SystemError
 INSTALLED = Path(configuration_electra_rtd.__file__).parent
 # Hashes of the two files in every earlier release; `CONTRIBUTING.md` says when a row is added.
 EARLIER_RELEASES = json.loads((Path(__file__).parent.parent / "code_releases.json").read_text(encoding="utf-8"))
@@ -70,7 +72,8 @@ def check_code(checkpoint):
 
 def _check_imports(checkpoint, name):
     try:
-        tree = ast.parse(checkpoint.path(name).read_bytes())
+        with PARSER:
+            tree = ast.parse(checkpoint.path(name).read_bytes())
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         yield Finding(ERROR, "code-unreadable", name, f"is not Python: {error}.")
         return

@@ -1,6 +1,7 @@
 """The checkpoint's own code in a fresh process: does it load, and does one batch come out finite?"""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from ..report import ERROR, INFO, Finding
 
 
 SECONDS = 600  # for one process, which needs about ten
+SECRET = re.compile("TOKEN|KEY|SECRET|PASSWORD|CREDENTIAL")  # in the name of a variable
 SCRIPT = """
 import sys
 import torch
@@ -37,7 +39,7 @@ def check_execution(checkpoint):
         [`Finding`]
     """
     with tempfile.TemporaryDirectory(prefix="electra-rtd-verify-") as scratch:
-        environment = {name: value for name, value in os.environ.items() if "TOKEN" not in name.upper()}
+        environment = {name: value for name, value in os.environ.items() if not SECRET.search(name.upper())}
         environment |= {"HF_HUB_OFFLINE": "1", "HF_HOME": scratch, "HF_MODULES_CACHE": f"{scratch}/modules"}
         try:
             process = subprocess.run(
