@@ -341,7 +341,7 @@ def main(argv=None):
         return COMMANDS[command][0](argv[1:]) or 0
     except CheckpointError as error:
         print(f"electra-rtd {command}: {error}", file=sys.stderr)
-        return 1
+        return 2 if command == "diff" else 1  # as with `diff`: 1 is a difference
     except (ValueError, OSError, ImportError, RuntimeError, SafetensorError) as error:
         if os.environ.get("ELECTRA_RTD_TRACEBACK"):
             raise

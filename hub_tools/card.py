@@ -60,6 +60,22 @@ def write_card(folder, repo_id, *, run, earlier=None, tags=(), token=None):
     (folder / layout.CARD).write_bytes(content.encode("utf-8"))
 
 
+def card_for(repo_id, run):
+    """The README beside a gathered checkpoint; one that was pulled from elsewhere loads the new repository.
+
+    Args:
+        repo_id (`str`): where it will stand.
+        run ([`Run`])
+
+    Returns:
+        `str` or `None`
+    """
+    if run.card is None or run.pulled_repo in (None, repo_id):
+        return run.card
+    loads = rf"""(from_pretrained\(["']|electra-rtd pull ){re.escape(run.pulled_repo)}(?![\w./-])"""
+    return re.sub(loads, lambda found: found[1] + repo_id, run.card)
+
+
 def _new_card(folder, repo_id, data, run, config, results):
     code = [(name, layout.sha256(folder / name)) for name in layout.CODE]
     card = ModelCard.from_template(
@@ -93,7 +109,7 @@ def _updated_card(earlier, data, results, has_figures):
     for name, value in data.to_dict().items():
         if name not in ("tags", "model-index") and name not in before:
             setattr(card.data, name, value)
-    card.data.tags = list(dict.fromkeys([*(card.data.tags or []), *data.tags]))
+    card.data.tags = list(dict.fromkeys([*_as_list(card.data.tags), *data.tags]))
     if has_figures:
         foreign = [result for result in card.data.eval_results or [] if result.task_type != TASK]
         card.data.eval_results = [*foreign, *(data.eval_results or [])] or None

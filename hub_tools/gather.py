@@ -30,23 +30,23 @@ class Run:
         log (`list[dict]`): the Trainer's `log_history`.
         results (`dict`): of `electra-rtd adapt`.
         card (`str`, *optional*): the README beside it.
-        pulled_commit (`str`, *optional*): what it was pulled from, with `electra-rtd pull`.
+        pulled_repo, pulled_commit (`str`, *optional*): what it was pulled from, with `electra-rtd pull`.
     """
 
     log: list = field(default_factory=list)
     results: dict = field(default_factory=dict)
     card: str | None = None
+    pulled_repo: str | None = None
     pulled_commit: str | None = None
 
 
-def gather_checkpoint(folder_or_model, target, *, tokenizer=None, export=()):
-    """Write a checkpoint into a folder: model, code, tokenizer, exports; no states, logs or anything else.
+def gather_checkpoint(folder_or_model, target, *, tokenizer=None):
+    """Write a checkpoint into a folder: model, code, tokenizer; no states, logs or anything else.
 
     Args:
         folder_or_model (`str`, path or `ElectraRTDForPreTraining`)
         target (`Path`): a folder that does not exist yet.
         tokenizer (`PreTrainedTokenizerBase`, `str` or path, *optional*): by default the one in the folder.
-        export (iterable of `str`): networks to put into subfolders.
 
     Returns:
         [`Run`]
@@ -54,10 +54,6 @@ def gather_checkpoint(folder_or_model, target, *, tokenizer=None, export=()):
     Raises:
         ValueError: it is no pair, or an argument is wrong.
     """
-    export = [export] if isinstance(export, str) else list(export or ())
-    unknown = [part for part in export if part not in EXPORTERS]
-    if unknown:
-        raise ValueError(f"`export` holds {unknown[0]!r}: it may name {' and '.join(EXPORTERS)}.")
     target.mkdir()
     if isinstance(folder_or_model, PreTrainedModel):
         run = _save_model(folder_or_model, target)
@@ -66,9 +62,37 @@ def gather_checkpoint(folder_or_model, target, *, tokenizer=None, export=()):
     _add_code(target)
     if tokenizer is not None:
         _save_tokenizer(tokenizer, target)
+    return run
+
+
+def exports_named(export):
+    """What the argument `export` of a push asks for.
+
+    Args:
+        export (`str`, iterable of `str` or `None`)
+
+    Returns:
+        `list[str]`
+
+    Raises:
+        ValueError: there is no such network.
+    """
+    export = [export] if isinstance(export, str) else list(export or ())
+    unknown = [part for part in export if part not in EXPORTERS]
+    if unknown:
+        raise ValueError(f"`export` holds {unknown[0]!r}: it may name {' and '.join(EXPORTERS)}.")
+    return export
+
+
+def add_exports(target, export):
+    """Put networks of a gathered checkpoint that has passed verification into its subfolders.
+
+    Args:
+        target (`Path`)
+        export (`list[str]`)
+    """
     for part in export:
         EXPORTERS[part](target, target / part)
-    return run
 
 
 def _save_model(model, target):
@@ -89,12 +113,13 @@ def _copy_folder(source, target):
             shutil.copyfile(path, target / path.name)
     if (source / layout.CURVES).is_file():  # for a card that shows it; `push_checkpoint` sees to that
         shutil.copyfile(source / layout.CURVES, target / layout.CURVES)
-    card = source / layout.CARD
+    card, lock = source / layout.CARD, _read_json(source / layout.LOCK)
     return Run(
-        _read_log(source),
-        _read_json(source / RESULTS_FILE),
-        read_card(card) if card.is_file() else None,
-        _read_json(source / layout.LOCK).get("commit"),
+        log=_read_log(source),
+        results=_read_json(source / RESULTS_FILE),
+        card=read_card(card) if card.is_file() else None,
+        pulled_repo=lock.get("repo"),
+        pulled_commit=lock.get("commit"),
     )
 
 
@@ -162,13 +187,22 @@ def _save_tokenizer(tokenizer, target):
 
 
 def _read_log(source):
-    """The log of the Trainer: beside the model, or in its newest checkpoint."""
-    checkpoints = sorted(source.glob("checkpoint-*"), key=lambda path: path.stat().st_mtime)
-    for folder in (source, *reversed(checkpoints)):
+    """The log of the Trainer: beside the model, or in the checkpoint of the same weights, maybe not the last."""
+    folders = [source, *(folder for folder in source.glob("checkpoint-*") if _same_weights(folder, source))]
+    for folder in folders:
         log = _read_json(folder / TRAINER_STATE).get("log_history")
         if isinstance(log, list):
             return [row for row in log if isinstance(row, dict)]
     return []
+
+
+def _same_weights(folder, other):
+    names = [path.name for path in other.iterdir() if path.name.endswith(".safetensors")]
+    files = [(folder / name, other / name) for name in names]
+    return all(
+        one.is_file() and one.stat().st_size == two.stat().st_size and layout.sha256(one) == layout.sha256(two)
+        for one, two in files
+    )
 
 
 def _read_json(path):

@@ -8,9 +8,9 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelet
 from transformers.utils import logging
 
 from . import layout
-from .card import write_card
+from .card import card_for, write_card
 from .checks.card import check_card
-from .gather import gather_checkpoint, read_card
+from .gather import add_exports, exports_named, gather_checkpoint, read_card
 from .layout import CheckpointFiles
 from .remote import ATTEMPTS, FAILURES, HubError, Remote, ask, explained, is_transient, status_of, wait, without_tokens
 from .report import WARNING
@@ -113,8 +113,10 @@ def push_checkpoint(
     """
     with tempfile.TemporaryDirectory(prefix="electra-rtd-push-") as scratch:
         folder = Path(scratch) / "checkpoint"
-        run = gather_checkpoint(folder_or_model, folder, tokenizer=tokenizer, export=export)
+        export = exports_named(export)
+        run = gather_checkpoint(folder_or_model, folder, tokenizer=tokenizer)
         require_ok(verify_folder(folder, source=str(folder_or_model)[:200]), "This checkpoint is not pushed:")
+        add_exports(folder, export)
         target = _Target(repo_id, revision=revision, private=private, token=token)
         if not dry_run:
             target.make()
@@ -137,7 +139,7 @@ def _card_to_keep(run, target):
     theirs = target.read_card()
     is_based_on_it = target.state is not None and run.pulled_commit == target.state.commit
     if theirs is None or is_based_on_it:
-        return run.card or theirs
+        return card_for(target.repo_id, run) or theirs
     if run.card is not None and run.card != theirs:
         logger.warning(
             f"The README.md of {target.repo_id} is kept; the one in the folder is another. To take yours: "

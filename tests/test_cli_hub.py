@@ -262,6 +262,12 @@ def test_diff_says_by_its_status_whether_something_differs(run, hub, published, 
     assert status == 1 and f"\ncode:\n  {layout.CODE[0]}: " in out
 
 
+def test_diff_of_what_cannot_be_compared_is_no_difference(run, saved_pair, pair_copy):
+    (pair_copy / "model.safetensors").write_bytes(b"garbage")
+    status, out, err = run("diff", saved_pair, pair_copy)
+    assert status == 2 and out == "" and "weights-unreadable" in err
+
+
 def test_diff_as_json(run, make_model, saved_pair, pair_copy, hub):
     assert strictly(run("diff", saved_pair, pair_copy, "--json")[1])["config"] == {}
     (pair_copy / layout.CODE[0]).write_bytes(b"")

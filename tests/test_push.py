@@ -1069,3 +1069,44 @@ def test_a_token_is_not_shown_by_the_commit_or_a_dry_run(hub, push, saved_pair, 
 def test_every_kind_of_token_is_blotted_out(token):
     text = f"a (Bearer {token}) and {token}, not hf_hub_url"
     assert without_tokens(text) == "a (Bearer <token>) and <token>, not hf_hub_url"
+
+
+# ------------------------------------------------------------------------------------------------ found in review
+
+
+def test_a_file_that_is_no_safetensors_is_refused_by_verification_not_by_an_export(hub, push, pair_copy):
+    (pair_copy / "model.safetensors").write_bytes(b"garbage")
+    with pytest.raises(CheckpointError, match="not pushed") as refused:
+        push(pair_copy, export=("discriminator",))
+    assert [finding.code for finding in refused.value.report.errors] == ["weights-unreadable"]
+    assert hub.requests == []
+
+
+def test_a_pair_pulled_from_elsewhere_loads_its_new_repository(hub, push, saved_pair, tmp_path):
+    push(saved_pair)
+    edit_readme(hub, ("## Limits", "Made from alice/pair.\n\n## Limits"))
+    pulled = pull_checkpoint(REPO, local_dir=tmp_path / "pulled", token=hub.alice)
+    push(pulled, "alice/other")
+    text = readme(hub, "alice/other")
+    assert 'from_pretrained("alice/other"' in text and "electra-rtd pull alice/other`" in text
+    assert f'from_pretrained("{REPO}"' not in text and "Made from alice/pair." in text
+
+
+def test_figures_are_of_the_checkpoint_whose_weights_are_pushed(hub, push, pair_copy, other_weights):
+    for step, weights, loss in ((2, pair_copy, 1.5), (4, other_weights, 0.5)):  # the best one was not the last
+        folder = pair_copy / f"checkpoint-{step}"
+        folder.mkdir()
+        source = weights / "model.safetensors" if weights.is_dir() else weights
+        shutil.copy(source, folder / "model.safetensors")
+        write_json(folder / "trainer_state.json", {"log_history": [{"step": step, "eval_loss": loss}]})
+    push(pair_copy)
+    [model] = metadata(readme(hub))["model-index"]
+    assert [metric["value"] for result in model["results"] for metric in result["metrics"]] == [1.5]
+
+
+def test_one_tag_that_a_person_wrote_stays_one(hub, push, pushed):
+    text = readme(hub)
+    tags = "tags:\n- electra\n- electra-rtd\n- replaced-token-detection\n"
+    edit_readme(hub, (tags, "tags: books\n"), text=text)
+    push(pushed, tags=["ko"])
+    assert set(metadata(readme(hub))["tags"]) == {"books", "ko", *OURS}
