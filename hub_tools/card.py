@@ -1,13 +1,17 @@
-"""The model card: written once from a template, and later kept, but for its metadata and the marked results."""
+"""The model card: written once from a template, and later kept, but for its metadata and the marked sections."""
 
+import copy
 import hashlib
 import json
 import math
 import re
 from pathlib import Path
-from typing import Any
 
+import jinja2
+import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from transformers.utils import logging
 
 from ..configuration_electra_rtd import ElectraRTDConfig
@@ -21,9 +25,12 @@ from .remote import without_tokens
 logger = logging.get_logger(__name__)
 
 TEMPLATE = Path(__file__).parent / "card_template.md"
+FACTS_TEMPLATE = Path(__file__).parent / "card_facts_template.md"
+NETWORKS = ("generator_config", "discriminator_config")
 TASK = "replaced-token-detection"
 TAGS = ["electra", "electra-rtd", TASK]
-# The section that belongs to us. It names the weights that it is about, so that figures stay with them.
+# The sections that belong to us. The second names the weights that it is about, so that figures stay with them.
+FACTS = re.compile(r"<!-- electra-rtd facts -->.*?<!-- end of electra-rtd facts -->", re.DOTALL)
 RESULTS = re.compile(r"<!-- electra-rtd results of (\w+) -->.*?<!-- end of electra-rtd results -->", re.DOTALL)
 METRICS = {
     "loss": "loss",
@@ -50,78 +57,91 @@ def write_card(folder, repo_id, *, run, earlier=None, tags=(), token=None):
     old_section = RESULTS.search(earlier or "")
     # Without a log, figures are only known where they are of these very weights.
     keeps_results = not _evaluations(run.log) and old_section is not None and old_section[1] == weights
-    results = old_section[0] if keeps_results and old_section else _results(folder, run, weights)
+    results = old_section[0] if keeps_results and old_section else _results(folder, run, config, weights)
     figures = None if keeps_results else _eval_results(run)
     data = _metadata(config, run, figures, repo_id, tags, token)
+    facts = _facts(folder, repo_id)
     if earlier is None:
-        content = _new_card(folder, repo_id, data, run, config, results)
+        longest = ElectraRTDConfig.from_dict(config).max_position_embeddings
+        content = _new_card(repo_id, data, facts, results, longest)
     else:
-        content = _updated_card(earlier, data, results, figures is not None)
+        content = _updated_card(earlier, data, facts, results, figures is not None)
     (folder / layout.CARD).write_bytes(content.encode("utf-8"))
 
 
-def card_for(repo_id, run):
-    """The README beside a gathered checkpoint; one that was pulled from elsewhere loads the new repository.
-
-    Args:
-        repo_id (`str`): where it will stand.
-        run ([`Run`])
-
-    Returns:
-        `str` or `None`
-    """
-    if run.card is None or run.pulled_repo in (None, repo_id):
-        return run.card
-    loads = rf"""(from_pretrained\(["']|electra-rtd pull ){re.escape(run.pulled_repo)}(?![\w./-])"""
-    return re.sub(loads, lambda found: found[1] + repo_id, run.card)
-
-
-def _new_card(folder, repo_id, data, run, config, results):
-    code = [(name, layout.sha256(folder / name)) for name in layout.CODE]
+def _new_card(repo_id, data, facts, results, longest):
     card = ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
         repo_id=repo_id,
         parents=data.base_model or [],
-        exports=[part for part in layout.EXPORTS if (folder / part).is_dir()],
-        code=code,
-        settings=_settings(config, run),
+        facts=facts,
         results=results,
-        longest=ElectraRTDConfig.from_dict(config).max_position_embeddings,
+        longest=longest,
     )
     return str(card)
 
 
-_NETWORKS = ("generator_config", "discriminator_config")
+def _facts(folder, repo_id):
+    """How to load what is in a folder, and the hashes of its code: true for this state only, so marked as ours."""
+    exports = [part for part in layout.EXPORTS if (folder / part).is_dir()]
+    code = [(name, layout.sha256(folder / name)) for name in layout.CODE]
+    template = jinja2.Template(FACTS_TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(repo_id=repo_id, exports=exports, code=code)
 
 
-def _updated_card(earlier, data, results, has_figures):
-    """A README with our metadata joined to its own, and the marked results replaced; the rest as it was."""
+def _updated_card(earlier, data, facts, results, has_figures):
+    """A README with our metadata joined to its own, and the marked sections replaced; the rest as it was."""
     if not RESULTS.search(earlier):
         logger.info("The README has no marked results: its text stays as it is.")
-    text = RESULTS.sub(lambda _: results, earlier)
+    text = FACTS.sub(lambda _: facts, RESULTS.sub(lambda _: results, earlier))
+    block = REGEX_YAML_BLOCK.search(text)
     try:
-        card: Any = ModelCard(text)
-    except Exception as error:  # YAML of any kind of wrong
+        theirs = (yaml.safe_load(block[2]) or {}) if block else {}
+        joined = _joined_metadata(theirs, data.to_dict(), has_figures)
+    except Exception as error:  # YAML of any kind of wrong, or of another shape than the Hub's
         logger.warning(f"The README's metadata cannot be read, and stay as they are: {error}")
         return text
-    before = card.data.to_dict()
-    for name, value in data.to_dict().items():
-        if name not in ("tags", "model-index") and name not in before:
-            setattr(card.data, name, value)
-    card.data.tags = list(dict.fromkeys([*_as_list(card.data.tags), *data.tags]))
+    if joined == theirs:  # writing YAML anew loses comments: only where something changed
+        return text
+    line_break = "\r\n" if "\r\n" in text else "\n"
+    written = yaml.safe_dump(joined, sort_keys=False, allow_unicode=True).replace("\n", line_break)
+    return f"---{line_break}{written}---{line_break}{text[block.end() :] if block else text}"
+
+
+def _joined_metadata(theirs, ours, has_figures):
+    joined = copy.deepcopy(theirs)
+    for name, value in ours.items():
+        if name not in ("tags", "model-index"):
+            joined.setdefault(name, value)
+    tags = list(dict.fromkeys([*_as_list(theirs.get("tags")), *ours["tags"]]))
+    if tags != _as_list(theirs.get("tags")):
+        joined["tags"] = tags
     if has_figures:
-        foreign = [result for result in card.data.eval_results or [] if result.task_type != TASK]
-        card.data.eval_results = [*foreign, *(data.eval_results or [])] or None
-        card.data.model_name = card.data.model_name or data.model_name
-    # Writing YAML anew loses comments and order: only where something changed.
-    return text if card.data.to_dict() == before else str(card)
+        joined["model-index"] = _joined_index(joined.get("model-index") or [], ours.get("model-index", []))
+        if not joined["model-index"]:
+            del joined["model-index"]
+    return joined
+
+
+def _joined_index(models, ours):
+    """A `model-index` with our results in place of earlier ones of ours; those of others stay as they are."""
+    for model in models:
+        model["results"] = [result for result in model["results"] if result["task"]["type"] != TASK]
+    for model in ours:
+        same = [other for other in models if len(models) == 1 or other["name"] == model["name"]]
+        if same:
+            same[0]["results"] += model["results"]
+        else:
+            models = [*models, model]
+    return [model for model in models if model["results"]]
 
 
 def _metadata(config, run, figures, repo_id, tags, token):
     settings = run.results.get("settings", {})
-    parents = _parents(config, settings)
-    inherited = [_card_data(parent, token) for parent in parents]
+    cards = {parent: _card_data(parent, token) for parent in _parents(config, settings)}
+    parents = [parent for parent, card in cards.items() if card is not None]  # others are folders of somebody's
+    inherited = [cards[parent] for parent in parents]
     licenses = {json.dumps(data.get("license"), default=str): data.get("license") for data in inherited}
     languages = [language for data in inherited for language in _as_list(data.get("language"))]
     return ModelCardData(
@@ -141,7 +161,7 @@ def _metadata(config, run, figures, repo_id, tags, token):
 def _parents(config, settings):
     """The repositories that this checkpoint goes on from."""
     checkpoint = settings.get("checkpoint")
-    origins = [config[part].get("_name_or_path") for part in _NETWORKS]
+    origins = [config[part].get("_name_or_path") for part in NETWORKS]
     if checkpoint and is_repo_id(checkpoint):  # of a folder, the configuration knows what that one went on from
         origins = [checkpoint]
     # A configuration may name anything: the Hub refuses a card with a strange name.
@@ -149,9 +169,11 @@ def _parents(config, settings):
 
 
 def _card_data(repo_id, token):
-    """The metadata of a parent's card; nothing where it cannot be had."""
+    """The metadata of a parent's card; nothing where it cannot be had, `None` where there is no such repository."""
     try:
         return ModelCard.load(repo_id, token=token, ignore_metadata_errors=True).data.to_dict()
+    except RepositoryNotFoundError as error:
+        return {} if isinstance(error, GatedRepoError) else None
     except Exception as error:  # of the client, or YAML of any kind of wrong
         reason = without_tokens(str(error))
         logger.info(f"The card of {repo_id} cannot be read, so its licence and language are not taken over: {reason}")
@@ -179,9 +201,11 @@ def _plain(value):
     return re.sub(r"[\\`*\[\]|<>~&]|(?<!\w)_|_(?!\w)", r"\\\g<0>", " ".join(str(value).split()))
 
 
-def _results(folder, run, weights):
+def _results(folder, run, config, weights):
     evaluations = _evaluations(run.log)
-    lines = [f"<!-- electra-rtd results of {weights} -->", "## Results", ""]
+    lines = [f"<!-- electra-rtd results of {weights} -->", "## Training", "", "| | |", "| --- | --- |"]
+    lines += [f"| {name} | {value} |" for name, value in _settings(config, run)]
+    lines += ["", "## Results", ""]
     if evaluations:
         first, last = evaluations[0], evaluations[-1]
         lines += [

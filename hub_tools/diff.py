@@ -9,7 +9,7 @@ from .checks.files import check_names
 from .checks.weights import Weights
 from .layout import CheckpointFiles
 from .remote import Remote
-from .report import ERROR, VerificationReport
+from .report import ERROR, VerificationReport, visible
 from .verify import is_folder, require_ok
 
 
@@ -65,7 +65,7 @@ class CheckpointDiff:
         changed = [module for module in self.weights if module.changed]
         lines += _section("weights", [_module_line(module) for module in changed])
         lines += [f"  {len(changed)} of {len(self.weights)} modules differ"]
-        return "\n".join(lines)
+        return "\n".join(map(visible, lines))
 
 
 def diff_checkpoints(a, b, *, token=None):

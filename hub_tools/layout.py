@@ -69,8 +69,14 @@ def is_ours(name):
         name = parts[1]
     elif len(parts) != 1:
         return False
-    is_weights = re.match(r"(pytorch_model|tf_model|flax_model|model)\b", name) and not name.endswith((".md", ".py"))
-    return is_model_file(name) or name in TOKENIZER or name == CURVES or bool(is_weights)
+    return is_model_file(name) or name in TOKENIZER or name == CURVES or _is_weights(name)
+
+
+def _is_weights(name):
+    is_named_so = bool(re.match(r"(pytorch_model|tf_model|flax_model|model)\b", name))
+    formats = (".safetensors", *PICKLE_SUFFIXES, *OTHER_WEIGHTS_SUFFIXES)
+    is_index = bool(SAFETENSORS_INDEX.fullmatch(name) or PICKLE_INDEX.fullmatch(name))
+    return is_named_so and (is_index or name.endswith(formats))
 
 
 def is_pickle(name):

@@ -12,7 +12,7 @@ from .checks.files import check_names
 from .remote import HubError, Remote
 from .report import WARNING, VerificationReport
 from .staging import PARTIAL_PREFIX, finish_replacement, only_process, replaced_folder
-from .verify import require_ok, verify_folder
+from .verify import first_look, require_ok, verify_folder
 
 
 logger = logging.get_logger(__name__)
@@ -139,11 +139,15 @@ def _take(remote, expected, local_dir, verify, allow_code_from):
     require_ok(VerificationReport(remote.repo_id, findings, remote.commit), "Nothing was downloaded:")
     folder = kept_folder(remote.repo_id, remote.commit) if local_dir is None else Path(local_dir)
     target = folder.resolve()  # what a link or "." stands for can be moved, they cannot
+    if target == Path.cwd() or target.is_mount():
+        raise ValueError(f"{folder} is where this command stands, or a mount point: give a new folder below it.")
     with only_process(target):
         finish_replacement(target)
         if _is_there(target, remote, names):
             _check(target, remote, names, expected, verify, allow_code_from)
         else:
+            if verify:
+                require_ok(first_look(remote, allow_code_from), f"{remote.repo_id} at {remote.commit} is not taken:")
             with replaced_folder(target) as partial:
                 source = remote.download(names)
                 for name in names:
@@ -151,6 +155,7 @@ def _take(remote, expected, local_dir, verify, allow_code_from):
                     shutil.copyfile(source / name, partial / name)  # not a link: see `kept_folder`
                 lock = _check(partial, remote, names, expected, verify, allow_code_from)
                 _write_lock(partial / layout.LOCK, lock)
+                _is_there(target, remote, names)  # downloading takes long: somebody may have edited it meanwhile
     if local_dir is None:
         with only_process(last_lock(remote.repo_id)):
             _write_lock(last_lock(remote.repo_id), read_lock(target))

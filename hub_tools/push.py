@@ -2,18 +2,18 @@
 
 import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 from transformers.utils import logging
 
 from . import layout
-from .card import card_for, write_card
+from .card import write_card
 from .checks.card import check_card
 from .gather import add_exports, exports_named, gather_checkpoint, read_card
 from .layout import CheckpointFiles
 from .remote import ATTEMPTS, FAILURES, HubError, Remote, ask, explained, is_transient, status_of, wait, without_tokens
-from .report import WARNING
+from .report import WARNING, visible
 from .verify import require_ok, verify_folder
 
 
@@ -63,9 +63,8 @@ class PushPlan:
         after = f"after {self.parent}" if self.parent else "a new repository"
         sent = sum(change.size for change in self.changes if change.kind in (NEW, CHANGED))
         lines = [f"{self.repo_id} ({self.visibility}), {self.revision}, {after}: {sent:,} bytes to send"]
-        return "\n".join(
-            [*lines, *(f"  {change.kind:<10}{change.size:>14,}  {change.path}" for change in self.changes)]
-        )
+        lines += [f"  {change.kind:<10}{change.size:>14,}  {change.path}" for change in self.changes]
+        return "\n".join(map(visible, lines))
 
 
 def push_checkpoint(
@@ -84,9 +83,10 @@ def push_checkpoint(
 ):
     """Publish a checkpoint: model, code, tokenizer, stock exports and card, in one commit.
 
-    It is verified first. Only what changed is sent; weights and exports of an earlier state are removed, other files
-    of the repository are left alone, and of a README that a person wrote only the metadata and the marked results.
-    A push that was interrupted can be run again.
+    It is verified first. Only what changed is sent. Weights, exports and tokenizer files of an earlier state are
+    removed, but the tokenizer stays where this checkpoint has none; other files of the repository are left alone, and
+    so is a README that a person wrote, but for its metadata and the marked sections. A push that was interrupted can
+    be run again.
 
     Args:
         folder_or_model (`str`, path or `ElectraRTDForPreTraining`): a folder with a pair, as `electra-rtd adapt`, the
@@ -111,11 +111,17 @@ def push_checkpoint(
         ValueError: an argument is wrong, or the repository is public and `private` was asked for.
         HubError: the Hub refused, or the branch moved meanwhile; no file of it was changed.
     """
+    if repo_id.count("/") != 1:
+        raise ValueError(f"{repo_id!r} does not say whose repository it is: give user/name.")
     with tempfile.TemporaryDirectory(prefix="electra-rtd-push-") as scratch:
         folder = Path(scratch) / "checkpoint"
         export = exports_named(export)
         run = gather_checkpoint(folder_or_model, folder, tokenizer=tokenizer)
-        require_ok(verify_folder(folder, source=str(folder_or_model)[:200]), "This checkpoint is not pushed:")
+        report = verify_folder(folder, source=str(folder_or_model)[:200])
+        require_ok(report, "This checkpoint is not pushed:")
+        for finding in report.findings:
+            if finding.level == WARNING and finding.code != "no-card":  # a card is about to be written
+                logger.warning(str(finding))
         add_exports(folder, export)
         target = _Target(repo_id, revision=revision, private=private, token=token)
         if not dry_run:
@@ -139,7 +145,7 @@ def _card_to_keep(run, target):
     theirs = target.read_card()
     is_based_on_it = target.state is not None and run.pulled_commit == target.state.commit
     if theirs is None or is_based_on_it:
-        return card_for(target.repo_id, run) or theirs
+        return run.card or theirs
     if run.card is not None and run.card != theirs:
         logger.warning(
             f"The README.md of {target.repo_id} is kept; the one in the folder is another. To take yours: "
@@ -226,8 +232,10 @@ class _Target:
             if state is not None and name in state.files:
                 kind = UNCHANGED if state.is_same(name, path) else CHANGED
             changes.append(Change(name, kind, path.stat().st_size))
+        has_tokenizer = any(name in layout.TOKENIZER for name in names)
         for name, entry in state.files.items() if state is not None else ():
-            if layout.is_ours(name) and name not in names and not _is_shown(name, folder):
+            is_kept = _is_shown(name, folder) or (not has_tokenizer and PurePosixPath(name).name in layout.TOKENIZER)
+            if layout.is_ours(name) and name not in names and not is_kept:
                 changes.append(Change(name, REMOVED, entry.size))
         return PushPlan(
             self.repo_id,

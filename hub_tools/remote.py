@@ -31,7 +31,7 @@ TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
 _HTTP_ERROR = HfHubHTTPError.__bases__[0]
 CLIENT_ERROR: Any = _HTTP_ERROR if _HTTP_ERROR.__base__ is Exception else _HTTP_ERROR.__base__
 FAILURES = (CLIENT_ERROR, OSError, RuntimeError, json.JSONDecodeError)  # what a request can end in
-TOKEN = re.compile(r"\b(hf|api_org)_([A-Za-z0-9]{8,}|(jwt|oauth)_[\w.-]+)|(?<=Bearer )[^\s)]+")
+TOKEN = re.compile(r"\b(hf|api_org)_([A-Za-z0-9]{20,}|(jwt|oauth)_[\w.-]+)|(?<=Bearer )[^\s)]+")
 
 
 class HubError(OSError):
@@ -222,6 +222,8 @@ def explained(repo_id, error):
         reason = "cannot be asked: HF_HUB_OFFLINE is set"
     elif status is not None:
         reason = f"answers with status {status}"
+    elif _is_of_this_disk(error):
+        reason = "could not be stored or read on this disk"
     else:
         reason = "cannot be reached, or the connection broke"
     return HubError(f"{repo_id} {reason}. The client says: {without_tokens(_first_line(error))}")
@@ -240,7 +242,24 @@ def without_tokens(text):
 
 
 def _first_line(error):
+    said = _server_message(error)
+    if said:
+        return " ".join(said.split())[:500]
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _server_message(error):
+    """What the Hub itself said, which the client puts behind words of its own."""
+    while error is not None:
+        if getattr(error, "server_message", None):
+            return str(error.server_message)
+        error = error.__cause__
+    return ""
+
+
+def _is_of_this_disk(error):
+    is_of_the_net = isinstance(error, (CLIENT_ERROR, ConnectionError, TimeoutError)) or error.__cause__ is not None
+    return isinstance(error, OSError) and error.errno is not None and not is_of_the_net
 
 
 def _asked_to_wait(error):

@@ -25,7 +25,7 @@ class Finding:
 
     def __str__(self):
         place = f"{self.path}: " if self.path else ""
-        return _visible(f"{self.level:<8}{self.code:<24}{place}{self.message}")
+        return visible(f"{self.level:<8}{self.code:<24}{place}{self.message}")
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,11 @@ class VerificationReport:
         name = f"{self.source} at {self.commit}" if self.commit else self.source
         counts = [sum(finding.level == level for finding in self.findings) for level in LEVELS]
         verdict = "ok" if self.ok else "not ok"
-        lines = [f"{_visible(name)}: {verdict} ({counts[0]} errors, {counts[1]} warnings, {counts[2]} notes)"]
+        lines = [f"{visible(name)}: {verdict} ({counts[0]} errors, {counts[1]} warnings, {counts[2]} notes)"]
         return "\n".join([*lines, *(f"  {finding}" for finding in self.findings)])
 
 
-def _visible(text):
+def visible(text):
     """A text from a checkpoint on one line of a terminal, which obeys no control characters hidden in it."""
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 

@@ -58,14 +58,16 @@ def files_for_folder(target):
 
 @contextmanager
 def only_process(target):
-    """Keeps other processes of this machine out of a block about the same folder.
+    """Keeps other processes of this user out of a block about the same folder.
 
     Args:
         target (`str` or path)
     """
     digest = hashlib.sha256(os.fsencode(Path(target).absolute())).hexdigest()[:32]
-    # Not beside the target: the lock's file outlives the block.
-    with FileLock(Path(tempfile.gettempdir()) / f"electra-rtd-{digest}.lock"):
+    # Not beside the target, since the lock's file outlives the block; and each user's own, since nobody can lock with
+    # another's file.
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    with FileLock(Path(tempfile.gettempdir()) / f"electra-rtd-{user}-{digest}.lock"):
         yield
 
 

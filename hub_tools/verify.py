@@ -40,9 +40,9 @@ def verify_checkpoint(path_or_repo, *, revision=None, token=None, execute=False,
         folder = Path(path_or_repo)
         return verify_folder(folder, execute=execute, allow_code_from=allow_code_from)
     remote = Remote(str(path_or_repo), revision=revision, token=token)
-    findings = list(check_names(remote.files))
-    if any(finding.level == ERROR for finding in findings):
-        return VerificationReport(remote.repo_id, findings, remote.commit)
+    report = first_look(remote, allow_code_from)
+    if not report.ok:
+        return report
     return verify_folder(
         remote.download(),
         names=sorted(remote.files),
@@ -51,6 +51,24 @@ def verify_checkpoint(path_or_repo, *, revision=None, token=None, execute=False,
         execute=execute,
         allow_code_from=allow_code_from,
     )
+
+
+def first_look(remote, allow_code_from=()):
+    """What the names and the configurations of a repository say, before anything large is downloaded.
+
+    Args:
+        remote ([`Remote`])
+        allow_code_from: as in [`verify_checkpoint`].
+
+    Returns:
+        [`VerificationReport`]
+    """
+    findings = list(check_names(remote.files))
+    small = sorted(name for name in remote.files if name.endswith(".json"))
+    if small and not _has_errors(findings):
+        checkpoint = CheckpointFiles(remote.download(small), small, remote.repo_id)
+        findings += [*check_configs(checkpoint, allow_code_from), *read_config(checkpoint)[1]]
+    return VerificationReport(remote.repo_id, findings, remote.commit)
 
 
 def verify_folder(folder, *, names=None, source=None, commit=None, execute=False, allow_code_from=()):
@@ -105,6 +123,8 @@ def is_folder(path_or_repo):
     Raises:
         ValueError: it is neither.
     """
+    if not str(path_or_repo):
+        raise ValueError("No folder and no repository was named.")
     path = Path(path_or_repo)
     if path.is_dir():
         return True

@@ -219,11 +219,48 @@ def test_licence_and_languages_are_taken_over_where_the_parents_agree(
         ({}, ["/home/me/a", "bert"], None),
     ],
 )
-def test_parents_are_repositories(settings, parents, expected, write_run, card_of):
+def test_parents_are_repositories(settings, parents, expected, write_run, card_of, hub):
+    for repo_id in expected or ():
+        hub.create_repo(repo_id)
     metadata, body = card_of(write_run(settings=settings, parents=parents))
     assert metadata.get("base_model") == expected
     assert ("base_model_relation" in metadata) == (expected is not None)
     assert "/home/me" not in body
+
+
+def test_what_the_hub_does_not_have_is_no_parent(write_run, card_of):
+    metadata, body = card_of(write_run(parents=["models/gen", "models/disc"]))  # relative folders of another machine
+    assert "base_model" not in metadata and "models/gen" not in body
+
+
+def test_how_to_load_and_the_hashes_are_of_the_newest_state(pair_copy, card_of, hub):
+    _, body = card_of(pair_copy)
+    assert 'subfolder="discriminator"' in body
+    first = layout.sha256(pair_copy / layout.CODE[1])
+    (pair_copy / layout.CODE[1]).write_text((pair_copy / layout.CODE[1]).read_text() + "# edited\n")
+    _, body = card_of(pair_copy, export=())
+    assert 'subfolder="discriminator"' not in body and first not in body
+    assert f"| `{layout.CODE[1]}` | `{layout.sha256(pair_copy / layout.CODE[1])}` |" in body
+
+
+def test_results_of_others_stay_whole_and_under_their_model(write_run, card_of, hub):
+    theirs = [
+        {
+            "name": name,
+            "results": [
+                {
+                    "task": {"type": "text-classification"},
+                    "dataset": {"type": "nsmc", "name": "NSMC", "extra": 1},
+                    "metrics": [{"type": "accuracy", "value": value, "note": "by hand"}],
+                }
+            ],
+        }
+        for name, value in (("first", 0.8), ("second", 0.9))
+    ]
+    hub.create_repo("alice/model")
+    hub.commit("alice/model", {layout.CARD: f"---\n{yaml.safe_dump({'model-index': theirs})}---\n# Ours\n".encode()})
+    metadata, _ = card_of(write_run())
+    assert metadata["model-index"][:2] == theirs and metadata["model-index"][2]["name"] == "model"
 
 
 def test_one_dataset_of_the_hub_is_named(write_run, card_of):
@@ -430,7 +467,7 @@ def test_metadata_that_cannot_be_read_stay_as_they_are(write_run, hub):
 def test_a_parent_that_refuses_costs_no_push_and_shows_no_token(write_run, plant_parents, hub, capsys, caplog):
     plant_parents(APACHE_KOREAN, APACHE_KOREAN)
     hub.echo_token_in_errors = True
-    hub.fault(r"/koe/.*README", status=404, headers={"X-Error-Code": "RepoNotFound"}, times=None)
+    hub.fault(r"/koe/.*README", status=404, headers={"X-Error-Code": "RevisionNotFound"}, times=None)
     folder = write_run(parents=PARENTS)
     assert cli.main(["push", str(folder), "alice/model", "--token", hub.alice]) == 0
     shown = "".join(capsys.readouterr()) + caplog.text

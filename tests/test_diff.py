@@ -329,3 +329,11 @@ def test_a_repository_without_a_checkpoint_is_refused(hub, saved_pair):
     hub.create_repo("alice/empty")
     with pytest.raises(ValueError, match="alice/empty holds no checkpoint: give"):
         diff_checkpoints("alice/empty", saved_pair)
+
+
+def test_nothing_in_a_checkpoint_commands_the_terminal(saved_pair, pair_copy):
+    fields = json.loads((pair_copy / "config.json").read_text())
+    fields["x\x1b[2J"] = "\x1b]0;pwned\x07"
+    (pair_copy / "config.json").write_text(json.dumps(fields))
+    shown = str(diff_checkpoints(saved_pair, pair_copy))
+    assert "\x1b" not in shown and "\x07" not in shown and "x\\x1b[2J" in shown

@@ -18,9 +18,9 @@ from huggingface_hub.utils import _http
 from safetensors.torch import load_file, save_file
 
 import electra_rtd.hub_tools.pull as pull_module
-from electra_rtd.hub_tools import CheckpointError, pull_checkpoint, pull_locked, push_checkpoint
+from electra_rtd.hub_tools import CheckpointError, pull_checkpoint, pull_locked, push_checkpoint, verify_checkpoint
 from electra_rtd.hub_tools.pull import last_lock, pinned_line, read_lock
-from electra_rtd.hub_tools.remote import HubError
+from electra_rtd.hub_tools.remote import HubError, Remote
 from electra_rtd.hub_tools.staging import _neighbours
 
 
@@ -148,11 +148,11 @@ def test_without_local_dir_it_lies_beside_the_cache_one_folder_a_commit(hub, pub
     assert last_lock(REPO).read_bytes() == (second / LOCK).read_bytes()
 
 
-@pytest.mark.parametrize("local_dir", [".", "x/../pair", "link", "empty"])
+@pytest.mark.parametrize("local_dir", ["x/../pair", "link", "empty"])
 def test_a_folder_can_be_named_in_any_way(hub, published, pull, tmp_path, monkeypatch, other_weights, local_dir):
     (tmp_path / "cwd" / "x").mkdir(parents=True)
     (tmp_path / "real" / "empty").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "cwd" / "x" if local_dir == "." else tmp_path / "cwd")
+    monkeypatch.chdir(tmp_path / "cwd")
     where = Path(local_dir)
     if local_dir == "link":
         where = tmp_path / "link"
@@ -162,7 +162,7 @@ def test_a_folder_can_be_named_in_any_way(hub, published, pull, tmp_path, monkey
     absolute = where.resolve()
     assert pull(local_dir=where) == where
     hub.commit(REPO, {WEIGHTS: other_weights})
-    pull(local_dir=absolute if local_dir == "." else where)  # its own folder has been moved away
+    pull(local_dir=where)
     assert without_lock(absolute) == hub.files(REPO)
     assert not list(tmp_path.rglob(".partial*"))
     assert where.is_symlink() == (local_dir == "link")
@@ -665,3 +665,39 @@ def test_two_processes_into_one_folder_both_succeed(hub, published, tmp_path):
     assert [process.returncode for process in processes] == [0, 0], said
     assert [out.strip() for out, _ in said] == [str(target)] * 2
     assert without_lock(target) == hub.files(REPO) and names(target.parent) == ["pair"]
+
+
+# ------------------------------------------------------------------------------------------------ found in review
+
+
+def test_what_is_edited_while_a_pull_downloads_is_kept(hub, published, other_weights, tmp_path, monkeypatch):
+    folder = pull_checkpoint(REPO, local_dir=tmp_path / "pulled", token=hub.alice)
+    hub.commit(REPO, {WEIGHTS: other_weights})
+    download = Remote.download
+
+    def edit_meanwhile(remote, names=None):
+        (folder / "mine.txt").write_text("mine")
+        return download(remote, names)
+
+    monkeypatch.setattr(Remote, "download", edit_meanwhile)
+    with pytest.raises(ValueError, match="was edited after it was pulled"):
+        pull_checkpoint(REPO, local_dir=folder, token=hub.alice)
+    assert (folder / "mine.txt").read_text() == "mine" and read_lock(folder)["commit"] == published
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".partial")] == []
+
+
+def test_another_model_is_refused_before_its_weights_are_downloaded(hub, tmp_path):
+    hub.create_repo("alice/llama")
+    hub.commit("alice/llama", {"config.json": b'{"model_type": "llama"}', "model.safetensors": b"0" * 5000})
+    assert [finding.code for finding in verify_checkpoint("alice/llama").errors] == ["not-a-pair"]
+    with pytest.raises(CheckpointError, match="not-a-pair"):
+        pull_checkpoint("alice/llama", local_dir=tmp_path / "pulled")
+    assert [request.kind for request in hub.requests if request.kind == "lfs-download"] == []
+    assert not (tmp_path / "pulled").exists()
+
+
+def test_the_folder_where_one_stands_is_not_pulled_from_under_ones_feet(hub, published, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="new folder below it"):
+        pull_checkpoint(REPO, local_dir=".", token=hub.alice)
+    assert list(tmp_path.iterdir()) == []

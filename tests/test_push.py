@@ -1110,3 +1110,50 @@ def test_one_tag_that_a_person_wrote_stays_one(hub, push, pushed):
     edit_readme(hub, (tags, "tags: books\n"), text=text)
     push(pushed, tags=["ko"])
     assert set(metadata(readme(hub))["tags"]) == {"books", "ko", *OURS}
+
+
+def test_a_model_without_a_tokenizer_leaves_the_one_of_the_repository(hub, push, pushed, make_model):
+    before = hub.files(REPO)
+    push(make_model(seed=3))
+    after = hub.files(REPO)
+    assert after["tokenizer.json"] == before["tokenizer.json"]
+    assert after["model.safetensors"] != before["model.safetensors"]
+
+
+def test_files_of_people_that_are_only_named_like_a_model_stay(hub, push, pushed, make_model, tokenizer):
+    theirs = dict.fromkeys(("model-architecture.png", "model.pdf", "discriminator/model.png"), b"theirs")
+    hub.commit(REPO, {**theirs, "model-00001-of-00002.safetensors": b"stale", "model.onnx": b"stale"})
+    push(make_model(seed=3), tokenizer=tokenizer)
+    files = hub.files(REPO)
+    assert {name: files.get(name) for name in theirs} == theirs
+    assert not {"model-00001-of-00002.safetensors", "model.onnx"} & set(files)
+
+
+def test_foreign_code_is_not_published_in_silence(hub, push, pair_copy, caplog):
+    logging.getLogger("transformers").propagate = True
+    (pair_copy / CODE[1]).write_text((pair_copy / CODE[1]).read_text() + "# edited\n")
+    with caplog.at_level(logging.WARNING):
+        push(pair_copy)
+    assert (
+        "foreign-code" in caplog.text and hashlib.sha256((pair_copy / CODE[1]).read_bytes()).hexdigest() in caplog.text
+    )
+    assert "no-card" not in caplog.text
+
+
+@pytest.mark.parametrize("repo_id", ["pair", "a/b/c", ""])
+def test_a_repository_without_an_owner_is_refused_before_anything_is_made(hub, push, saved_pair, repo_id):
+    with pytest.raises(ValueError, match="user/name"):
+        push(saved_pair, repo_id)
+    assert hub.repos == {} and hub.requests == []
+
+
+def test_the_reason_that_the_hub_gives_is_told(hub, push, saved_pair):
+    hub.fault("commit", status=400, body=json.dumps({"error": "You have exceeded your storage quota."}).encode())
+    with pytest.raises(HubError, match="exceeded your storage quota"):
+        push(saved_pair)
+
+
+def test_an_error_of_this_disk_is_not_blamed_on_the_network(hub, push, pushed, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", "/proc/nothing")
+    with pytest.raises(HubError, match="on this disk"):
+        push(pushed)

@@ -1440,3 +1440,11 @@ def test_a_hostile_state_in_a_repository_is_read_and_not_run(hub, repo, marker, 
     hub.commit(repo, {"checkpoint-5/optimizer.pt": torch_bytes(evil)})
     assert errors(repo) == [("pickle", "checkpoint-5/optimizer.pt")]
     assert not marker.exists()
+
+
+def test_many_pickles_in_one_archive_are_not_all_read_into_memory(pair_copy, monkeypatch):
+    monkeypatch.setattr("electra_rtd.hub_tools.checks.pickles.LARGEST_PICKLE", 1000)
+    with zipfile.ZipFile(pair_copy / "training_args.bin", "w") as archive:
+        for number in range(3):
+            archive.writestr(f"archive/{number}.pkl", pickle.dumps("x" * 500, protocol=2))
+    assert errors(pair_copy) == [("pickle", "training_args.bin")]

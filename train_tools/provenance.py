@@ -1,7 +1,10 @@
 """What a run was made of, for the model card: names and settings, and no path of this disk."""
 
-from importlib.metadata import version
 from pathlib import Path
+
+import datasets
+import torch
+import transformers
 
 
 STARTS = ("generator", "discriminator", "checkpoint", "from_scratch", "tokenizer")
@@ -17,7 +20,7 @@ TRAINING_SETTINGS = (
     "fp16",
     "seed",
 )
-LIBRARIES = ("torch", "transformers", "datasets")
+LIBRARIES = (torch, transformers, datasets)
 
 
 def describe_run(arguments, training_args):
@@ -33,7 +36,7 @@ def describe_run(arguments, training_args):
     settings = {name: _without_path(getattr(arguments, name)) for name in STARTS}
     settings |= {"train_file": ", ".join(map(_without_path, files)), "max_seq_length": arguments.max_seq_length}
     settings |= {name: getattr(training_args, name) for name in TRAINING_SETTINGS}
-    settings |= {name: version(name) for name in LIBRARIES}
+    settings |= {library.__name__: library.__version__ for library in LIBRARIES}
     settings["lr_scheduler_type"] = str(getattr(training_args.lr_scheduler_type, "value", "")) or None
     return {
         "settings": {name: value for name, value in settings.items() if _says_something(value)},

@@ -207,11 +207,11 @@ def adapt(arguments, training_args):
         )
         before = _held_out(trainer)
         folder.replace_earlier_run()
+        run = describe_run(arguments, training_args)  # while what it names is still there
         trained = trainer.train(resume_from_checkpoint=last_checkpoint)
         after = _held_out(trainer)
         if last_checkpoint is None:  # training began a new log
             trainer.state.log_history.insert(0, {"step": 0, **{f"eval_{name}": before[name] for name in before}})
-        run = describe_run(arguments, training_args)
         return _finish(trainer, metrics, before, after, trained.metrics["train_runtime"], run)
 
 

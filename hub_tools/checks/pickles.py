@@ -67,7 +67,7 @@ def what_it_runs(path):
             if any("/code/" in name or name.endswith("constants.pkl") for name in names):
                 return "TorchScript code"
             pickles = [entry for entry in entries if entry.filename.lower().endswith(".pkl")]
-            if not pickles or any(entry.file_size > LARGEST_PICKLE for entry in pickles):
+            if not pickles or sum(entry.file_size for entry in pickles) > LARGEST_PICKLE:
                 return "something unknown: it holds no pickle as `torch.save` writes it"
             contents = [archive.read(entry) for entry in pickles]
         # A crafted archive has two tables of contents: what counts is what the reader behind `torch.load` finds.
