@@ -30,13 +30,12 @@ class Run:
         log (`list[dict]`): the Trainer's `log_history`.
         results (`dict`): of `electra-rtd adapt`.
         card (`str`, *optional*): the README beside it.
-        pulled_repo, pulled_commit (`str`, *optional*): what it was pulled from, with `electra-rtd pull`.
+        pulled_commit (`str`, *optional*): what it was pulled from, with `electra-rtd pull`.
     """
 
     log: list = field(default_factory=list)
     results: dict = field(default_factory=dict)
     card: str | None = None
-    pulled_repo: str | None = None
     pulled_commit: str | None = None
 
 
@@ -118,7 +117,6 @@ def _copy_folder(source, target):
         log=_read_log(source),
         results=_read_json(source / RESULTS_FILE),
         card=read_card(card) if card.is_file() else None,
-        pulled_repo=lock.get("repo"),
         pulled_commit=lock.get("commit"),
     )
 
