@@ -1,5 +1,6 @@
 """Is a checkpoint what it says, and safe to load? Found out offline, without running any of it."""
 
+import os
 from pathlib import Path
 
 from . import layout
@@ -84,6 +85,9 @@ def verify_folder(folder, *, names=None, source=None, commit=None, execute=False
     Returns:
         [`VerificationReport`]
     """
+    if names is None and not os.path.lexists(Path(folder) / layout.CONFIG):
+        missing = Finding(ERROR, "no-config", layout.CONFIG, "is missing: this is not a checkpoint.")
+        return VerificationReport(source or str(folder), [missing])  # maybe a large folder: nothing in it is read
     names = layout.list_files(folder) if names is None else names
     checkpoint = CheckpointFiles(Path(folder), names, source or str(folder))
     findings = [*check_names(names), *check_files(checkpoint), *check_configs(checkpoint, allow_code_from)]
