@@ -19,7 +19,7 @@ logger = logging.get_logger(__name__)
 
 EXPORTERS = {"discriminator": export_discriminator, "generator": export_generator}
 RESULTS_FILE = "adapt_results.json"  # what `electra-rtd adapt` writes down
-TRAINER_STATE = "trainer_state.json"
+TRAINER_LOG = "trainer_state.json"
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def _read_log(source):
     """The log of the Trainer: beside the model, or in the checkpoint of the same weights, maybe not the last."""
     folders = [source, *(folder for folder in source.glob("checkpoint-*") if _same_weights(folder, source))]
     for folder in folders:
-        log = _read_json(folder / TRAINER_STATE).get("log_history")
+        log = _read_json(folder / TRAINER_LOG).get("log_history")
         if isinstance(log, list):
             return [row for row in log if isinstance(row, dict)]
     return []

@@ -11,13 +11,13 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from ..configuration_electra_rtd import ElectraRTDConfig
+from ..hub_tools.gather import RESULTS_FILE, TRAINER_LOG
 from ..hub_tools.staging import PARTIAL_PREFIX
 
 
-RESULTS_FILE = "adapt_results.json"
 DISCRIMINATOR_FOLDER = "discriminator"
 CHECKPOINT_NAME = re.compile(r"checkpoint-\d+")
-LAST_FILE = "trainer_state.json"  # the Trainer writes it when all else of a checkpoint is written
+LAST_FILE = TRAINER_LOG  # the Trainer writes it when all else of a checkpoint is written
 # What a run leaves in its folder: names of the final pair, its exports and logs.
 RUN_CONTENT = re.compile(
     r"checkpoint-\d+|discriminator|runs|adapt_results\.json|trainer_state\.json|config\.json|training_args\.bin"
