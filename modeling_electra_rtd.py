@@ -8,14 +8,19 @@ eval mode, the loading of two checkpoints.
 Shapes: B sequences in a batch, L tokens in the longest, M masked tokens in the batch, V tokens in the vocabulary.
 """
 
+import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
     AutoTokenizer,
     ElectraForMaskedLM,
     ElectraForPreTraining,
@@ -23,6 +28,9 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers.dynamic_module_utils import custom_object_save
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.electra import modeling_electra
 from transformers.utils import ModelOutput, has_file, logging
 
 from .configuration_electra_rtd import ElectraRTDConfig
@@ -109,6 +117,7 @@ class ElectraRTDForPreTraining(PreTrainedModel):
                 f"discriminator.electra.embeddings.{name}": f"generator.electra.embeddings.{name}"
                 for name in SHARED_EMBEDDINGS
             }
+        draw_dropout_faster(self)
         self.post_init()
 
     @classmethod
@@ -198,7 +207,9 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         uniform = self._uniform_numbers(original_ids, attended)
         if position_ids is None:
             position_ids = positions_from_first_token(attended)  # (B, L)
-        shared = {"attention_mask": encoder_mask(attended), "position_ids": position_ids, "return_dict": True}
+        hidden_states = _or_default(output_hidden_states, config.output_hidden_states)
+        attentions = _or_default(output_attentions, config.output_attentions)
+        layout = self._layout(attended, position_ids.expand_as(attended), flat=not (hidden_states or attentions))
 
         # Mask, or keep the collator's masking.
         if labels is None:
@@ -208,31 +219,35 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         masked = masked_positions.nonzero(as_tuple=True)  # rows and columns, (M,) each
         masked_ids = original_ids[masked]  # (M,)
 
-        # Generate: logits over the vocabulary exist at masked positions only.
-        generator_types = _known_types(token_type_ids, config.generator_config)
-        hidden = self.generator.electra(masked_input_ids, token_type_ids=generator_types, **shared)[0]  # (B, L, H)
-        gen_logits = self.generator.generator_lm_head(self.generator.generator_predictions(hidden[masked]))  # (M, V)
+        # Generate: logits over the vocabulary exist at masked positions only, a few of them at a time.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and config.gen_weight > 0):
+            hidden = self.generator.electra(**layout.inputs(masked_input_ids, token_type_ids, self.generator.config))[
+                0
+            ]
+            generated = generate(
+                self.generator,
+                layout.at(masked, hidden),
+                masked_ids,
+                config.sampling_temperature,
+                uniform(SAMPLE)[masked],
+            )
 
-        # Sample, without gradient. A sample that equals the original counts as original.
-        sampled_ids = sample_tokens(gen_logits, config.sampling_temperature, uniform(SAMPLE)[masked])  # (M,)
-        disc_input_ids = original_ids.index_put(masked, sampled_ids)  # (B, L)
+        # Discriminate. A sample that equals the original counts as original.
+        disc_input_ids = original_ids.index_put(masked, generated.sampled_ids)  # (B, L)
         disc_labels = (disc_input_ids != original_ids).long().masked_fill(~attended, NOT_A_LABEL)  # (B, L)
-
-        # Discriminate.
-        discriminated = self.discriminator(
-            disc_input_ids,
-            token_type_ids=_known_types(token_type_ids, config.discriminator_config),
-            output_hidden_states=_or_default(output_hidden_states, config.output_hidden_states),
-            output_attentions=_or_default(output_attentions, config.output_attentions),
-            **shared,
-        )
+        with torch.set_grad_enabled(torch.is_grad_enabled() and config.disc_weight > 0):
+            discriminated = self.discriminator(
+                **layout.inputs(disc_input_ids, token_type_ids, self.discriminator.config),
+                output_hidden_states=hidden_states,
+                output_attentions=attentions,
+            )
         # What stands in padding makes no difference to anybody, so its logits say nothing.
-        logits = discriminated.logits.masked_fill(~attended, 0.0)  # (B, L)
+        logits = layout.padded(discriminated.logits).masked_fill(~attended, 0.0)  # (B, L)
         disc_predictions = (logits > 0).long()  # (B, L)
 
         loss = mlm_loss = disc_loss = None
         if return_loss:
-            mlm_loss = masked_language_modeling_loss(gen_logits, masked_ids)
+            mlm_loss = generated.mlm_loss
             disc_loss = replaced_token_detection_loss(logits, disc_labels, attended)
             loss = config.gen_weight * mlm_loss + config.disc_weight * disc_loss
         output = ElectraRTDOutput(
@@ -240,7 +255,7 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             logits=logits,
             mlm_loss=mlm_loss,
             disc_loss=disc_loss,
-            gen_acc=generation_accuracy(gen_logits, masked_ids),
+            gen_acc=generated.gen_acc,
             disc_acc=detection_accuracy(disc_predictions == disc_labels, masked_positions, attended),
             disc_labels=disc_labels,
             disc_predictions=disc_predictions,
@@ -313,6 +328,18 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         if self.config.pad_token_id is not None:
             return input_ids != self.config.pad_token_id
         return torch.ones_like(input_ids, dtype=torch.bool)
+
+    def _layout(self, attended, position_ids, flat):
+        """How the networks read the batch: without its padding wherever that is safe, and padded elsewhere.
+
+        Padded: where a user asks for hidden states or attentions, which have the batch's shape; where a graph is
+        recorded, whose shapes must not follow from the tokens; without any token; and where the release or the
+        attention has no way to be told of rows.
+        """
+        networks = (self.generator, self.discriminator)
+        if flat and not is_recorded() and all(map(attends_in_rows, networks)) and attended.any():
+            return FlatBatch(attended, position_ids)
+        return PaddedBatch(attended, position_ids)
 
     def _mask(self, original_ids, attended, uniform):
         """Paper, section 2: the masked positions and the generator's input, (B, L) each."""
@@ -449,12 +476,11 @@ def sample_tokens(logits, temperature, uniform):
 
 
 def masked_language_modeling_loss(logits, original_ids):
-    """Mean cross-entropy over the masked tokens in nats, in float32; 0 with a gradient where there are none.
+    """Sum of the cross-entropies of masked tokens in nats, in float32; 0 with a gradient where there are none.
 
     Args: logits (float, (M, V)); original_ids (int64, (M,)). Returns: float32, ().
     """
-    total = nn.functional.cross_entropy(logits.float(), original_ids, reduction="sum")
-    return total / max(original_ids.numel(), 1)
+    return nn.functional.cross_entropy(logits.float(), original_ids, reduction="sum")
 
 
 def replaced_token_detection_loss(logits, disc_labels, attended):
@@ -467,12 +493,12 @@ def replaced_token_detection_loss(logits, disc_labels, attended):
     return (losses * attended).sum() / attended.sum().clamp(min=1)
 
 
-def generation_accuracy(logits, original_ids):
-    """Share of the masked tokens that are the generator's first choice; 0 where there are none.
+def correct_first_choices(logits, original_ids):
+    """How many of the masked tokens are the generator's first choice.
 
     Args: logits (float, (M, V)); original_ids (int64, (M,)). Returns: float32, ().
     """
-    return (logits.argmax(dim=-1) == original_ids).float().sum() / max(original_ids.numel(), 1)
+    return (logits.argmax(dim=-1) == original_ids).float().sum()
 
 
 def detection_accuracy(correct, masked_positions, attended):
@@ -486,14 +512,6 @@ def detection_accuracy(correct, masked_positions, attended):
     return accuracies.sum() / (sizes > 0).sum().clamp(min=1)
 
 
-def encoder_mask(attended):
-    """The encoders' attention mask. A row without tokens attends to its padding: softmax over nothing is not a number.
-
-    Args: attended (bool, (B, L)). Returns: int64, (B, L).
-    """
-    return (attended | ~attended.any(dim=-1, keepdim=True)).long()
-
-
 def positions_from_first_token(attended):
     """Positions that count from each sequence's first token.
 
@@ -501,6 +519,410 @@ def positions_from_first_token(attended):
     """
     first = attended.long().argmax(dim=-1, keepdim=True)  # (B, 1)
     return (torch.arange(attended.shape[1], device=attended.device) - first).clamp(min=0)
+
+
+# ---- How the networks read a batch: padded, or without its padding --------------------------------------------------
+
+
+class PaddedBatch:
+    """The batch as it came, (B, L): the reference, and the way wherever the flat one is not safe.
+
+    Args: attended (bool, (B, L)); position_ids (int64, (B, L)).
+    """
+
+    def __init__(self, attended, position_ids):
+        # A row without tokens attends to its padding: softmax over nothing is not a number.
+        self.attention_mask = (attended | ~attended.any(dim=-1, keepdim=True)).long()  # (B, L)
+        self.position_ids = position_ids
+
+    def inputs(self, input_ids, token_type_ids, config):
+        """Arguments of a network's forward; input_ids and token_type_ids (or `None`) of shape (B, L)."""
+        return {
+            "input_ids": input_ids,
+            "attention_mask": self.attention_mask,
+            "token_type_ids": _known_types(token_type_ids, config),
+            "position_ids": self.position_ids,
+            "return_dict": True,
+        }
+
+    def at(self, masked, hidden):
+        """Hidden states at M tokens: (B, L, H) to (M, H); masked: rows and columns, (M,) each."""
+        return hidden[masked]
+
+    def padded(self, logits):
+        """(B, L), as it is."""
+        return logits
+
+
+class FlatBatch:
+    """The T attended tokens of the batch in one row, (1, T), sequences of like length side by side.
+
+    All that works token by token computes no padding; attention alone sees rows again (`attend_in_rows`).
+
+    Args: attended (bool, (B, L)), with at least one token; position_ids (int64, (B, L)).
+    """
+
+    def __init__(self, attended, position_ids):
+        self.shape = attended.shape
+        lengths, order = attended.sum(dim=-1).sort(descending=True, stable=True)  # (B,), (B,)
+        rows, columns = attended[order].nonzero(as_tuple=True)  # (T,), (T,)
+        self.cells = order[rows] * self.shape[1] + columns  # (T,): where a token stands in the batch, row by row
+        self.tokens = torch.zeros(attended.numel(), dtype=torch.long, device=attended.device)  # (B * L,): the inverse
+        self.tokens[self.cells] = torch.arange(len(self.cells), device=attended.device)
+        self.position_ids = self._flat(position_ids)
+        self.rows = Rows([length for length in lengths.tolist() if length > 0], attended.device)
+        # For attention that takes a mask: four dimensions pass through `transformers` as they are.
+        self.no_mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=attended.device)
+
+    def inputs(self, input_ids, token_type_ids, config):
+        """Arguments of a network's forward; input_ids and token_type_ids (or `None`) of shape (B, L)."""
+        tell_of_rows(config)
+        flash = config._attn_implementation in FLASH_ATTENTION
+        return {
+            "input_ids": self._flat(input_ids),
+            "attention_mask": None if flash else self.no_mask,
+            "token_type_ids": None if token_type_ids is None else self._flat(_known_types(token_type_ids, config)),
+            "position_ids": self.position_ids,
+            "return_dict": True,
+            **(self.rows.variable_lengths() if flash else {"rows": self.rows}),
+        }
+
+    def at(self, masked, hidden):
+        """Hidden states at M tokens: (1, T, H) to (M, H); masked: rows and columns, (M,) each."""
+        return hidden[0, self.tokens[masked[0] * self.shape[1] + masked[1]]]
+
+    def padded(self, logits):
+        """(1, T) to (B, L), with 0 where there is no token."""
+        return logits.new_zeros(self.tokens.shape).index_copy(0, self.cells, logits[0]).view(self.shape)
+
+    def _flat(self, values):
+        return values.flatten()[self.cells][None]  # (1, T)
+
+
+class Rows:
+    """Rows of tokens, for attention: cut into groups of like length, so that little of their squares is padding.
+
+    Args: lengths (`list[int]` above 0, descending); device.
+    """
+
+    def __init__(self, lengths, device):
+        self.lengths, self.device = lengths, device
+        # A group costs an accelerator more in launches than squares do.
+        bounds = cut_by_length(lengths, most=4 if device.type == "cpu" else 1)
+        self.groups = [RowGroup(lengths[first:end], device) for first, end in pairwise(bounds)]
+        self.sizes = [group.size for group in self.groups]  # tokens in each
+
+    def attend(self, stock, attention, module, query, key, value, dropout=0.0, scaling=None, **kwargs):
+        """Attention within each row: query, key and value (float, (1, heads, T, D)) to (1, T, heads, D)."""
+        tokens = [states[0].transpose(0, 1) for states in (query, key, value)]  # (T, heads, D) each
+        if stock == "sdpa" and draws_gaps(dropout, query):
+            return DropoutAttention.apply(*tokens, self, dropout, scaling)[None]
+        attended = []
+        for group, *states in self.of(*tokens):
+            of_rows = attention(module, *states, group.mask, dropout=dropout, scaling=scaling)[0]  # (R, W, heads, D)
+            attended.append(group.to_tokens(of_rows))
+        return torch.cat(attended)[None]
+
+    def of(self, *tokens):
+        """Group by group: the [`RowGroup`], and its rows (R, heads, W, D) of each of tokens (float, (T, heads, D))."""
+        for group, *parts in zip(self.groups, *(one.split(self.sizes) for one in tokens), strict=True):
+            yield group, *map(group.to_rows, parts)
+
+    def variable_lengths(self):
+        """What flash attention takes instead: where each row starts, and the longest."""
+        starts = torch.tensor([0, *self.lengths], device=self.device).cumsum(0, dtype=torch.int32)
+        return {
+            "cu_seq_lens_q": starts,
+            "cu_seq_lens_k": starts,
+            "max_length_q": self.lengths[0],
+            "max_length_k": self.lengths[0],
+        }
+
+
+class RowGroup:
+    """R rows of up to W tokens, t in all, that lie side by side.
+
+    Args: lengths (`list[int]`, descending); device.
+    """
+
+    def __init__(self, lengths, device):
+        self.size, self.shape = sum(lengths), (len(lengths), lengths[0])  # t, (R, W)
+        self.mask = self.kept = None
+        if lengths[0] != lengths[-1]:
+            there = torch.arange(lengths[0], device=device) < torch.tensor(lengths, device=device)[:, None]  # (R, W)
+            self.mask = there[:, None, None]  # (R, 1, 1, W)
+            self.kept = there.flatten().nonzero().squeeze(-1)  # (t,): their cells in R rows of W
+
+    def to_rows(self, tokens):
+        """(t, heads, D) to (R, heads, W, D), with 0 behind the shorter rows."""
+        if self.kept is not None:
+            padded = tokens.new_zeros(self.shape[0] * self.shape[1], *tokens.shape[1:])
+            tokens = padded.index_copy(0, self.kept, tokens)
+        return tokens.view(*self.shape, *tokens.shape[1:]).transpose(1, 2)
+
+    def to_tokens(self, rows):
+        """(R, W, heads, D) to (t, heads, D)."""
+        tokens = rows.flatten(0, 1)
+        return tokens if self.kept is None else tokens.index_select(0, self.kept)
+
+
+def cut_by_length(lengths, most):
+    """Cut rows into groups, each as wide as its first row, where it saves most of attention's squares.
+
+    Args: lengths (`list[int]`, descending); most (`int`): groups. Returns: `list[int]`, bounds from 0 to the last.
+    """
+    bounds = [0, len(lengths)]
+    while len(bounds) <= most:
+        saved, cut = max(
+            ((end - row) * (lengths[first] ** 2 - lengths[row] ** 2), row)
+            for first, end in pairwise(bounds)
+            for row in range(first, end)
+        )
+        if saved < 10_000:  # cells, as many as the calls for one more group take time for
+            break
+        bounds = sorted([*bounds, cut])
+    return bounds
+
+
+# ---- Attention over rows --------------------------------------------------------------------------------------------
+
+FLASH_ATTENTION = ("flash_attention_2", "flash_attention_3")
+# Stock attention -> the name under which `transformers` finds it for a network that may be told of rows.
+IN_ROWS = {"eager": "electra_rtd_eager", "sdpa": "electra_rtd_sdpa"}
+
+
+def attends_in_rows(network):
+    """Whether a network's attention can be told of rows: its release hands keyword arguments on, and we know it."""
+    known = {*IN_ROWS, *IN_ROWS.values(), *FLASH_ATTENTION}
+    return network._supports_attention_backend and network.config._attn_implementation in known
+
+
+def tell_of_rows(config):
+    """Name the attention that takes rows; for good, since gradient checkpointing asks again in the backward pass."""
+    config._attn_implementation = IN_ROWS.get(config._attn_implementation, config._attn_implementation)
+
+
+def eager_attention(module, query, key, value, attention_mask, **kwargs):
+    """Stock eager attention; it adds its mask."""
+    if attention_mask is not None and attention_mask.dtype == torch.bool:
+        attention_mask = torch.zeros_like(attention_mask, dtype=query.dtype).masked_fill(
+            ~attention_mask, torch.finfo(query.dtype).min
+        )
+    return modeling_electra.eager_attention_forward(module, query, key, value, attention_mask, **kwargs)
+
+
+def sdpa_attention(module, query, key, value, attention_mask, **kwargs):
+    """Stock scaled dot product attention."""
+    return ALL_ATTENTION_FUNCTIONS["sdpa"](module, query, key, value, attention_mask, **kwargs)
+
+
+def in_rows(stock, attention):
+    """An attention function of `transformers` that, told of rows, attends within each.
+
+    Args: stock (`str`): name of the attention; attention: its function.
+    Returns: one with the same arguments, and `rows` ([`Rows`], *optional*).
+    """
+
+    def attend(module, query, key, value, attention_mask, rows=None, **kwargs):
+        if rows is None:  # a padded batch
+            return attention(module, query, key, value, attention_mask, **kwargs)
+        # The rows bring the code along: another release of this file may have taken the name in the meantime.
+        return rows.attend(stock, attention, module, query, key, value, **kwargs), None
+
+    return attend
+
+
+def register_attention():
+    """Make both attentions known by their names, each with the mask of the stock one."""
+    for stock, attention in (("eager", eager_attention), ("sdpa", sdpa_attention)):
+        AttentionInterface.register(IN_ROWS[stock], in_rows(stock, attention))
+        AttentionMaskInterface.register(IN_ROWS[stock], ALL_MASK_ATTENTION_FUNCTIONS[stock])
+
+
+register_attention()
+
+
+# ---- Dropout on a CPU -----------------------------------------------------------------------------------------------
+# A CPU takes longer to draw a random number than to use it. So numbers are drawn for the dropped elements alone: the
+# gaps between them are geometric. The distribution is that of stock dropout, each element by itself.
+
+
+def draws_gaps(p, values):
+    """Whether the gaps are drawn: on a CPU, where it pays, and not while a graph is recorded.
+
+    Args: p (`float`): share that is dropped; values (float tensor). Returns: `bool`.
+    """
+    return 0 < p < 0.5 and values.device.type == "cpu" and not is_recorded()
+
+
+def dropped_elements(count, p):
+    """Choose each of `count` elements with probability p, independently.
+
+    Args: count (`int`); p (`float` in (0, 1)). Returns: int64, (about p * count,), ascending.
+    """
+    likely = int(count * p + 6 * (count * p) ** 0.5) + 10  # six standard deviations above the mean
+    while True:
+        kept_before = torch.rand(likely, dtype=torch.float32).neg_().log1p_().div_(math.log1p(-p)).long()  # each gap, geometric
+        dropped = kept_before.add_(1).cumsum(dim=0).sub_(1)
+        if dropped[-1] >= count:
+            return dropped[: int(torch.searchsorted(dropped, count))]
+        likely *= 2
+
+
+class GeometricDropout(nn.Dropout):
+    """`nn.Dropout`, which on a CPU draws random numbers for the dropped elements alone."""
+
+    def forward(self, input):
+        """Any shape, as stock dropout."""
+        if not self.training or self.inplace or not draws_gaps(self.p, input):
+            return super().forward(input)
+        scaled = input.reshape(-1) * (1 / (1 - self.p))
+        return scaled.index_fill_(0, dropped_elements(scaled.numel(), self.p), 0.0).view_as(input)
+
+
+def in_float32(values):
+    """A float tensor of any shape, in float32 where it is of lower precision."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def draw_dropout_faster(network):
+    """Put [`GeometricDropout`] in the place of every stock dropout of a network."""
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if type(child) is nn.Dropout:
+                setattr(module, name, GeometricDropout(child.p, child.inplace))
+
+
+class DropoutAttention(torch.autograd.Function):
+    """Scaled dot product attention within rows, with dropout, for a CPU: the stock kernels there keep all squares.
+
+    Here the squares of scores exist for a few rows at a time, and again in the backward pass, so that they stay in the
+    processor's cache. Computed in float32, as stock attention with dropout is on a CPU.
+    """
+
+    SQUARES = 2**20  # scores at a time: 4 MiB
+
+    @classmethod
+    def few_rows(cls, group, heads):
+        """Slices of a group's rows, as many at a time as the squares may fill."""
+        count, width = group.shape
+        step = max(1, cls.SQUARES // (heads * width**2))
+        return [slice(first, first + step) for first in range(0, count, step)]
+
+    @staticmethod
+    def probabilities(query, key, mask, scaling):
+        """softmax(query key^T * scaling): (R, heads, W, D) twice to (R, heads, W, W)."""
+        scores = (query * scaling) @ key.transpose(-1, -2)  # (R, heads, W, W)
+        return torch.softmax(scores if mask is None else scores.masked_fill_(~mask, -torch.inf), dim=-1)
+
+    @staticmethod
+    def forward(ctx, query, key, value, rows, dropout, scaling):
+        """query, key, value (float, (T, heads, D)); rows ([`Rows`]). Returns: as query."""
+        ctx.rows, ctx.dropout, ctx.scaling = rows, dropout, scaling
+        outputs, drawn = [], []
+        with torch.autocast("cpu", enabled=False):
+            for group, q, k, v in rows.of(*map(in_float32, (query, key, value))):  # (R, heads, W, D) each
+                output = torch.empty_like(q)
+                for few in DropoutAttention.few_rows(group, heads=q.shape[1]):
+                    mask = None if group.mask is None else group.mask[few]
+                    probabilities = DropoutAttention.probabilities(q[few], k[few], mask, scaling)
+                    drawn.append(dropped_elements(probabilities.numel(), dropout))
+                    probabilities.view(-1).index_fill_(0, drawn[-1], 0.0)
+                    output[few] = probabilities @ v[few] / (1 - dropout)
+                outputs.append(group.to_tokens(output.transpose(1, 2)))
+            output = torch.cat(outputs).to(query.dtype)
+        ctx.save_for_backward(query, key, value, output, *drawn)
+        return output
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        """The gradients of query, key and value, (T, heads, D) each."""
+        query, key, value, output, *drawn = ctx.saved_tensors
+        drawn = iter(drawn)
+        # What a softmax subtracts from a row of gradients: the probabilities times those, or output times its own.
+        inner = (grad * output).sum(dim=-1, keepdim=True)  # (T, heads, 1)
+        grads: tuple[list, list, list] = [], [], []
+        of_tokens = map(in_float32, (query, key, value, grad / (1 - ctx.dropout), inner))
+        for group, q, k, v, upstream, of_row in ctx.rows.of(*of_tokens):
+            group_grads = [torch.empty_like(q) for _ in grads]
+            for few in DropoutAttention.few_rows(group, heads=q.shape[1]):
+                mask = None if group.mask is None else group.mask[few]
+                probabilities = DropoutAttention.probabilities(q[few], k[few], mask, ctx.scaling)
+                dropped = next(drawn)
+                of_probabilities = upstream[few] @ v[few].transpose(-1, -2)  # (R, heads, W, W)
+                of_probabilities.view(-1).index_fill_(0, dropped, 0.0)
+                of_scores = of_probabilities.sub_(of_row[few]).mul_(probabilities).mul_(ctx.scaling)
+                group_grads[0][few] = of_scores @ k[few]
+                group_grads[1][few] = of_scores.transpose(-1, -2) @ q[few]
+                probabilities.view(-1).index_fill_(0, dropped, 0.0)
+                group_grads[2][few] = probabilities.transpose(-1, -2) @ upstream[few]
+            for collected, of_group in zip(grads, group_grads, strict=True):
+                collected.append(group.to_tokens(of_group.transpose(1, 2)))
+        return *(torch.cat(collected).to(query.dtype) for collected in grads), None, None, None
+
+
+# ---- The vocabulary head, bounded -----------------------------------------------------------------------------------
+
+HEAD_LOGITS = 2**23  # at a time: 32 MiB in float32, and as much again for each thing that is made of them
+
+
+class Generated(NamedTuple):
+    """What came of the masked tokens: mean loss in nats and accuracy, float32, (); sampled tokens, int64, (M,)."""
+
+    mlm_loss: torch.Tensor
+    gen_acc: torch.Tensor
+    sampled_ids: torch.Tensor
+
+
+@torch.compiler.disable  # how many chunks there are follows from the tokens
+def generate(generator, hidden, original_ids, temperature, uniform):
+    """Predict the masked tokens, and sample what replaces them.
+
+    Logits over the vocabulary exist for a few tokens at a time, and are gone by the time of the backward pass; their
+    gradient is computed beside the loss. So the memory for them has a bound at any number of masked tokens.
+
+    Args: generator (`ElectraForMaskedLM`); hidden (float, (M, H)), of its encoder; original_ids (int64, (M,));
+        temperature (`float`); uniform (float32 in [0, 1), (M,)). Returns: [`Generated`].
+    """
+    predictions = generator.generator_predictions(hidden)  # (M, embedding_size)
+    head = generator.generator_lm_head
+    learned = [
+        tensor for tensor in (predictions, *head.parameters()) if tensor.requires_grad and torch.is_grad_enabled()
+    ]
+    # Copies without history collect the gradients.
+    rows = predictions.detach().requires_grad_(predictions.requires_grad)
+    weights = {name: weight.detach().requires_grad_(weight.requires_grad) for name, weight in head.named_parameters()}
+    leaves = [tensor for tensor in (rows, *weights.values()) if tensor.requires_grad]
+    step = max(1, HEAD_LOGITS // generator.config.vocab_size)
+    total, hits, sampled_ids = 0.0, 0.0, []
+    for few, ids, numbers in zip(rows.split(step), original_ids.split(step), uniform.split(step), strict=True):
+        with torch.set_grad_enabled(bool(learned)):
+            logits = torch.func.functional_call(head, weights, few)  # (step, V)
+            loss = masked_language_modeling_loss(logits, ids)
+        if learned:
+            loss.backward(inputs=leaves)
+        logits = logits.detach()
+        total, hits = total + loss.detach(), hits + correct_first_choices(logits, ids)
+        sampled_ids.append(sample_tokens(logits, temperature, numbers))
+    if learned:
+        total = WithGradients.apply(total, [leaf.grad for leaf in leaves], *learned)
+    count = max(original_ids.numel(), 1)
+    return Generated(total / count, hits / count, torch.cat(sampled_ids))
+
+
+class WithGradients(torch.autograd.Function):
+    """A value whose gradients are known: value (float, ()), gradients (`list`), of inputs in their order."""
+
+    @staticmethod
+    def forward(ctx, value, gradients, *inputs):
+        ctx.save_for_backward(*gradients)
+        return value.clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, upstream):
+        return None, None, *(gradient * upstream for gradient in ctx.saved_tensors)
 
 
 # ---- The random numbers of eval mode --------------------------------------------------------------------------------
@@ -621,6 +1043,11 @@ def _warn_if_embeddings_differ(generator, discriminator):
 def _pop_prefixed(kwargs, prefix):
     names = [name for name in kwargs if name.startswith(prefix)]
     return {name[len(prefix) :]: kwargs.pop(name) for name in names}
+
+
+def is_recorded():
+    """Whether a graph is being recorded, by `torch.compile`, `torch.export` or `torch.jit.trace`."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 def _or_default(value, default):

@@ -128,8 +128,8 @@ def make_config():
         dropouts = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
         defaults = {"mask_token_id": MASK, "pad_token_id": PAD, "special_token_ids": Ids.special}
         return ElectraRTDConfig(
-            generator_config=generator_config(**dropouts, **(generator or {})),
-            discriminator_config=electra_config(**dropouts, **(discriminator or {})),
+            generator_config=generator_config(**{**dropouts, **(generator or {})}),
+            discriminator_config=electra_config(**{**dropouts, **(discriminator or {})}),
             **{**defaults, **fields},
         )
 
