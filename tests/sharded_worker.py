@@ -1,0 +1,37 @@
+"""One of several processes that train one step under DDP or FSDP; started by test_distributed.py.
+
+torchrun --nproc_per_node 2 sharded_worker.py {ddp,fsdp} MODEL BATCHES GRADIENTS
+"""
+
+import sys
+
+import torch
+import torch.distributed as dist
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
+
+from electra_rtd import ElectraRTDForPreTraining
+
+
+def main(way, folder, batches, gradients):
+    dist.init_process_group("gloo")
+    rank = dist.get_rank()
+    model = ElectraRTDForPreTraining.from_pretrained(folder).eval()  # eval: the corruption is the batch's own
+    names = [name for name, _ in model.named_parameters()]
+    if way == "ddp":
+        model = DistributedDataParallel(model)
+    else:
+        for network in (model.generator, model.discriminator):
+            for layer in network.electra.encoder.layer:
+                fully_shard(layer)
+        fully_shard(model)
+    model(**torch.load(batches)[rank]).loss.backward()
+    found = [parameter.grad for parameter in model.parameters()]
+    found = [gradient.full_tensor() if hasattr(gradient, "full_tensor") else gradient for gradient in found]
+    if rank == 0:
+        torch.save(dict(zip(names, found, strict=True)), gradients)
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
