@@ -171,6 +171,29 @@ def test_the_cache_is_found_again_whatever_the_tokenizer_did_between(tmp_path, m
     assert tokenize_text(texts, other, max_length=16).cache_files != first.cache_files
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_the_ids_are_those_of_the_tokenizer(make_tokenizer, side):
+    tokenizer = make_tokenizer()
+    tokenizer.truncation_side = side
+    texts = ["나 책 [MASK] 비 [SEP] 눈", "", "알 수 없는 말", " ".join(["우리", "집", "책"] * 20)]
+    truncation = {"truncation": True, "max_length": 9, "return_overflowing_tokens": True}
+    expected = tokenizer(texts, **truncation)["input_ids"]
+    assert tokenize_text(Dataset.from_dict({"text": texts}), tokenizer, max_length=9)["input_ids"][:] == expected
+    tokenizer.split_special_tokens = True
+    literal = make_tokenizer()(texts[:1], split_special_tokens=True, **truncation)["input_ids"]
+    assert tokenize_text(Dataset.from_dict({"text": texts[:1]}), tokenizer, max_length=9)["input_ids"][:] == literal
+
+
+def test_text_seen_before_is_neither_filtered_nor_tokenized_again(tmp_path, tokenizer, monkeypatch):
+    file = write(tmp_path, "a.txt")
+    first = tokenize_text(read_text(file).dataset, tokenizer, max_length=16)["input_ids"][:]
+    monkeypatch.setattr(Dataset, "_map_single", lambda *arguments, **options: pytest.fail("rows were processed"))
+    again = tokenize_text(read_text(file).dataset, tokenizer, max_length=16)["input_ids"][:]
+    assert again == first
+    with pytest.raises(pytest.fail.Exception):
+        tokenize_text(read_text(file).dataset, tokenizer, max_length=15)
+
+
 def test_several_processes_give_the_same_rows(tmp_path, tokenizer):
     texts = read_text(write(tmp_path, "a.txt", SENTENCES * 20), num_proc=2).dataset
     alone = tokenize_text(Dataset.from_dict({"text": texts["text"][:]}), tokenizer, max_length=16)
