@@ -166,6 +166,10 @@ def test_the_cache_is_found_again_whatever_the_tokenizer_did_between(tmp_path, m
     again = tokenize_text(read_text(tmp_path / "a.txt").dataset, used, max_length=16)
     assert again.cache_files == first.cache_files and first.cache_files
     assert tokenize_text(texts, used, max_length=8).cache_files != first.cache_files
+    used.truncation_side = "left"
+    assert tokenize_text(texts, used, max_length=16).cache_files != first.cache_files
+    used.truncation_side, used.split_special_tokens = "right", True
+    assert tokenize_text(texts, used, max_length=16).cache_files != first.cache_files
     other = make_tokenizer(extra_words=["강아지"])
     assert tokenizer_identity(other) != tokenizer_identity(used)
     assert tokenize_text(texts, other, max_length=16).cache_files != first.cache_files
@@ -180,8 +184,9 @@ def test_the_ids_are_those_of_the_tokenizer(make_tokenizer, side):
     expected = tokenizer(texts, **truncation)["input_ids"]
     assert tokenize_text(Dataset.from_dict({"text": texts}), tokenizer, max_length=9)["input_ids"][:] == expected
     tokenizer.split_special_tokens = True
-    literal = make_tokenizer()(texts[:1], split_special_tokens=True, **truncation)["input_ids"]
-    assert tokenize_text(Dataset.from_dict({"text": texts[:1]}), tokenizer, max_length=9)["input_ids"][:] == literal
+    literal = tokenizer(texts, split_special_tokens=True, **truncation)["input_ids"]
+    assert literal != expected
+    assert tokenize_text(Dataset.from_dict({"text": texts}), tokenizer, max_length=9)["input_ids"][:] == literal
 
 
 def test_text_seen_before_is_neither_filtered_nor_tokenized_again(tmp_path, tokenizer, monkeypatch):

@@ -169,8 +169,8 @@ def test_bfloat16_that_disagrees_is_declined_with_both_figures(
     choice = fast.bfloat16(training_args(), make_model(), make_batch())
     assert choice.value is agrees
     assert f"{loss:.4f}" in choice.why and "10.0000" in choice.why
-    changed = fast.apply([choice], training_args())
-    assert changed.bf16 is agrees
+    with fast.process_restored():
+        assert fast.apply([choice], training_args()).bf16 is agrees
 
 
 @pytest.mark.parametrize("fields", [{"fp16": True}, {"bf16_full_eval": True, "bf16": True}])

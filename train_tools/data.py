@@ -108,7 +108,8 @@ def tokenize_text(dataset, tokenizer, *, max_length, num_proc=None):
         return {"input_ids": [part.ids for whole in encodings for part in (whole, *whole.overflowing)]}
 
     # By hand: `datasets` would hash the tokenizer object, whose truncation settings change with its first use.
-    fingerprint = Hasher.hash([dataset._fingerprint, tokenizer_identity(tokenizer), max_length])
+    how = [max_length, tokenizer.truncation_side, tokenizer.split_special_tokens]
+    fingerprint = Hasher.hash([dataset._fingerprint, tokenizer_identity(tokenizer), *how])
     return dataset.map(
         tokenize,
         batched=True,
@@ -121,7 +122,7 @@ def tokenize_text(dataset, tokenizer, *, max_length, num_proc=None):
 
 
 def tokenizer_identity(tokenizer):
-    """A hash of all that decides which ids a fast tokenizer gives, and of nothing else.
+    """A hash of all that decides which ids a fast tokenizer gives to a short text, and of nothing else.
 
     Args:
         tokenizer (`PreTrainedTokenizerFast`).
