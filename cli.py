@@ -47,6 +47,11 @@ Learning rate. The defaults (5e-5, warm-up over the first tenth of the steps) ar
 pair: at the rates of pretraining (5e-4 small, 2e-4 base) it can lose quality, as a public report found
 (google-research/electra#111). From scratch take those rates, batches of 128 or more, and many more steps.
 
+Speed. What you leave open is chosen for this machine, one line each that begins with "fast:": batches of like
+length, fused AdamW, bf16 where the hardware has it and the first batch's loss agrees with float32 (weights stay
+float32), TF32, threads. What you give wins (--bf16 false, --optim ...); --no_fast chooses nothing. Compare held-out
+losses between runs that are alike in this: they are means over batches.
+
 In --output_dir you find the adapted pair with its tokenizer, discriminator/ (stock ELECTRA, for fine-tuning),
 the Trainer's checkpoints, and adapt_results.json. Options can be written with - for _ (--train-file).
 """
@@ -159,11 +164,27 @@ def adapt_parser():
     return parser
 
 
+def given_options(argv):
+    """The options that a command line of `adapt` gives, in whatever spelling and with whatever value.
+
+    Args:
+        argv (`list[str]`)
+
+    Returns:
+        `set[str]`: names of fields.
+    """
+    parser, absent = adapt_parser(), object()
+    names = vars(parser.parse_known_args(argv)[0])
+    parser.set_defaults(**dict.fromkeys(names, absent))
+    return {name for name, value in vars(parser.parse_known_args(argv)[0]).items() if value is not absent}
+
+
 def run_adapt(argv):
     """`electra-rtd adapt`: parse, adapt, say what came of it."""
-    arguments, training_args = adapt_parser().parse_args_into_dataclasses(argv or SAMPLE_RUN)
+    argv = argv or SAMPLE_RUN
+    arguments, training_args = adapt_parser().parse_args_into_dataclasses(argv)
     training_args.__class__ = TrainingArguments  # `training_args.bin` must open without this package
-    result = adapt(arguments, training_args)
+    result = adapt(arguments, training_args, given=given_options(argv))
     if training_args.process_index == 0:
         print(f"\n{summary(result)}")
 

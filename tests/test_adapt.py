@@ -173,11 +173,11 @@ def test_the_sample_run_works_twice_in_a_process_of_its_own(tmp_path):
 
 
 def test_no_arguments_mean_the_sample_run(monkeypatch):
-    given = []
-    monkeypatch.setattr(cli, "adapt", lambda *arguments: given.extend(arguments))
+    received = []
+    monkeypatch.setattr(cli, "adapt", lambda *arguments, given: received.extend(arguments))
     monkeypatch.setattr(cli, "summary", lambda result: "")
     assert cli.main(["adapt"]) == 0
-    arguments, training_args = given
+    arguments, training_args = received
     assert arguments.from_scratch == "tiny" and arguments.train_file == [str(cli.SAMPLE_FILE)]
     assert os.path.isfile(cli.SAMPLE_FILE) and training_args.output_dir == "electra-rtd-sample"
 

@@ -166,9 +166,37 @@ def test_the_cache_is_found_again_whatever_the_tokenizer_did_between(tmp_path, m
     again = tokenize_text(read_text(tmp_path / "a.txt").dataset, used, max_length=16)
     assert again.cache_files == first.cache_files and first.cache_files
     assert tokenize_text(texts, used, max_length=8).cache_files != first.cache_files
+    used.truncation_side = "left"
+    assert tokenize_text(texts, used, max_length=16).cache_files != first.cache_files
+    used.truncation_side, used.split_special_tokens = "right", True
+    assert tokenize_text(texts, used, max_length=16).cache_files != first.cache_files
     other = make_tokenizer(extra_words=["강아지"])
     assert tokenizer_identity(other) != tokenizer_identity(used)
     assert tokenize_text(texts, other, max_length=16).cache_files != first.cache_files
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_the_ids_are_those_of_the_tokenizer(make_tokenizer, side):
+    tokenizer = make_tokenizer()
+    tokenizer.truncation_side = side
+    texts = ["나 책 [MASK] 비 [SEP] 눈", "", "알 수 없는 말", " ".join(["우리", "집", "책"] * 20)]
+    truncation = {"truncation": True, "max_length": 9, "return_overflowing_tokens": True}
+    expected = tokenizer(texts, **truncation)["input_ids"]
+    assert tokenize_text(Dataset.from_dict({"text": texts}), tokenizer, max_length=9)["input_ids"][:] == expected
+    tokenizer.split_special_tokens = True
+    literal = tokenizer(texts, split_special_tokens=True, **truncation)["input_ids"]
+    assert literal != expected
+    assert tokenize_text(Dataset.from_dict({"text": texts}), tokenizer, max_length=9)["input_ids"][:] == literal
+
+
+def test_text_seen_before_is_neither_filtered_nor_tokenized_again(tmp_path, tokenizer, monkeypatch):
+    file = write(tmp_path, "a.txt")
+    first = tokenize_text(read_text(file).dataset, tokenizer, max_length=16)["input_ids"][:]
+    monkeypatch.setattr(Dataset, "_map_single", lambda *arguments, **options: pytest.fail("rows were processed"))
+    again = tokenize_text(read_text(file).dataset, tokenizer, max_length=16)["input_ids"][:]
+    assert again == first
+    with pytest.raises(pytest.fail.Exception):
+        tokenize_text(read_text(file).dataset, tokenizer, max_length=15)
 
 
 def test_several_processes_give_the_same_rows(tmp_path, tokenizer):

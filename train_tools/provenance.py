@@ -1,5 +1,6 @@
 """What a run was made of, for the model card: names and settings, and no path of this disk."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import datasets
@@ -23,24 +24,28 @@ TRAINING_SETTINGS = (
 LIBRARIES = (torch, transformers, datasets)
 
 
-def describe_run(arguments, training_args):
+def describe_run(arguments, training_args, choices=()):
     """The part of `adapt_results.json` that says how the run was made.
 
     Args:
         arguments ([`AdaptArguments`]), training_args (`TrainingArguments`)
+        choices (`list` of [`fast.Choice`]): the fast settings that were chosen.
 
     Returns:
-        `dict`: `settings` (`dict`, nothing in it is `None`) and `datasets` (`list[str]`, Hub ids)
+        `dict`: `settings` (`dict`, nothing in it is `None`), `datasets` (`list[str]`, Hub ids) and `fast` (`list` of
+        `dict`: the setting, its value, and why)
     """
     files = arguments.train_file or []
     settings = {name: _without_path(getattr(arguments, name)) for name in STARTS}
     settings |= {"train_file": ", ".join(map(_without_path, files)), "max_seq_length": arguments.max_seq_length}
+    settings |= {"freeze": arguments.freeze}
     settings |= {name: getattr(training_args, name) for name in TRAINING_SETTINGS}
     settings |= {library.__name__: library.__version__ for library in LIBRARIES}
     settings["lr_scheduler_type"] = str(getattr(training_args.lr_scheduler_type, "value", "")) or None
     return {
         "settings": {name: value for name, value in settings.items() if _says_something(value)},
         "datasets": [name for name in files if len(files) == 1 and not _is_local(name)],
+        "fast": [asdict(choice) for choice in choices],
     }
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from transformers import Trainer, set_seed
+from transformers import DataCollatorWithPadding, Trainer, set_seed
 
 from ..configuration_electra_rtd import ElectraRTDConfig
 from ..hub_tools.export import check_is_pair, export_discriminator
@@ -15,6 +15,7 @@ from ..hub_tools.staging import files_for_folder
 from ..modeling_electra_rtd import ElectraRTDForPreTraining, find_tokenizer
 from .callbacks import LOSS_PARTS, RTDMetricsCallback
 from .data import read_text, tokenize_text
+from .fast import FastSettings, apply, choose, chosen_fields, process_restored, settings_of_checkpoint
 from .from_scratch import SIZES, build_pair, load_tokenizer, train_tokenizer
 from .provenance import describe_run
 from .run_folder import DISCRIMINATOR_FOLDER, LAST_FILE, RESULTS_FILE, RunFolder
@@ -81,7 +82,8 @@ class AdaptArguments:
         default=128, metadata={"help": "Tokens in a sequence. Longer text becomes several sequences, so none is lost."}
     )
     preprocessing_num_workers: int | None = field(
-        default=None, metadata={"help": "Processes that read and tokenize text."}
+        default=None,
+        metadata={"help": "Processes that read and tokenize text. By default one, which tokenizes on all cores."},
     )
     mask_prob: float | None = field(
         default=None, metadata={"help": "Share of tokens that are masked. By default the checkpoint's, else 0.15."}
@@ -92,6 +94,17 @@ class AdaptArguments:
     embedding_sharing: str | None = field(
         default=None,
         metadata={"help": "none or tied. By default the checkpoint's; none for a pretrained pair, tied from scratch."},
+    )
+    freeze: str | None = field(
+        default=None,
+        metadata={
+            "help": "Train the discriminator alone: the generator keeps its weights, and costs no backward pass.",
+            "choices": ["generator"],
+        },
+    )
+    fast: bool = field(
+        default=True,
+        metadata={"help": "Choose fast settings where none are given; each is printed. --no_fast chooses nothing."},
     )
     resume: bool = field(default=False, metadata={"help": "Go on from the last complete checkpoint in --output_dir."})
     overwrite: bool = field(default=False, metadata={"help": "Remove what an earlier run left in --output_dir first."})
@@ -121,6 +134,8 @@ class AdaptArguments:
             raise ValueError(f"--max_seq_length is {self.max_seq_length}: it must be at least 8 tokens.")
         if self.vocab_size < 10:
             raise ValueError(f"--vocab_size is {self.vocab_size}: it must be at least 10 entries.")
+        if self.freeze and self.from_scratch:
+            raise ValueError("--freeze generator keeps its random weights with --from_scratch: leave one of them out.")
         if self.resume and self.overwrite:
             raise ValueError("--resume goes on with what --overwrite removes: give one of them.")
 
@@ -152,15 +167,19 @@ class AdaptResult:
     discriminator: str
 
 
-def adapt(arguments, training_args):
+def adapt(arguments, training_args, *, given=()):
     """Adapt a pair to text: read, tokenize, evaluate, train under the stock Trainer, evaluate, save, export.
 
     `output_dir` then holds the pair with its tokenizer, `discriminator/` (a stock checkpoint), the Trainer's
     checkpoints and `trainer_state.json`, and `adapt_results.json`. If anything fails, nothing half-written is left;
     complete checkpoints are.
 
+    With `arguments.fast`, fast settings (see [`fast.choose`]) are chosen for those fields of `training_args` that
+    stand at their defaults and are not among `given`. `training_args` itself stays as it is.
+
     Args:
         arguments ([`AdaptArguments`]), training_args (`TrainingArguments`).
+        given (collection of `str`): fields of `training_args` that keep their values, even if those are the defaults.
 
     Returns:
         [`AdaptResult`]
@@ -181,6 +200,8 @@ def adapt(arguments, training_args):
     with training_args.main_process_first(desc="reading text"):  # the others read the cache
         train_text, validation_text = _read_texts(arguments, training_args.seed)
     model, tokenizer = _load_start(arguments, train_text, last_checkpoint)
+    if arguments.freeze:
+        _freeze_generator(model)
     longest = model.config.max_position_embeddings
     if arguments.max_seq_length > longest:
         raise ValueError(f"--max_seq_length is {arguments.max_seq_length}: the pair reads {longest} tokens at most.")
@@ -195,7 +216,10 @@ def adapt(arguments, training_args):
         f"{len(train_set)} sequences to train on, {len(validation_set)} held out, of up to "
         f"{arguments.max_seq_length} tokens."
     )
-    with folder.guarded():
+    with folder.guarded(), process_restored():
+        choices = _choose(arguments, training_args, given, model, tokenizer, train_set, last_checkpoint)
+        training_args = apply(choices, training_args)
+        _report(choices, training_args, last_checkpoint)
         metrics = RTDMetricsCallback()
         trainer = Trainer(
             model=model,
@@ -203,16 +227,39 @@ def adapt(arguments, training_args):
             train_dataset=train_set,
             eval_dataset=validation_set,
             processing_class=tokenizer,
-            callbacks=[metrics],
+            callbacks=[metrics, FastSettings(chosen_fields(choices))],
         )
         before = _held_out(trainer)
         folder.replace_earlier_run()
-        run = describe_run(arguments, training_args)  # while what it names is still there
+        run = describe_run(arguments, training_args, choices)  # while what it names is still there
         trained = trainer.train(resume_from_checkpoint=last_checkpoint)
         after = _held_out(trainer)
         if last_checkpoint is None:  # training began a new log
             trainer.state.log_history.insert(0, {"step": 0, **{f"eval_{name}": before[name] for name in before}})
         return _finish(trainer, metrics, before, after, trained.metrics["train_runtime"], run)
+
+
+def _choose(arguments, training_args, given, model, tokenizer, train_set, last_checkpoint):
+    """The fast settings; a resumed run has those that its checkpoint names, and no others."""
+    if not arguments.fast:
+        return []
+    resumed = settings_of_checkpoint(last_checkpoint) if last_checkpoint else None
+    rows = range(min(training_args.per_device_train_batch_size, len(train_set)))
+    batch = DataCollatorWithPadding(tokenizer)([train_set[row] for row in rows])  # the Trainer's collator
+    return choose(training_args, model, batch, given=given, resumed=resumed)
+
+
+def _report(choices, training_args, last_checkpoint):
+    if training_args.process_index > 0:
+        return
+    for choice in choices:
+        logger.info(choice)
+    for name, value in (settings_of_checkpoint(last_checkpoint) if last_checkpoint else {}).items():
+        if getattr(training_args, name) != value:
+            logger.warning(
+                f"fast: {name} is {getattr(training_args, name)}, in the run that is resumed it was {value}: the rest "
+                f"of the run will differ from what it would have been. To go on as before, give --{name} {value}."
+            )
 
 
 def _read_texts(arguments, seed):
@@ -283,8 +330,20 @@ def _load_checkpoint(checkpoint, tokenizer, overrides):
     return ElectraRTDForPreTraining.from_pretrained(checkpoint, config=config, dtype=torch.float32)
 
 
+def _freeze_generator(model):
+    if model.config.embedding_sharing != "none":
+        raise ValueError(
+            f"--freeze generator: embedding_sharing is {model.config.embedding_sharing!r}, so the discriminator's "
+            "embeddings would be frozen too. Give --embedding_sharing none."
+        )
+    model.generator.requires_grad_(False)
+
+
 def _held_out(trainer):
-    metrics = trainer.evaluate()
+    # Releases before 5.23 draw the order of like-length held-out batches, and the loss is a mean over batches.
+    with torch.random.fork_rng():
+        torch.manual_seed(trainer.args.seed)
+        metrics = trainer.evaluate()
     return {name: metrics[f"eval_{name}"] for name in ("loss", *LOSS_PARTS)}
 
 

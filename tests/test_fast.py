@@ -1,0 +1,367 @@
+"""What `adapt` chooses where nobody has chosen: never against a user, alike in a resumed run, and gone afterwards."""
+
+import json
+import logging
+import os
+import re
+from pathlib import Path
+
+import datasets
+import pytest
+import torch
+from transformers import AutoModel, Trainer, TrainingArguments
+
+from electra_rtd import cli
+from electra_rtd.train_tools import fast, recipes
+from electra_rtd.train_tools.data import tokenize_text
+
+
+GROUPING = fast.GROUPING[0]
+UNGROUPED = {"train_sampling_strategy": "random", "group_by_length": False}[GROUPING]
+QUICK = ["--max_steps", "4", "--per_device_train_batch_size", "4", "--max_seq_length", "32", "--use_cpu"]
+QUICK += ["--disable_tqdm", "true", "--report_to", "none", "--eval_strategy", "no", "--save_strategy", "no"]
+WORDS = "나 너 우리 학교 책 비 눈 산 강 바다 사람 시간 하루 오늘 내일 밥 물 집 길 말 글 간다 온다 본다".split()  # noqa: SIM905
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def text(tmp_path):
+    rows = [" ".join(WORDS[(7 * row + step) % len(WORDS)] for step in range(3 + row % 14)) for row in range(40)]
+    (tmp_path / "text.txt").write_text("\n".join(rows), encoding="utf-8")
+    return "text.txt"
+
+
+@pytest.fixture
+def start(text, pair_folders):
+    """Arguments of a quick run, but for its output folder."""
+    pair = ["--generator", str(pair_folders[0]), "--discriminator", str(pair_folders[1])]
+    return [*pair, "--train_file", text, *QUICK]
+
+
+@pytest.fixture
+def has_bfloat16(monkeypatch):
+    monkeypatch.setattr(fast, "cpu_bfloat16_units", lambda: "this CPU has amx_bf16")
+
+
+@pytest.fixture
+def training_args(tmp_path):
+    return lambda **fields: TrainingArguments("out", use_cpu=True, report_to="none", **fields)
+
+
+def choose(training_args, model, batch, **options):
+    return {choice.setting: choice.value for choice in fast.choose(training_args, model, batch, **options)}
+
+
+def results(folder):
+    return json.loads(Path(folder, "adapt_results.json").read_text())
+
+
+def test_what_is_open_is_chosen_printed_and_written_down(start, has_bfloat16, caplog):
+    with caplog.at_level(logging.INFO):
+        assert cli.main(["adapt", *start, "--output_dir", "out"]) == 0
+    lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("fast: ")]
+    assert len(lines) == 4 and all(re.fullmatch(r"fast: \S+ \(.+\)", line) for line in lines)
+    assert re.fullmatch(
+        r"fast: bf16 \(this CPU has amx_bf16; the first batch's loss is [\d.]+, in float32 [\d.]+\)", lines[3]
+    )
+    written = {choice["setting"]: choice["value"] for choice in results("out")["fast"]}
+    assert written == {GROUPING: fast.GROUPING[1], "padding": "longest", "optim": "adamw_torch_fused", "bf16": True}
+    assert results("out")["settings"]["bf16"] is True
+    assert {value.dtype for value in AutoModel.from_pretrained("out").state_dict().values()} == {torch.float32}
+
+
+def test_no_fast_chooses_nothing(start, has_bfloat16, caplog):
+    with caplog.at_level(logging.INFO):
+        assert cli.main(["adapt", *start, "--output_dir", "out", "--no-fast"]) == 0
+    assert "fast:" not in caplog.text
+    assert results("out")["fast"] == [] and "bf16" not in results("out")["settings"]
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (["--bf16", "false"], {"bf16"}),
+        (["--bf16=False"], {"bf16"}),
+        ([f"--{GROUPING.replace('_', '-')}", str(UNGROUPED)], {GROUPING}),
+        (["--optim=adamw_torch", "--no-fast"], {"optim", "fast"}),
+        (["--weight_deca", "0.01"], {"weight_decay"}),  # argparse takes a beginning
+        ([], set()),
+    ],
+)
+def test_options_count_as_given_in_every_spelling_and_at_their_defaults(options, names):
+    base = ["--checkpoint", "c", "--train_file", "f", "--output_dir", "o"]
+    assert cli.given_options([*base, *options]) == {"checkpoint", "train_file", "output_dir"} | names
+
+
+def test_what_a_user_gave_wins(start, has_bfloat16):
+    given = ["--bf16", "false", f"--{GROUPING}", str(UNGROUPED), "--optim", "sgd"]
+    assert cli.main(["adapt", *start, *given, "--output_dir", "out"]) == 0
+    assert [choice["setting"] for choice in results("out")["fast"]] == ["padding"]
+
+
+def test_in_python_a_field_is_given_where_it_is_not_at_its_default_or_named(
+    training_args, make_model, make_batch, has_bfloat16
+):
+    model, batch = make_model(), make_batch()
+    assert "bf16" in choose(training_args(), model, batch)
+    assert "bf16" not in choose(training_args(), model, batch, given=["bf16"])
+    assert "optim" not in choose(training_args(optim="adafactor"), model, batch)
+
+
+def test_the_arguments_of_a_caller_stay_as_they_are(text, pair_folders, training_args, has_bfloat16):
+    args = training_args(max_steps=1, save_strategy="no", disable_tqdm=True)
+    before = args.to_dict()
+    environment, threads = dict(os.environ), torch.get_num_threads()
+    arguments = recipes.AdaptArguments(generator=pair_folders[0], discriminator=pair_folders[1], train_file=[text])
+    recipes.adapt(arguments, args)
+    assert args.to_dict() == before
+    assert dict(os.environ) == environment and torch.get_num_threads() == threads
+
+
+def test_a_second_run_in_the_process_computes_in_float32_if_it_wants_to(
+    text, pair_folders, training_args, has_bfloat16, monkeypatch
+):
+    seen = []
+
+    class Watching(Trainer):
+        def training_step(self, model, inputs, *arguments):
+            product = model.generator.electra.encoder.layer[0].intermediate.dense
+            hook = product.register_forward_hook(lambda *call: seen.append(call[-1].dtype))
+            try:
+                return super().training_step(model, inputs, *arguments)
+            finally:
+                hook.remove()
+
+    monkeypatch.setattr(recipes, "Trainer", Watching)
+    pair = {"generator": str(pair_folders[0]), "discriminator": str(pair_folders[1]), "train_file": [text]}
+    args = training_args(max_steps=1, save_strategy="no", disable_tqdm=True)  # built before the first run
+    recipes.adapt(recipes.AdaptArguments(**pair), args)
+    recipes.adapt(recipes.AdaptArguments(**pair, fast=False, overwrite=True), args)
+    assert seen == [torch.bfloat16, torch.float32]
+    assert results("out")["fast"] == []
+
+
+# ---- bfloat16 ----
+
+
+def test_the_check_leaves_model_and_generator_as_they_were(make_model, make_batch):
+    model, batch = make_model(dropout=0.3).train(), make_batch()
+    weights, state = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
+    in_float32, in_bfloat16 = fast.check_bfloat16(model, batch, torch.device("cpu"))
+    assert torch.equal(torch.get_rng_state(), state) and all(module.training for module in model.modules())
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    with torch.no_grad():
+        assert in_float32 == float(model.eval()(**batch).loss)
+    assert in_float32 != in_bfloat16 and in_bfloat16 == pytest.approx(in_float32, rel=fast.BF16_TOLERANCE)
+
+
+@pytest.mark.parametrize(("loss", "agrees"), [(10.4, True), (9.4, False), (10.6, False), (float("nan"), False)])
+def test_bfloat16_that_disagrees_is_declined_with_both_figures(
+    loss, agrees, training_args, make_model, make_batch, has_bfloat16, monkeypatch
+):
+    monkeypatch.setattr(fast, "check_bfloat16", lambda *arguments: (10.0, loss))
+    choice = fast.bfloat16(training_args(), make_model(), make_batch())
+    assert choice.value is agrees
+    assert f"{loss:.4f}" in choice.why and "10.0000" in choice.why
+    with fast.process_restored():
+        assert fast.apply([choice], training_args()).bf16 is agrees
+
+
+@pytest.mark.parametrize("fields", [{"fp16": True}, {"bf16_full_eval": True, "bf16": True}])
+def test_a_precision_that_was_given_stays(fields, make_model, make_batch, has_bfloat16, monkeypatch):
+    args = TrainingArguments("out", use_cpu=True, report_to="none")
+    for name, value in fields.items():
+        setattr(args, name, value)
+    assert "bf16" not in choose(args, make_model(), make_batch())
+    monkeypatch.setenv(fast.MIXED_PRECISION, "fp16")
+    assert "bf16" not in choose(TrainingArguments("out", use_cpu=True), make_model(), make_batch())
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "units"),
+    [
+        ("processor : 0\nflags\t\t: fpu avx512f avx512_bf16 amx_bf16 amx_tile\n", "amx_bf16"),
+        ("flags\t\t: fpu avx512f avx512_bf16\n", "avx512_bf16"),
+        ("processor : 0\nFeatures\t: fp asimd bf16 i8mm\n", "bf16"),
+        ("flags\t\t: fpu avx2 avx512f\nmodel name : Imaginary bf16\n", None),
+    ],
+)
+def test_bfloat16_units_are_read_where_linux_lists_them(cpuinfo, units, tmp_path):
+    (tmp_path / "cpuinfo").write_text(cpuinfo)
+    assert fast.cpu_bfloat16_units(tmp_path / "cpuinfo") == (units and f"this CPU has {units}")
+    assert fast.cpu_bfloat16_units(tmp_path / "nowhere") is None
+
+
+# ---- Threads ----
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "cores"),
+    [
+        ("0::/\n", {"cpu.max": "200000 100000\n"}, 2),
+        ("0::/\n", {"cpu.max": "50000 100000\n"}, 1),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, 8),
+        ("0::/a/b\n", {"a/cpu.max": "350000 100000\n", "a/b/cpu.max": "max 100000\n"}, 3),
+        ("4:cpu,cpuacct:/x\n1:name=systemd:/\n", {"cpu,cpuacct/cpu.cfs_quota_us": "400000\n",
+         "cpu,cpuacct/cpu.cfs_period_us": "100000\n"}, 4),
+        ("4:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ("3:cpuset:/\n", {"cpuset/cpu.max": "100000 100000\n"}, 8),
+        (None, {}, 8),
+    ],
+)  # fmt: skip
+def test_cores_are_counted_under_the_quota_of_control_groups(membership, files, cores, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    for name, content in files.items():
+        (tmp_path / "cgroup" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "cgroup" / name).write_text(content)
+    if membership is not None:
+        (tmp_path / "membership").write_text(membership)
+    assert fast.usable_cores(tmp_path / "membership", tmp_path / "cgroup") == cores
+
+
+@pytest.mark.parametrize(
+    ("torch_has", "cores", "omp", "chosen"),
+    [(16, 2, None, 2), (2, 2, None, None), (1, 2, None, None), (16, 2, "16", None)],
+)
+def test_threads_are_lowered_to_the_cores_and_never_raised(
+    torch_has, cores, omp, chosen, training_args, monkeypatch, make_model, make_batch
+):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: torch_has)
+    monkeypatch.setattr(fast, "usable_cores", lambda: cores)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if omp:
+        monkeypatch.setenv("OMP_NUM_THREADS", omp)
+    assert choose(training_args(), make_model(), make_batch()).get("threads") == chosen
+
+
+# ---- Like-length batches ----
+
+
+def lengths_of_batches(monkeypatch):
+    """Collects the lengths in every training batch, in order."""
+    seen = []
+    step = Trainer.training_step
+
+    def training_step(trainer, model, inputs, *arguments):
+        seen.append(tuple(inputs["attention_mask"].sum(dim=1).tolist()))
+        return step(trainer, model, inputs, *arguments)
+
+    monkeypatch.setattr(Trainer, "training_step", training_step)
+    return seen
+
+
+def test_batches_hold_sequences_of_like_length(start, text, monkeypatch):
+    Path(text).write_text(Path(text).read_text(encoding="utf-8") * 6, encoding="utf-8")  # it groups among 1/4 of all
+    seen = lengths_of_batches(monkeypatch)
+    spread = {}
+    for option in ("--fast", "--no_fast"):
+        seen.clear()
+        assert cli.main(["adapt", *start, option, "--max_steps", "50", "--output_dir", f"out{option}"]) == 0
+        spread[option] = sum(max(batch) - min(batch) for batch in seen)
+    assert spread["--fast"] < 0.5 * spread["--no_fast"]
+
+
+def test_each_epoch_has_an_order_of_its_own_and_a_resumed_run_has_the_same(start, monkeypatch):
+    seen = lengths_of_batches(monkeypatch)
+    long = [*start, "--max_steps", "26", "--save_strategy", "steps", "--save_steps", "13", "--save_total_limit", "9"]
+    assert cli.main(["adapt", *long, "--output_dir", "out"]) == 0  # 10 batches an epoch: step 13 is in the second
+    whole = list(seen)
+    assert len({tuple(whole[:10]), tuple(whole[10:20])}) == 2
+    weights = AutoModel.from_pretrained("out").state_dict()
+    Path("out/checkpoint-26/trainer_state.json").unlink()  # as if killed while step 26 was being saved
+    seen.clear()
+    assert cli.main(["adapt", *long, "--output_dir", "out", "--resume"]) == 0
+    assert seen == whole[13:]
+    for name, value in AutoModel.from_pretrained("out").state_dict().items():
+        assert torch.equal(value, weights[name]), name
+
+
+def test_a_resumed_run_has_the_settings_of_the_run_that_it_goes_on_with(start, has_bfloat16, monkeypatch, caplog):
+    saving = [*start, "--save_strategy", "steps", "--save_steps", "2", "--output_dir"]
+    assert cli.main(["adapt", *saving, "plain", "--no_fast"]) == 0
+    assert cli.main(["adapt", *saving, "plain", "--resume"]) == 0
+    assert [choice["setting"] for choice in results("plain")["fast"]] == ["padding"]
+
+    assert cli.main(["adapt", *saving, "fast"]) == 0
+    monkeypatch.setattr(fast, "check_bfloat16", lambda *arguments: (10.0, 20.0))
+    with caplog.at_level(logging.INFO):
+        assert cli.main(["adapt", *saving, "fast", "--resume"]) == 0
+    assert "fast: bf16=False (this CPU has amx_bf16, but the first batch's loss is 20.0000" in caplog.text
+    assert "bf16 is False, in the run that is resumed it was True" in caplog.text
+
+
+def test_held_out_figures_are_of_the_same_batches_before_and_after(start):
+    frozen = ["--learning_rate", "0", "--per_device_eval_batch_size", "3", "--validation_split", "0.5"]
+    assert cli.main(["adapt", *start, *frozen, "--output_dir", "out"]) == 0
+    assert results("out")["before"] == results("out")["after"]
+
+
+# ---- A frozen network costs nothing ----
+
+
+def frozen_run(model, frozen, tokenizer, make_args):
+    """Trains three steps; the Trainer, and the modules of the frozen network that backward ran through."""
+    frozen.requires_grad_(False)
+    reached = []
+    for name, module in frozen.named_modules():
+        module.register_full_backward_hook(lambda *call, name=name: reached.append(name))
+    rows = {"text": [" ".join(WORDS[: 3 + row % 9]) for row in range(12)]}
+    data = tokenize_text(datasets.Dataset.from_dict(rows), tokenizer, max_length=16)
+    args = make_args(max_steps=3, per_device_train_batch_size=4, save_strategy="no", disable_tqdm=True)
+    trainer = Trainer(model, args, train_dataset=data, processing_class=tokenizer)
+    trainer.train()
+    return trainer, reached
+
+
+@pytest.mark.parametrize(("name", "other"), [("generator", "discriminator"), ("discriminator", "generator")])
+def test_a_frozen_network_has_no_gradient_no_optimiser_state_and_no_backward(
+    name, other, make_model, make_batch, tokenizer, training_args
+):
+    model = make_model()
+    frozen, trained = getattr(model, name), getattr(model, other)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    trainer, reached = frozen_run(model, frozen, tokenizer, training_args)
+    assert reached == []
+    held = {id(parameter) for group in trainer.optimizer.param_groups for parameter in group["params"]}
+    assert held == {id(parameter) for parameter in trained.parameters()}
+    assert all(parameter.grad is None for parameter in frozen.parameters())
+    moved = {key.split(".")[0] for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
+    assert moved == {other}
+    output = model(**make_batch())
+    losses = {"generator": output.mlm_loss, "discriminator": output.disc_loss}
+    assert not losses[name].requires_grad and losses[other].requires_grad
+
+
+def test_freeze_trains_the_discriminator_alone_and_resumes(start, pair_folders, tmp_path):
+    saving = ["--freeze", "generator", "--save_strategy", "steps", "--save_steps", "2", "--output_dir", "out"]
+    assert cli.main(["adapt", *start, *saving, "--learning_rate", "1e-2"]) == 0
+    assert cli.main(["adapt", *start, *saving, "--learning_rate", "1e-2", "--resume", "--max_steps", "6"]) == 0
+    adapted = AutoModel.from_pretrained("out")
+    beginning = type(adapted).from_generator_discriminator_pretrained(*map(str, pair_folders))
+    for name, value in beginning.state_dict().items():
+        assert torch.equal(adapted.state_dict()[name], value) == name.startswith("generator."), name
+    assert results("out")["before"]["mlm_loss"] == results("out")["after"]["mlm_loss"]
+    assert results("out")["settings"]["freeze"] == "generator" and Path("out/discriminator/config.json").is_file()
+
+
+def test_freeze_is_refused_where_it_would_freeze_more_or_nothing_learned(start, text, capsys):
+    tied = ["--embedding_sharing", "tied", "--freeze", "generator", "--output_dir", "out"]
+    assert cli.main(["adapt", *start, *tied]) == 2
+    assert "embedding_sharing is 'tied'" in capsys.readouterr().err
+    scratch = ["--from_scratch", "tiny", "--train_file", text, "--freeze", "generator", "--output_dir", "out"]
+    assert cli.main(["adapt", *scratch]) == 2
+    assert "--freeze generator keeps its random weights" in capsys.readouterr().err
+
+
+def test_the_check_sees_the_first_batch_as_the_trainer_would_collate_it(start, has_bfloat16, monkeypatch):
+    seen = []
+    monkeypatch.setattr(fast, "check_bfloat16", lambda model, batch, device: seen.append(batch) or (1.0, 1.0))
+    assert cli.main(["adapt", *start, "--output_dir", "out"]) == 0
+    assert set(seen[0]) == {"input_ids", "attention_mask"} and seen[0]["input_ids"].shape[0] == 4
+    assert seen[0]["attention_mask"].sum(dim=1).max() == seen[0]["input_ids"].shape[1]

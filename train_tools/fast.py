@@ -1,0 +1,323 @@
+"""Fast settings: what `adapt` chooses where nobody has chosen, and why.
+
+A setting is chosen only while its field of `TrainingArguments` stands at its default and nobody named it: what a user
+gave wins. Each is a function below, from (`TrainingArguments`, model, first batch) to a [`Choice`] or `None`.
+"""
+
+import json
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import broadcast_object_list
+from transformers import TrainerCallback, TrainingArguments
+from transformers.trainer_callback import ExportableState
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+
+DEFAULTS = {field.name: field.default for field in fields(TrainingArguments)}
+# The Trainer's length grouping: a field of its own up to 5.0, later a sampling strategy.
+GROUPING: tuple[str, Any] = (
+    ("train_sampling_strategy", "group_by_length")
+    if "train_sampling_strategy" in DEFAULTS
+    else ("group_by_length", True)
+)
+# bfloat16 units by their names in /proc/cpuinfo, which are part of Linux's interface: two of x86, one of Arm.
+BF16_UNITS = ("amx_bf16", "avx512_bf16", "bf16")
+# How far a loss in bfloat16 may be from that in float32, as a share. Rounding moves it by a few thousandths; a sample
+# that falls to another token changes what the discriminator reads, and moves a small batch by another percent or so.
+BF16_TOLERANCE = 0.05
+MIXED_PRECISION = "ACCELERATE_MIXED_PRECISION"  # set by `accelerate launch`, and by TrainingArguments before 5
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A setting that was chosen.
+
+    Args:
+        setting (`str`): a field of `TrainingArguments`, or `padding` or `threads`, which have none.
+        value (`bool`, `int` or `str`)
+        why (`str`): the reason, for a person.
+    """
+
+    setting: str
+    value: Any
+    why: str
+
+    def __str__(self):
+        return f"fast: {self.setting if self.value is True else f'{self.setting}={self.value}'} ({self.why})"
+
+
+def choose(training_args, model, batch, *, given=(), resumed=None):
+    """Choose the settings that are free. Every process gets the choices of the main one.
+
+    Args:
+        training_args (`TrainingArguments`)
+        model ([`ElectraRTDForPreTraining`]), batch (`dict` of `torch.LongTensor` of shape `(B, L)`): for the check of
+            bfloat16. Both are left as they were, and so is torch's generator.
+        given (collection of `str`): fields that a user set, even if to their defaults.
+        resumed (`dict`, *optional*): the settings of the run that goes on ([`settings_of_checkpoint`]); no others are
+            chosen then.
+
+    Returns:
+        `list` of [`Choice`]
+    """
+    free = [name for name in SETTINGS if name not in given and _at_default(training_args, name)]
+    if resumed is not None:
+        free = [name for name in free if name not in DEFAULTS or resumed.get(name)]
+    chosen = [SETTINGS[name](training_args, model, batch) for name in free]
+    return broadcast_object_list([[choice for choice in chosen if choice is not None]])[0]
+
+
+def apply(choices, training_args):
+    """Put the choices into effect: torch's threads, and a new `TrainingArguments`.
+
+    A new one even where nothing changes: it is built for this process as it is now, and resets the precision that an
+    earlier run left in accelerate's shared state.
+
+    Args:
+        choices (`list` of [`Choice`]), training_args (`TrainingArguments`): left as it is.
+
+    Returns:
+        `TrainingArguments`
+    """
+    changes = chosen_fields(choices)
+    if changes.get("bf16") and training_args.device.type == "cpu":
+        changes["use_cpu"] = True  # without it TrainingArguments look for bfloat16 on a GPU alone
+    for choice in choices:
+        if choice.setting == "threads":
+            torch.set_num_threads(choice.value)
+    return replace(training_args, **changes)
+
+
+def chosen_fields(choices):
+    """The choices that are fields of `TrainingArguments`.
+
+    Args:
+        choices (`list` of [`Choice`])
+
+    Returns:
+        `dict`
+    """
+    return {choice.setting: choice.value for choice in choices if choice.setting in DEFAULTS}
+
+
+@contextmanager
+def process_restored():
+    """Runs a block, and gives the process back its number of threads and its variable of mixed precision after it.
+
+    TF32 stays as the Trainer set it, as after any `TrainingArguments(tf32=True)`.
+    """
+    threads, precision = torch.get_num_threads(), os.environ.get(MIXED_PRECISION)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        os.environ.pop(MIXED_PRECISION, None)
+        if precision is not None:
+            os.environ[MIXED_PRECISION] = precision
+
+
+class FastSettings(TrainerCallback, ExportableState):
+    """Writes the settings into the Trainer's checkpoints, and gives each epoch its own order of like-length batches.
+
+    The Trainer's length grouping draws from torch's global generator, whose state a resumed run does not have at the
+    beginning of an epoch, nor do several processes share it. Here an epoch's order depends on the seed and the epoch
+    alone, as the order of the Trainer's random batches does.
+
+    Args:
+        settings (`dict`): fields of `TrainingArguments` that were chosen.
+    """
+
+    def __init__(self, settings):
+        self.settings = settings
+
+    def state(self):
+        return {"args": {"settings": self.settings}, "attributes": {}}
+
+    def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
+        batches = train_dataloader.batch_sampler
+        while hasattr(batches, "batch_sampler"):  # a process' share of the batches, or those that are left
+            batches = batches.batch_sampler
+        sampler = getattr(batches, "sampler", None)
+        if isinstance(sampler, LengthGroupedSampler):
+            steps_in_epoch = max(1, -(-len(train_dataloader) // args.gradient_accumulation_steps))
+            seed = args.seed if args.data_seed is None else args.data_seed
+            # `state.epoch` is 0 at first in a resumed run too.
+            sampler.generator = torch.Generator().manual_seed(seed + state.global_step // steps_in_epoch)
+
+
+def settings_of_checkpoint(checkpoint):
+    """The settings that [`FastSettings`] wrote into a checkpoint of the Trainer.
+
+    Args:
+        checkpoint (`str` or path): a folder with `trainer_state.json`.
+
+    Returns:
+        `dict`: fields of `TrainingArguments`; empty where none were chosen.
+    """
+    state = json.loads((Path(checkpoint) / "trainer_state.json").read_text(encoding="utf-8"))
+    return state.get("stateful_callbacks", {}).get(FastSettings.__name__, {}).get("args", {}).get("settings", {})
+
+
+def check_bfloat16(model, batch, device):
+    """The loss of a batch in float32 and under autocast to bfloat16: in eval mode, so that both see one corruption.
+
+    Args:
+        model ([`ElectraRTDForPreTraining`]): left in its mode and on its device.
+        batch (`dict` of `torch.LongTensor` of shape `(B, L)`), device (`torch.device`): where training will be.
+
+    Returns:
+        `tuple[float, float]`: the loss in float32, and in bfloat16
+    """
+    home, mode = model.device, model.training
+    model.eval().to(device)
+    batch = {name: value.to(device) for name, value in batch.items()}
+    losses = []
+    with torch.no_grad():
+        for enabled in (False, True):
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled):
+                losses.append(float(model(**batch).loss))
+    model.train(mode).to(home)
+    return losses[0], losses[1]
+
+
+# ---- The settings -----------------------------------------------------------
+
+
+def like_lengths(training_args, model, batch):
+    """Batches of like length. (The Trainer ignores it for streams; `adapt` has none.)"""
+    return Choice(*GROUPING, "batches of like length, so that little is padding")
+
+
+def dynamic_padding(training_args, model, batch):
+    """What the stock collator does anyway."""
+    return Choice("padding", "longest", "a batch is as wide as its longest sequence")
+
+
+def fused_adamw(training_args, model, batch):
+    """AdamW that updates all weights in one kernel; torch has it for these devices since 2.4."""
+    if training_args.device.type in ("cpu", "cuda") and not training_args.deepspeed:
+        return Choice("optim", "adamw_torch_fused", "AdamW in one kernel")
+    return None
+
+
+def bfloat16(training_args, model, batch):
+    """Autocast to bfloat16, with weights in float32, where the hardware has units for it and the loss agrees."""
+    if training_args.fp16 or training_args.deepspeed or os.environ.get(MIXED_PRECISION, "no") != "no":
+        return None  # the precision is settled elsewhere
+    device = training_args.device
+    units = cpu_bfloat16_units() if device.type == "cpu" else cuda_bfloat16_units(device)
+    if units is None:
+        return None
+    in_float32, in_bfloat16 = check_bfloat16(model, batch, device)
+    figures = f"the first batch's loss is {in_bfloat16:.4f}, in float32 {in_float32:.4f}"
+    if abs(in_bfloat16 - in_float32) <= BF16_TOLERANCE * abs(in_float32):
+        return Choice("bf16", True, f"{units}; {figures}")
+    return Choice("bf16", False, f"{units}, but {figures}: more than {BF16_TOLERANCE:.0%} apart")
+
+
+def tf32(training_args, model, batch):
+    """What stays in float32, in TF32: cards of compute capability 8 and newer."""
+    device = training_args.device
+    if device.type == "cuda" and torch.version.cuda and torch.cuda.get_device_capability(device)[0] >= 8:
+        return Choice("tf32", True, f"{torch.cuda.get_device_name(device)} has it")
+    return None
+
+
+def threads(training_args, model, batch):
+    """As many threads as this process may use cores: torch counts all of the host, containers have fewer."""
+    cores = usable_cores()
+    if training_args.device.type != "cpu" or "OMP_NUM_THREADS" in os.environ or cores >= torch.get_num_threads():
+        return None
+    return Choice("threads", cores, f"cores that this process may use; torch would take {torch.get_num_threads()}")
+
+
+SETTINGS = {
+    GROUPING[0]: like_lengths,
+    "padding": dynamic_padding,
+    "optim": fused_adamw,
+    "bf16": bfloat16,
+    "tf32": tf32,
+    "threads": threads,
+}
+
+
+# ---- The hardware -----------------------------------------------------------
+
+
+def cpu_bfloat16_units(cpuinfo="/proc/cpuinfo"):
+    """What computes in bfloat16 on this CPU.
+
+    Args:
+        cpuinfo (`str` or path): the file in which Linux lists what a CPU has.
+
+    Returns:
+        `str` or `None`: a sentence; `None` where there is none, or where it is not known.
+    """
+    try:
+        lines = Path(cpuinfo).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    flags = {word for line in lines if line.startswith(("flags", "Features")) for word in line.split()}
+    found = [unit for unit in BF16_UNITS if unit in flags]
+    return f"this CPU has {found[0]}" if found and torch.backends.mkldnn.is_available() else None
+
+
+def cuda_bfloat16_units(device):
+    """What computes in bfloat16 on a card, likewise.
+
+    Args:
+        device (`torch.device`)
+
+    Returns:
+        `str` or `None`
+    """
+    if device.type != "cuda" or not torch.cuda.is_bf16_supported(including_emulation=False):
+        return None
+    return f"{torch.cuda.get_device_name(device)} has it"
+
+
+def usable_cores(proc="/proc/self/cgroup", root="/sys/fs/cgroup"):
+    """Cores that this process may use: those that it may run on, or fewer where a control group has a quota.
+
+    Args:
+        proc, root (`str` or path): the file that names the process' control groups, and the folder where they are.
+
+    Returns:
+        `int`, at least 1
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, int(min(_cpu_quotas(Path(proc), Path(root)), default=cores))))
+
+
+def _cpu_quotas(proc, root):
+    """Quotas, in cores, of the control groups that the process is in and of those above them."""
+    for line in _read(proc).splitlines():
+        _, controllers, group = line.split(":", 2)  # "0::/path" in version 2, "4:cpu,cpuacct:/path" in version 1
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mount = root / controllers if controllers else root
+        folder = mount / group.lstrip("/")
+        for level in (folder, *folder.parents):
+            # "max 100000" in version 2 and -1 in version 1 mean that there is no quota.
+            files = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
+            numbers = [word for file in files for word in _read(level / file).split()]
+            if len(numbers) == 2 and all(number.isdigit() for number in numbers):
+                yield int(numbers[0]) / int(numbers[1])
+            if level == mount:
+                break
+
+
+def _read(file):
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _at_default(training_args, name):
+    return name not in DEFAULTS or getattr(training_args, name) == DEFAULTS[name]
