@@ -15,7 +15,7 @@ from .text import ROOT
 ENVIRONMENTS = ROOT / ".bench"
 TIMEOUT = 600  # seconds for an installation
 
-SCIKIT_LEARN = ["scikit-learn", "scipy", "joblib", "threadpoolctl"]
+SCIKIT_LEARN = ["scikit-learn", "scipy", "joblib", "cloudpickle", "loky", "narwhals", "threadpoolctl"]
 REQUIREMENTS = {
     "electra-pytorch": ["electra-pytorch==0.1.2"],
     "txtai": ["txtai==9.14.0"],

@@ -29,7 +29,7 @@ class Worker:
     """
 
     def __init__(self, module, setup, threads, environment=None):
-        self._errors = tempfile.TemporaryFile("w+")
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - open as long as the process
         self._process = subprocess.Popen(
             [sys.executable, "-m", f"{__package__}.worker"],
             env={**os.environ, "PYTHONPATH": python_path(environment), "TOKENIZERS_PARALLELISM": "false"},

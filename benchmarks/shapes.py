@@ -5,31 +5,22 @@ from transformers import ElectraConfig
 
 MAX_POSITIONS = 512
 
+
+def _network(embedding_size, hidden_size, layers, heads):
+    return {
+        "embedding_size": embedding_size,
+        "hidden_size": hidden_size,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+    }
+
+
 # `small`: KoELECTRA-small, whose two networks are alike. `base`: KoELECTRA-base, with the generator of ELECTRA-base.
 # `tiny` is for tests.
 SHAPES = {
-    "tiny": {
-        "generator": {"embedding_size": 16, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2},
-        "discriminator": {"embedding_size": 16, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2},
-    },
-    "small": {
-        "generator": {"embedding_size": 128, "hidden_size": 256, "num_hidden_layers": 12, "num_attention_heads": 4},
-        "discriminator": {
-            "embedding_size": 128,
-            "hidden_size": 256,
-            "num_hidden_layers": 12,
-            "num_attention_heads": 4,
-        },
-    },
-    "base": {
-        "generator": {"embedding_size": 768, "hidden_size": 256, "num_hidden_layers": 12, "num_attention_heads": 4},
-        "discriminator": {
-            "embedding_size": 768,
-            "hidden_size": 768,
-            "num_hidden_layers": 12,
-            "num_attention_heads": 12,
-        },
-    },
+    "tiny": {"generator": _network(16, 32, 2, 2), "discriminator": _network(16, 64, 2, 2)},
+    "small": {"generator": _network(128, 256, 12, 4), "discriminator": _network(128, 256, 12, 4)},
+    "base": {"generator": _network(768, 256, 12, 4), "discriminator": _network(768, 768, 12, 12)},
 }
 
 

@@ -1,7 +1,7 @@
 """Who steps in `benchmarks.step`, each in a file of its own with one function, `build(setup)`.
 
-It returns an object with `step(rows) -> dict`. A new contender is a file and a row in `CONTENDERS`; a new piece of ours
-to be switched off is a row in `ours.PIECES`.
+It returns an object with `step(rows) -> dict`. A new contender is a file and a row in `CONTENDERS`; a new piece of
+ours to be switched off is a row in `ours.PIECES`.
 """
 
 import importlib

@@ -21,7 +21,7 @@ def build(setup):
     return TrainingStep(model, losses, lambda rows: pad_rows(rows, tokenizer.pad_token_id), setup)
 
 
-# ---- Switches: each takes the model, and puts the plain way in the place of one piece --------------------------------
+# ---- Switches: each takes the model, and puts the plain way in the place of one piece ------------------------------
 
 
 def dense_logits(model):
