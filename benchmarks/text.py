@@ -76,8 +76,13 @@ def read_rows(options):
     data = read_text(default_text(options.text))
     tokenizer, vocabulary = default_tokenizer(options.vocab, data.dataset["text"])
     rows = tokenize_text(data.dataset, tokenizer, max_length=MAX_LENGTH)["input_ids"]
+    return Text([list(row) for row in rows], tokenizer, describe_text(data, vocabulary))
+
+
+def describe_text(data, vocabulary):
+    """Args: data (`TextData`); vocabulary (`str`). Returns: `str`, without paths of the machine."""
     files = ", ".join(Path(source).name for source in data.sources)
-    return Text([list(row) for row in rows], tokenizer, f"{len(rows):,} sentences of {files}; {vocabulary}")
+    return f"{len(data.dataset):,} sentences of {files}; {vocabulary}"
 
 
 def draw_batches(rows, scenario, batch_size, count, seed=0):
