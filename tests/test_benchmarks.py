@@ -1,13 +1,13 @@
 """Benchmarks measure what they say: who steps when, ratios, useful operations, equal losses, the page's own words."""
 
-from pathlib import Path
+import json
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import report, scaling, step
+from benchmarks import machine, report, scaling, step
 from benchmarks.contenders import ours, plain
 from benchmarks.contenders.common import Setup, pad_rows, stock_pair
 from benchmarks.flops import MatrixProduct, data_sheet_rate, mlm_flops, rtd_flops
@@ -23,7 +23,7 @@ needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared texts 
 @pytest.fixture
 def setup(tokenizer, tmp_path, ids):
     tokenizer.save_pretrained(tmp_path)
-    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "attn_implementation": "eager"}
+    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     return Setup("tiny", ids.vocab_size, str(tmp_path), config_fields=no_dropout)
 
 
@@ -50,7 +50,7 @@ class Recorder:
 def test_contenders_step_in_turn_on_the_batches_of_one_round_and_warm_up_does_not_count():
     log = []
     workers = {name: Recorder(name, log) for name in "ABC"}
-    reports, failed = run_rounds(workers, dict.fromkeys("ABC", [10, 11, 12]), rounds=2, warmup=1)
+    reports, failed = run_rounds(workers, {name: [10, 11, 12] for name in "ABC"}, rounds=2, warmup=1)
     assert log == [(name, batch) for batch in (10, 11, 12) for name in "ABC"]
     assert reports == {name: [{"seconds": 11}, {"seconds": 12}] for name in "ABC"}
     assert failed == {}
@@ -59,7 +59,7 @@ def test_contenders_step_in_turn_on_the_batches_of_one_round_and_warm_up_does_no
 def test_one_that_fails_is_left_out_with_the_reason_and_the_others_go_on():
     log = []
     workers = {"A": Recorder("A", log, fails_at=11), "B": Recorder("B", log)}
-    reports, failed = run_rounds(workers, dict.fromkeys("AB", [10, 11, 12]), rounds=3)
+    reports, failed = run_rounds(workers, {name: [10, 11, 12] for name in "AB"}, rounds=3)
     assert list(reports) == ["B"] and len(reports["B"]) == 3
     assert failed == {"A": "out of memory"}
     assert log == [("A", 10), ("B", 10), ("B", 11), ("B", 12)]
@@ -92,7 +92,7 @@ def test_each_worker_is_a_process_of_its_own_that_reports_its_tokens_time_memory
     assert losses["loss"] == pytest.approx(losses["mlm_loss"] + 50 * losses["disc_loss"], rel=1e-5)
 
 
-# ---- Nobody is fast by computing something else ----------------------------------------------------------------------
+# ---- Nobody is fast by computing something else ---------------------------------------------------------------------
 
 
 def test_plain_computes_the_losses_of_ours_at_the_same_masked_positions_and_samples(setup, rows):
@@ -171,6 +171,8 @@ def counted(run):
 def test_the_formula_of_useful_operations_is_what_torch_counts_where_nothing_is_padded(setup, ids, length):
     rows = [[ids.cls, *ids.ordinary[: length - 2], ids.sep]] * 3
     contender = ours.build(setup)
+    for network in (contender.model.generator, contender.model.discriminator):
+        network.set_attn_implementation("eager")  # the counter does not know the fused product of a CPU
     batch = pad_rows(rows, ids.pad)
     expected = counted(lambda: contender.losses(batch)["loss"].backward())
     assert rtd_flops(*setup.configs(), [length] * 3) == expected
@@ -215,7 +217,7 @@ def padded_share(batches):
 def test_batches_of_like_length_pad_less_than_ragged_ones(rows):
     ragged, grouped = (draw_batches(rows, scenario, 8, 8) for scenario in ("ragged", "like-length"))
     assert padded_share(ragged) > 0.3
-    assert padded_share(grouped) < 0.5 * padded_share(ragged)
+    assert padded_share(grouped) < 0.7 * padded_share(ragged)  # 64 rows make groups of 16: two batches each
     assert {len(batch) for batch in ragged + grouped} == {8}
 
 
@@ -319,7 +321,7 @@ def test_the_page_has_markers_for_every_benchmark_on_both_devices():
             report.replace_between_markers(page, f"{kind}-{device}", "new")
 
 
-def test_results_become_tables_and_figures_and_those_left_out_say_why(setup, rows, tmp_path, monkeypatch):
+def test_results_become_tables_and_figures_and_those_left_out_say_why(setup, rows, tmp_path):
     reports = {
         name: [
             {
@@ -336,7 +338,7 @@ def test_results_become_tables_and_figures_and_those_left_out_say_why(setup, row
     figures = step.summarise(
         reports,
         products=[{"flops": 1e9, "seconds": 1.0}] * 2,
-        batches=dict.fromkeys(reports, [rows[:4], rows[4:8]]),
+        batches={name: [rows[:4], rows[4:8]] for name in reports},
         shape="tiny",
         vocab_size=setup.vocab_size,
     )
@@ -356,15 +358,13 @@ def test_results_become_tables_and_figures_and_those_left_out_say_why(setup, row
     assert (tmp_path / "figure.svg").read_text().startswith("<?xml")
 
 
-def test_results_name_no_path_and_no_host(tmp_path, monkeypatch):
-    from benchmarks import machine
-
+def test_a_run_takes_the_place_of_the_one_of_its_kind_and_the_machine_has_no_name(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "RESULTS", tmp_path)
     described = machine.describe_machine(torch.device("cpu"), 2)
-    assert not any("/" in str(value) and str(Path.home()) in str(value) for value in described.values())
+    assert set(described) == {"device", "cores", "threads", "python", "torch", "transformers"}
     for seconds, shape in ((1, "small"), (2, "base"), (3, "small")):
         machine.write_run("step", torch.device("cpu"), {"shape": shape, "seconds": seconds}, key=("shape",))
-    runs = machine.json.loads((tmp_path / "step-cpu.json").read_text())
+    runs = json.loads((tmp_path / "step-cpu.json").read_text())
     assert runs == [{"shape": "base", "seconds": 2}, {"shape": "small", "seconds": 3}]
 
 
