@@ -1,10 +1,12 @@
 """Contenders in processes of their own that step in turn, and ratios paired round by round."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 from statistics import median
 
 import numpy as np
@@ -13,6 +15,9 @@ from .contenders.common import Setup
 from .environments import python_path
 from .text import VOCAB_SIZE
 from .worker import request_of
+
+
+TIMEOUT = 900  # seconds for one answer; then the process is ended
 
 
 class Worker:
@@ -38,7 +43,11 @@ class Worker:
             stderr=self._errors,
             text=True,
         )
-        self._ask(request_of(module, setup, threads))
+        try:
+            self._ask(request_of(module, setup, threads))
+        except RuntimeError:
+            self.close()
+            raise
 
     def step(self, rows):
         """One step. Args: rows (`list[list[int]]`). Returns: `dict`, what the contender reports."""
@@ -46,17 +55,19 @@ class Worker:
 
     def close(self):
         """End the process."""
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it has ended already
+            self._process.stdin.close()
         self._process.wait()
         self._errors.close()
 
     def _ask(self, message):
-        try:
+        alarm = threading.Timer(TIMEOUT, self._process.kill)
+        alarm.start()
+        with contextlib.suppress(BrokenPipeError):  # it died: there is no answer below
             self._process.stdin.write(json.dumps(message) + "\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it died: there is no answer below
         line = self._process.stdout.readline()
+        alarm.cancel()
         answer = json.loads(line) if line else {"error": self._last_words()}
         if "error" in answer:
             raise RuntimeError(answer["error"])
@@ -65,7 +76,8 @@ class Worker:
     def _last_words(self):
         self._errors.seek(0)
         lines = self._errors.read().strip().splitlines()
-        return lines[-1] if lines else f"the process ended with status {self._process.wait()}"
+        status = f"the process ended with status {self._process.wait()}"
+        return f"{status}: {lines[-1]}" if lines else status
 
 
 def start_workers(contenders, setup, threads):

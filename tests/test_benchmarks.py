@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import machine, report, scaling, step
-from benchmarks.contenders import ours, plain
+from benchmarks.contenders import Contender, ours, plain
 from benchmarks.contenders.common import Setup, pad_rows, stock_pair
 from benchmarks.flops import MatrixProduct, data_sheet_rate, mlm_flops, rtd_flops
 from benchmarks.rounds import paired_ratio, run_rounds, start_workers
@@ -90,6 +90,15 @@ def test_each_worker_is_a_process_of_its_own_that_reports_its_tokens_time_memory
     assert found["seconds"] > 0 and found["peak_memory"] > 0
     losses = found["losses"]
     assert losses["loss"] == pytest.approx(losses["mlm_loss"] + 50 * losses["disc_loss"], rel=1e-5)
+
+
+def test_a_worker_that_cannot_be_built_is_left_out_with_the_reason(setup):
+    missing = {"a package": Contender("electra_pytorch")}  # without its environment
+    setup = {name: getattr(setup, name) for name in ("shape", "vocab_size", "tokenizer")}
+    assert start_workers(missing, setup, threads=1) == (
+        {},
+        {"a package": "ModuleNotFoundError: No module named 'electra_pytorch'"},
+    )
 
 
 # ---- Nobody is fast by computing something else ---------------------------------------------------------------------
