@@ -8,11 +8,14 @@ CONSTRAINTS ?= -c constraints.txt
 PYTEST_OPTIONS ?=
 CLIENT_TESTS := $(addprefix tests/test_,hub_server.py push.py pull.py cli_hub.py stock_push.py)
 OLDER_CLIENTS := 4.57.6 5.13.1
+# `make bench-step BENCH_OPTIONS="--shape small --scenario ragged"`; each lists its own with `--help`.
+BENCH_OPTIONS ?=
 
 .PHONY: help adapt test style killed docs common compat clients build clean
+.PHONY: bench-step bench-data bench-trainer bench-scaling bench-report
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 15
 
 adapt: $(VENV)/installed ## adapt a tiny pair, from scratch, to the sample text: about two minutes
 	@echo "Adapting a tiny pair to the sample text, into electra-rtd-sample/ (replaced at each call)."
@@ -45,6 +48,21 @@ clients: $(VENV)/installed ## run the tests of hub_tools with older releases of 
 		PYTHONPATH=$(CURDIR)/.compat/$$release/site-packages $(BIN)/python -m pytest -q -n auto $(CLIENT_TESTS) || exit 1; \
 	done
 
+bench-step: $(VENV)/installed ## measure the training step of ours and of others, in turn: hours without BENCH_OPTIONS
+	$(BIN)/python -m benchmarks.step $(BENCH_OPTIONS)
+
+bench-data: $(VENV)/installed ## measure tokenizing, cache hits, and how long a step waits for its batch
+	$(BIN)/python -m benchmarks.data $(BENCH_OPTIONS)
+
+bench-trainer: $(VENV)/installed ## measure Trainer.train() against the bare step
+	$(BIN)/python -m benchmarks.end_to_end $(BENCH_OPTIONS)
+
+bench-scaling: $(VENV)/installed ## measure cost against tokens, padding, vocabulary, width and depth
+	$(BIN)/python -m benchmarks.scaling $(BENCH_OPTIONS)
+
+bench-report: $(VENV)/installed ## write what was measured into docs/performance.md
+	$(BIN)/python -m benchmarks.report
+
 build: $(VENV)/installed ## build the wheel, and try it in a clean environment
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
@@ -53,7 +71,7 @@ build: $(VENV)/installed ## build the wheel, and try it in a clean environment
 	$(VENV)-wheel/bin/electra-rtd --version
 
 clean: ## remove environments, caches and builds
-	rm -rf $(VENV) $(VENV)-wheel .compat build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-wheel .bench .compat build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@echo "Setting up $(VENV)."
