@@ -12,7 +12,7 @@ import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -609,24 +609,29 @@ class Rows:
         self.lengths, self.device = lengths, device
         # A group costs an accelerator more in launches than squares do.
         bounds = cut_by_length(lengths, most=4 if device.type == "cpu" else 1)
-        self.groups = [RowGroup(lengths[first:end], device) for first, end in pairwise(bounds)]
-        self.sizes = [group.size for group in self.groups]  # tokens in each
+        starts = [0, *accumulate(lengths)]  # where a row begins among the T tokens
+        self.groups = [RowGroup(starts[first], lengths[first:end], device) for first, end in pairwise(bounds)]
 
     def attend(self, stock, attention, module, query, key, value, dropout=0.0, scaling=None, **kwargs):
         """Attention within each row: query, key and value (float, (1, heads, T, D)) to (1, T, heads, D)."""
-        tokens = [states[0].transpose(0, 1) for states in (query, key, value)]  # (T, heads, D) each
+        tokens = query[0], key[0], value[0]  # (heads, T, D) each
         if stock == "sdpa" and draws_gaps(dropout, query):
             return DropoutAttention.apply(*tokens, self, dropout, scaling)[None]
         attended = []
-        for group, *states in self.of(*tokens):
-            of_rows = attention(module, *states, group.mask, dropout=dropout, scaling=scaling)[0]  # (R, W, heads, D)
-            attended.append(group.to_tokens(of_rows))
-        return torch.cat(attended)[None]
+        for group, of_rows in self.of(*tokens):
+            output = attention(module, *of_rows, group.mask, dropout=dropout, scaling=scaling)[0]  # (R, W, heads, D)
+            attended.append(output.transpose(1, 2)[None])
+        return self.join(attended)
 
     def of(self, *tokens):
-        """Group by group: the [`RowGroup`], and its rows (R, heads, W, D) of each of tokens (float, (T, heads, D))."""
-        for group, *parts in zip(self.groups, *(one.split(self.sizes) for one in tokens), strict=True):
-            yield group, *map(group.to_rows, parts)
+        """Group by group: the [`RowGroup`], and its rows of n tensors, (heads, T, D) each, as (n, R, heads, W, D)."""
+        stacked = torch.stack(tokens)  # (n, heads, T, D)
+        for group in self.groups:
+            yield group, group.to_rows(stacked)
+
+    def join(self, rows):
+        """The tokens of every group's rows (float, (n, R, heads, W, D)): (n, T, heads, D)."""
+        return torch.cat([group.to_tokens(one) for group, one in zip(self.groups, rows, strict=True)], dim=1)
 
     def variable_lengths(self):
         """What flash attention takes instead: where each row starts, and the longest."""
@@ -640,30 +645,36 @@ class Rows:
 
 
 class RowGroup:
-    """R rows of up to W tokens, t in all, that lie side by side.
+    """R rows of up to W tokens, t in all, that lie side by side from the token `start` on.
 
-    Args: lengths (`list[int]`, descending); device.
+    Behind a shorter row stands its first token again: attention masks it as a key, and nobody takes it as a query.
+
+    Args: start (`int`); lengths (`list[int]`, descending); device.
     """
 
-    def __init__(self, lengths, device):
-        self.size, self.shape = sum(lengths), (len(lengths), lengths[0])  # t, (R, W)
-        self.mask = self.kept = None
-        if lengths[0] != lengths[-1]:
-            there = torch.arange(lengths[0], device=device) < torch.tensor(lengths, device=device)[:, None]  # (R, W)
-            self.mask = there[:, None, None]  # (R, 1, 1, W)
-            self.kept = there.flatten().nonzero().squeeze(-1)  # (t,): their cells in R rows of W
+    def __init__(self, start, lengths, device):
+        self.shape = len(lengths), lengths[0]  # (R, W)
+        columns, sizes = torch.arange(lengths[0], device=device), torch.tensor(lengths, device=device)[:, None]
+        there = columns < sizes  # (R, W)
+        self.mask = None if lengths[0] == lengths[-1] else there[:, None, None]  # (R, 1, 1, W)
+        starts = start + sizes.cumsum(dim=0) - sizes  # (R, 1)
+        self.cells = torch.where(there, starts + columns, starts)  # (R, W): among the T tokens
+        self.kept = there.nonzero(as_tuple=True)  # rows and columns of the t tokens
 
     def to_rows(self, tokens):
-        """(t, heads, D) to (R, heads, W, D), with 0 behind the shorter rows."""
-        if self.kept is not None:
-            padded = tokens.new_zeros(self.shape[0] * self.shape[1], *tokens.shape[1:])
-            tokens = padded.index_copy(0, self.kept, tokens)
-        return tokens.view(*self.shape, *tokens.shape[1:]).transpose(1, 2)
+        """(n, heads, T, D) to (n, R, heads, W, D)."""
+        n, heads, count, _ = tokens.shape
+        first = count * torch.arange(n * heads, device=tokens.device).view(n, 1, heads, 1)
+        taken = first + self.cells[:, None]  # (n, R, heads, W): among all vectors of D
+        return tokens.flatten(0, 2).index_select(0, taken.flatten()).unflatten(0, taken.shape)
 
     def to_tokens(self, rows):
-        """(R, W, heads, D) to (t, heads, D)."""
-        tokens = rows.flatten(0, 1)
-        return tokens if self.kept is None else tokens.index_select(0, self.kept)
+        """(n, R, heads, W, D) to (n, t, heads, D)."""
+        (n, count, heads, width, _), (row, column) = rows.shape, self.kept
+        first = width * torch.arange(heads, device=rows.device)
+        taken = (row * heads * width + column)[:, None] + first  # (t, heads): among the vectors of D of one of n
+        taken = taken + (count * heads * width) * torch.arange(n, device=rows.device)[:, None, None]  # (n, t, heads)
+        return rows.flatten(0, 3).index_select(0, taken.flatten()).unflatten(0, taken.shape)
 
 
 def cut_by_length(lengths, most):
@@ -762,7 +773,9 @@ def dropped_elements(count, p):
     """
     likely = int(count * p + 6 * (count * p) ** 0.5) + 10  # six standard deviations above the mean
     while True:
-        kept_before = torch.rand(likely, dtype=torch.float32).neg_().log1p_().div_(math.log1p(-p)).long()  # each gap, geometric
+        kept_before = (
+            torch.rand(likely, dtype=torch.float32).neg_().log1p_().div_(math.log1p(-p)).long()
+        )  # each gap, geometric
         dropped = kept_before.add_(1).cumsum(dim=0).sub_(1)
         if dropped[-1] >= count:
             return dropped[: int(torch.searchsorted(dropped, count))]
@@ -810,56 +823,58 @@ class DropoutAttention(torch.autograd.Function):
         return [slice(first, first + step) for first in range(0, count, step)]
 
     @staticmethod
-    def probabilities(query, key, mask, scaling):
-        """softmax(query key^T * scaling): (R, heads, W, D) twice to (R, heads, W, W)."""
-        scores = (query * scaling) @ key.transpose(-1, -2)  # (R, heads, W, W)
+    def probabilities(query, key, mask):
+        """softmax(query key^T): (R, heads, W, D) twice to (R, heads, W, W)."""
+        scores = query @ key.transpose(-1, -2)  # (R, heads, W, W)
         return torch.softmax(scores if mask is None else scores.masked_fill_(~mask, -torch.inf), dim=-1)
 
     @staticmethod
     def forward(ctx, query, key, value, rows, dropout, scaling):
-        """query, key, value (float, (T, heads, D)); rows ([`Rows`]). Returns: as query."""
+        """query, key, value (float, (heads, T, D)); rows ([`Rows`]). Returns: (T, heads, D)."""
         ctx.rows, ctx.dropout, ctx.scaling = rows, dropout, scaling
         outputs, drawn = [], []
         with torch.autocast("cpu", enabled=False):
-            for group, q, k, v in rows.of(*map(in_float32, (query, key, value))):  # (R, heads, W, D) each
-                output = torch.empty_like(q)
+            for group, (q, k, v) in rows.of(in_float32(query) * scaling, in_float32(key), in_float32(value)):
+                output = torch.empty_like(q)  # (R, heads, W, D)
                 for few in DropoutAttention.few_rows(group, heads=q.shape[1]):
                     mask = None if group.mask is None else group.mask[few]
-                    probabilities = DropoutAttention.probabilities(q[few], k[few], mask, scaling)
+                    probabilities = DropoutAttention.probabilities(q[few], k[few], mask)
                     drawn.append(dropped_elements(probabilities.numel(), dropout))
                     probabilities.view(-1).index_fill_(0, drawn[-1], 0.0)
                     output[few] = probabilities @ v[few] / (1 - dropout)
-                outputs.append(group.to_tokens(output.transpose(1, 2)))
-            output = torch.cat(outputs).to(query.dtype)
+                outputs.append(output[None])
+            output = rows.join(outputs)[0].to(query.dtype)  # (T, heads, D)
         ctx.save_for_backward(query, key, value, output, *drawn)
         return output
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):
-        """The gradients of query, key and value, (T, heads, D) each."""
+        """The gradients of query, key and value, (heads, T, D) each."""
         query, key, value, output, *drawn = ctx.saved_tensors
-        drawn = iter(drawn)
-        # What a softmax subtracts from a row of gradients: the probabilities times those, or output times its own.
-        inner = (grad * output).sum(dim=-1, keepdim=True)  # (T, heads, 1)
-        grads: tuple[list, list, list] = [], [], []
-        of_tokens = map(in_float32, (query, key, value, grad / (1 - ctx.dropout), inner))
-        for group, q, k, v, upstream, of_row in ctx.rows.of(*of_tokens):
-            group_grads = [torch.empty_like(q) for _ in grads]
+        drawn, grads = iter(drawn), []
+        tokens = query, key, value, grad.transpose(0, 1), output.transpose(0, 1)  # (heads, T, D) each
+        for group, (q, k, v, upstream, output) in ctx.rows.of(*map(in_float32, tokens)):  # (R, heads, W, D) each
+            if group.mask is not None:
+                upstream.masked_fill_(~group.mask.transpose(-1, -2), 0.0)  # nobody took what stands behind a row
+            q.mul_(ctx.scaling)
+            # What a softmax subtracts from a row of gradients: the probabilities times those, or output times its own.
+            inner = (upstream * output).sum(dim=-1, keepdim=True)  # (R, heads, W, 1)
+            upstream.div_(1 - ctx.dropout)
+            of_group = torch.empty(3, *q.shape, dtype=q.dtype)  # of q, k and v
             for few in DropoutAttention.few_rows(group, heads=q.shape[1]):
                 mask = None if group.mask is None else group.mask[few]
-                probabilities = DropoutAttention.probabilities(q[few], k[few], mask, ctx.scaling)
+                probabilities = DropoutAttention.probabilities(q[few], k[few], mask)
                 dropped = next(drawn)
                 of_probabilities = upstream[few] @ v[few].transpose(-1, -2)  # (R, heads, W, W)
                 of_probabilities.view(-1).index_fill_(0, dropped, 0.0)
-                of_scores = of_probabilities.sub_(of_row[few]).mul_(probabilities).mul_(ctx.scaling)
-                group_grads[0][few] = of_scores @ k[few]
-                group_grads[1][few] = of_scores.transpose(-1, -2) @ q[few]
+                of_scores = of_probabilities.sub_(inner[few]).mul_(probabilities)
+                of_group[0, few] = of_scores @ k[few] * ctx.scaling
+                of_group[1, few] = of_scores.transpose(-1, -2) @ q[few]
                 probabilities.view(-1).index_fill_(0, dropped, 0.0)
-                group_grads[2][few] = probabilities.transpose(-1, -2) @ upstream[few]
-            for collected, of_group in zip(grads, group_grads, strict=True):
-                collected.append(group.to_tokens(of_group.transpose(1, 2)))
-        return *(torch.cat(collected).to(query.dtype) for collected in grads), None, None, None
+                of_group[2, few] = probabilities.transpose(-1, -2) @ upstream[few]
+            grads.append(of_group)
+        return *ctx.rows.join(grads).to(query.dtype).transpose(1, 2), None, None, None
 
 
 # ---- The vocabulary head, bounded -----------------------------------------------------------------------------------

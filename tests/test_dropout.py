@@ -123,8 +123,9 @@ def test_every_dropout_of_both_networks_keeps_its_place_and_probability(make_mod
 
 
 def tokens(rows, heads=2, width=3, dtype=torch.float64):
+    """Query, key and value, (heads, T, D) each."""
     draw = torch.Generator().manual_seed(0)
-    shape = (sum(rows.lengths), heads, width)
+    shape = (heads, sum(rows.lengths), width)
     return [torch.randn(shape, generator=draw, dtype=dtype, requires_grad=True) for _ in range(3)]
 
 
@@ -133,7 +134,7 @@ def tokens(rows, heads=2, width=3, dtype=torch.float64):
 def test_attention_and_its_gradients_equal_those_of_softmax_with_the_same_drops(lengths, squares, monkeypatch):
     monkeypatch.setattr(modeling.DropoutAttention, "SQUARES", squares)
     rows, p, scaling = modeling.Rows(lengths, torch.device("cpu")), 0.3, 0.6
-    query, key, value = states = tokens(rows)
+    states = tokens(rows)
     drawn, draw = [], modeling.dropped_elements
 
     def remember(count, probability):
@@ -143,21 +144,19 @@ def test_attention_and_its_gradients_equal_those_of_softmax_with_the_same_drops(
 
     monkeypatch.setattr(modeling, "dropped_elements", remember)
     output = modeling.DropoutAttention.apply(*states, rows, p, scaling)
+    kept = torch.cat([torch.ones(count, dtype=torch.float64).index_fill(0, dropped, 0.0) for count, dropped in drawn])
 
-    # Written out: the squares of every group, and what was dropped in them.
-    expected, drawn = [], iter(drawn)
-    for group, q, k, v in rows.of(query, key, value):
-        scores = torch.einsum("rhid,rhjd->rhij", q, k) * scaling
-        if group.mask is not None:
-            scores = scores.masked_fill(~group.mask, -torch.inf)
-        kept = []
-        cells = scores.numel()
-        while cells:
-            count, dropped = next(drawn)
-            kept.append(torch.ones(count, dtype=torch.float64).index_fill(0, dropped, 0.0))
-            cells -= count
-        probabilities = scores.softmax(dim=-1) * torch.cat(kept).view(scores.shape) / (1 - p)
-        expected.append(group.to_tokens(torch.einsum("rhij,rhjd->rihd", probabilities, v)))
+    # Written out, row by row: what was dropped lies in the squares of the groups, each row as wide as its group.
+    expected, first_token, first_cell = [], 0, 0
+    for group in rows.groups:
+        for length in lengths[len(expected) : len(expected) + group.shape[0]]:
+            query, key, value = (one[:, first_token : first_token + length] for one in states)  # (heads, length, D)
+            cells = kept[first_cell : first_cell + 2 * group.shape[1] ** 2].view(2, group.shape[1], group.shape[1])
+            probabilities = (query @ key.transpose(1, 2) * scaling).softmax(dim=-1)
+            dropped_out = probabilities * cells[:, :length, :length] / (1 - p)
+            expected.append((dropped_out @ value).transpose(0, 1))  # (length, heads, D)
+            first_token, first_cell = first_token + length, first_cell + cells.numel()
+    assert first_cell == kept.numel()
     expected = torch.cat(expected)
     assert_close(output, expected)
     upstream = torch.randn(output.shape, dtype=output.dtype)

@@ -248,11 +248,15 @@ def test_rows_are_cut_where_it_saves_most_squares():
 def test_groups_hold_every_token_once_and_in_order(lengths, most):
     lengths = sorted(lengths, reverse=True)
     rows = modeling.Rows(lengths, torch.device("cpu"))
-    tokens = torch.arange(1.0, sum(lengths) + 1)[:, None, None].repeat(1, 2, 3)  # (T, 2, 3)
+    tokens = torch.arange(1.0, sum(lengths) + 1)[None, :, None] * torch.tensor([1.0, -1.0])[:, None, None]  # (2, T, 1)
     seen = []
-    for group, of_group in rows.of(tokens):
-        assert of_group.shape == (group.shape[0], 2, group.shape[1], 3)
-        there = group.mask if group.mask is not None else torch.ones(1, dtype=torch.bool)
-        assert (of_group[:, 0, :, 0] * ~there.squeeze() == 0).all(), "0 behind the shorter rows"
-        seen.append(group.to_tokens(of_group.transpose(1, 2)))
-    assert torch.equal(torch.cat(seen), tokens)
+    for group, of_rows in rows.of(tokens, 2 * tokens):
+        assert of_rows.shape == (2, group.shape[0], 2, group.shape[1], 1)
+        assert torch.equal(of_rows[0, :, 0], -of_rows[0, :, 1]) and torch.equal(of_rows[1], 2 * of_rows[0])
+        seen.append(of_rows)
+    assert torch.equal(rows.join(seen), torch.stack([tokens, 2 * tokens]).transpose(1, 2))
+    first = 0
+    for group in rows.groups:
+        of_group = lengths[first : first + group.shape[0]]
+        assert (group.mask is None) == (min(of_group) == max(of_group)), "a mask only where rows differ"
+        first += group.shape[0]
