@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from transformers import ElectraForMaskedLM, ElectraForPreTraining
 
+from electra_rtd.modeling_electra_rtd import HEAD_LOGITS
+
 from .contenders.common import Setup
 from .flops import masked_tokens
 from .machine import choose_device, describe_machine, write_run
@@ -94,14 +96,12 @@ SWEEPS = {
 BYTES = 4  # of a float32
 PARAMETER_COPIES = 4  # weight, gradient, two averages of AdamW
 # Kept for the backward pass of a layer, in hidden sizes a token: its input, queries, keys and values, context, what
-# goes into and comes out of the first LayerNorm, what goes into the second; queries and keys again, scaled, and the
-# context again, laid out for its projection; two dropout masks, which are float32 on a CPU; and four hidden sizes
-# before and after the activation function.
-ACTIVATIONS = 8 + 3 + 2 + 2 * 4
-# In numbers a pair of tokens and head: softmax, its dropout mask, and what dropout leaves.
-ATTENTION = 3
+# goes into and comes out of the first LayerNorm, what goes into the second; four hidden sizes before and after the
+# activation function; and of two dropouts where they dropped, in int64.
+ACTIVATIONS = 8 + 2 * 4 + 2 * 0.1 * 2
+# In numbers a pair of tokens and head: where attention dropped, in int64. The squares are computed again.
+ATTENTION = 0.1 * 2
 HEAD_COPIES = 3  # logits, log-probabilities and gradient
-HEAD_ROWS = None  # masked tokens whose logits exist at one time; `None`: all of the batch
 
 
 def predicted_memory(generator, discriminator, lengths):
@@ -112,7 +112,7 @@ def predicted_memory(generator, discriminator, lengths):
     weights = _parameters(ElectraForMaskedLM, generator) + _parameters(ElectraForPreTraining, discriminator)
     activations = _activations(generator, lengths) + _activations(discriminator, lengths)
     masked = sum(map(masked_tokens, lengths))
-    head = HEAD_COPIES * generator.vocab_size * min(masked, HEAD_ROWS or masked)
+    head = HEAD_COPIES * min(generator.vocab_size * masked, HEAD_LOGITS)
     return int(BYTES * (PARAMETER_COPIES * weights + activations + head))
 
 

@@ -142,8 +142,14 @@ def test_gumbel_sampling_follows_the_softmax():
 
 @pytest.mark.parametrize("piece", ours.PIECES)
 def test_ours_without_a_piece_computes_the_same_expectations(setup, rows, monkeypatch, piece):
-    for name in ("choose_masked_positions", "sample_tokens"):  # what a switch may patch is put back afterwards
+    for name in (
+        "FlatBatch",
+        "draws_gaps",
+        "generate",
+        "sample_tokens",
+    ):  # what a switch patches is put back afterwards
         monkeypatch.setattr(modeling_electra_rtd, name, getattr(modeling_electra_rtd, name))
+    monkeypatch.setattr(modeling_electra_rtd.FlatBatch, "at", modeling_electra_rtd.FlatBatch.at)
     batch = pad_rows(rows, setup.load_tokenizer().pad_token_id)
     whole = ours.build(setup)
     with torch.no_grad():

@@ -24,24 +24,41 @@ def build(setup):
 # ---- Switches: each takes the model, and puts the plain way in the place of one piece ------------------------------
 
 
+def padded_batches(model):
+    """Padding is computed, as by stock ELECTRA."""
+    modeling_electra_rtd.FlatBatch = modeling_electra_rtd.PaddedBatch
+
+
+def stock_dropout(model):
+    """A random number for every element, and stock attention."""
+    modeling_electra_rtd.draws_gaps = lambda p, values: False
+
+
+def logits_at_once(model):
+    """The logits of all masked tokens exist from the forward to the backward pass."""
+
+    def generate(generator, hidden, *arguments):
+        logits = generator.generator_lm_head(generator.generator_predictions(hidden))  # (M, V)
+        return predict(logits, *arguments)
+
+    modeling_electra_rtd.generate = generate
+
+
 def dense_logits(model):
-    """Logits at every position, of which those at masked positions are kept."""
+    """Logits at every token, of which those of masked tokens are kept."""
     seen = {}
-    choose = modeling_electra_rtd.choose_masked_positions
-    transform = model.generator.generator_predictions.forward
-    project = model.generator.generator_lm_head.forward
+    at = modeling_electra_rtd.FlatBatch.at
 
-    def choose_and_remember(*arguments):
-        seen["masked"] = choose(*arguments)  # (B, L)
-        return seen["masked"]
+    def every_token(layout, masked, hidden):
+        seen["masked"] = at(layout, masked, torch.arange(hidden.shape[1])[None])  # (M,), among the tokens
+        return hidden[0]  # (T, H)
 
-    def remember_hidden(module, arguments, output):
-        seen["hidden"] = output[0]  # (B, L, H)
+    def generate(generator, hidden, *arguments):
+        logits = generator.generator_lm_head(generator.generator_predictions(hidden))  # (T, V)
+        return predict(logits[seen["masked"]], *arguments)
 
-    modeling_electra_rtd.choose_masked_positions = choose_and_remember
-    model.generator.electra.register_forward_hook(remember_hidden)
-    model.generator.generator_predictions.forward = lambda hidden: transform(seen["hidden"])  # (B, L, E)
-    model.generator.generator_lm_head.forward = lambda hidden: project(hidden)[seen["masked"]]  # (M, V)
+    modeling_electra_rtd.FlatBatch.at = every_token
+    modeling_electra_rtd.generate = generate
 
 
 def gumbel_noise(model):
@@ -55,9 +72,22 @@ def gumbel_noise(model):
     modeling_electra_rtd.sample_tokens = sample_tokens
 
 
+def predict(logits, original_ids, temperature, uniform):
+    """Loss, accuracy and samples of logits (M, V) that exist; arguments and result as of the model's `generate`."""
+    model, count = modeling_electra_rtd, max(original_ids.numel(), 1)
+    return model.Generated(
+        model.masked_language_modeling_loss(logits, original_ids) / count,
+        model.correct_first_choices(logits, original_ids) / count,
+        model.sample_tokens(logits, temperature, uniform),
+    )
+
+
 # Name -> switch. To measure another piece, write its plain way above and name the piece here: it becomes a contender,
 # "ours without <name>". A switch may patch the model or the module, since each contender has a process of its own.
 PIECES = {
+    "padding-free": padded_batches,
+    "drawing gaps in dropout": stock_dropout,
+    "bounded vocabulary head": logits_at_once,
     "masked positions only": dense_logits,
     "inverse-CDF sampling": gumbel_noise,
 }
