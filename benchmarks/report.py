@@ -99,12 +99,16 @@ def _step_table(run):
         "losses at the end",
         "remarks",
     ]
-    title = f"**{run['shape']}, {run['dtype']}, {run['scenario']}**, {run['batch_size']} rows a batch"
+    title = f"**{_title(run)}**, {run['batch_size']} rows a batch"
     facts = (
         f"{run['rounds']} rounds after {run['warmup']} of warm-up; {_machine(run)}. Matrix product: "
         f"{run['matrix_product']['median'] / 1e9:,.0f} GFLOP/s{_data_sheet(run)}. Text: {run['text']}."
     )
     return f"{title}\n\n{_table(header, rows)}\n\n{facts}"
+
+
+def _title(run):
+    return ", ".join(run[part] for part in ("shape", "dtype", "scenario", "title") if run.get(part))
 
 
 def data_table(runs):
@@ -226,7 +230,7 @@ def _draw_bars(axis, run):
     axis.axvline(1.0, color="black", linewidth=0.8)
     axis.invert_yaxis()  # the first name on top
     axis.set_xlabel("real tokens a second, plain step = 1")
-    axis.set_title(f"{run['shape']}, {run['dtype']}, {run['scenario']}", fontsize=10)
+    axis.set_title(_title(run), fontsize=10)
     axis.spines[["top", "right"]].set_visible(False)
 
 

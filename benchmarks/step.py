@@ -46,6 +46,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=list(DTYPES), help="bfloat16 is autocast")
     parser.add_argument("--scenario", nargs="+", choices=SCENARIOS, default=list(SCENARIOS))
     parser.add_argument("--contenders", nargs="+", choices=available(), metavar="NAME", help="default: all that fit")
+    parser.add_argument("--title", help="keeps the run beside others of its shape, dtype and scenario")
     parser.add_argument("--rounds", type=int, default=20, help="that are counted")
     parser.add_argument("--warmup", type=int, default=3, help="rounds before them")
     parser.add_argument("--batch-size", type=int, help=f"rows; default: {BATCH_SIZE}")
@@ -64,7 +65,7 @@ def main(arguments=None):
         for dtype in options.dtype:
             for scenario in options.scenario:
                 run = measure(options, text, shape, dtype, scenario)
-                path = write_run("step", choose_device(options.device), run, key=("shape", "dtype", "scenario"))
+                path = write_run("step", choose_device(options.device), run, key=("shape", "dtype", "scenario", "title"))
                 print_run(run)
                 print(f"Written to {path.parent.name}/{path.name}; `make bench-report` shows it.\n")
 
@@ -117,6 +118,7 @@ def measure(options, text, shape, dtype, scenario):
         "shape": shape,
         "dtype": dtype,
         "scenario": scenario,
+        "title": options.title,
         "batch_size": batch_size,
         "rounds": options.rounds,
         "warmup": options.warmup,
