@@ -337,6 +337,8 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         attention has no way to be told of rows.
         """
         networks = (self.generator, self.discriminator)
+        if self.training:
+            _warn_if_attention_cannot_drop(networks)
         if flat and not is_recorded() and all(map(attends_in_rows, networks)) and attended.any():
             return FlatBatch(attended, position_ids)
         return PaddedBatch(attended, position_ids)
@@ -1050,6 +1052,16 @@ def _warn_if_embeddings_differ(generator, discriminator):
             'The two checkpoints have different embeddings. With `embedding_sharing="tied"` the generator now reads '
             'the discriminator\'s, and its loss starts high; `embedding_sharing="none"` keeps both.'
         )
+
+
+def _warn_if_attention_cannot_drop(networks):
+    for config in (network.config for network in networks):
+        share = config.attention_probs_dropout_prob
+        if config._attn_implementation == "flash_attention_3" and share > 0:
+            logger.warning_once(
+                f"flash_attention_3 has no dropout: attention_probs_dropout_prob={share} has no effect. Set it to 0, or "
+                "take another attention: `model.set_attn_implementation('sdpa')`."
+            )
 
 
 # ---- Small helpers --------------------------------------------------------------------------------------------------

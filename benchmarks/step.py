@@ -20,6 +20,7 @@ from .text import SCENARIOS, add_text_options, draw_batches, read_rows
 BATCH_SIZE = {"ragged": 16, "like-length": 16, "full": 4}
 REFERENCES = ("plain", "mlm")
 MATRIX_PRODUCT = "matrix product"
+KEY = ("shape", "dtype", "scenario", "title")  # a run takes the place of one that is alike in these
 LAST_STEPS = 10  # whose losses are averaged
 DTYPES = ("float32", "bfloat16")
 
@@ -65,7 +66,7 @@ def main(arguments=None):
         for dtype in options.dtype:
             for scenario in options.scenario:
                 run = measure(options, text, shape, dtype, scenario)
-                path = write_run("step", choose_device(options.device), run, key=("shape", "dtype", "scenario", "title"))
+                path = write_run("step", choose_device(options.device), run, key=KEY)
                 print_run(run)
                 print(f"Written to {path.parent.name}/{path.name}; `make bench-report` shows it.\n")
 

@@ -197,6 +197,28 @@ def test_flash_attention_gets_the_starts_of_the_rows_and_no_mask(attention, make
     assert_close(output.logits, expected.logits, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("dropout", "training", "warns"), [(0.1, True, True), (0.1, False, False), (0.0, True, False)]
+)
+def test_an_attention_without_dropout_says_that_it_has_none(
+    dropout, training, warns, make_model, make_batch, monkeypatch, caplog
+):
+    model = make_model(dropout=dropout).train(training)
+    monkeypatch.setitem(
+        ALL_ATTENTION_FUNCTIONS._global_mapping,
+        "flash_attention_3",
+        lambda module, query, *arguments, **kwargs: (query.transpose(1, 2), None),
+    )
+    for network in (model.generator, model.discriminator):
+        monkeypatch.setattr(network.config, "_attn_implementation_internal", "flash_attention_3")
+    modeling.logger.warning_once.cache_clear()
+    with caplog.at_level("WARNING"):
+        model(**make_batch())
+    assert [f"attention_probs_dropout_prob={dropout} has no effect" in text for text in caplog.messages] == [
+        True
+    ] * warns
+
+
 # ---- Names, checkpoints, compilation --------------------------------------------------------------------------------
 
 
