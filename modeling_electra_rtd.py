@@ -1059,8 +1059,8 @@ def _warn_if_attention_cannot_drop(networks):
         share = config.attention_probs_dropout_prob
         if config._attn_implementation == "flash_attention_3" and share > 0:
             logger.warning_once(
-                f"flash_attention_3 has no dropout: attention_probs_dropout_prob={share} has no effect. Set it to 0, or "
-                "take another attention: `model.set_attn_implementation('sdpa')`."
+                f"flash_attention_3 has no dropout: attention_probs_dropout_prob={share} has no effect. Set it to 0, "
+                "or take another attention: `model.set_attn_implementation('sdpa')`."
             )
 
 
