@@ -219,27 +219,21 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         masked = masked_positions.nonzero(as_tuple=True)  # rows and columns, (M,) each
         masked_ids = original_ids[masked]  # (M,)
 
-        # Generate: logits over the vocabulary exist at masked positions only, a few of them at a time.
-        with torch.set_grad_enabled(torch.is_grad_enabled() and config.gen_weight > 0):
-            hidden = self.generator.electra(**layout.inputs(masked_input_ids, token_type_ids, self.generator.config))[
-                0
-            ]
+        # Generate and sample: logits over the vocabulary exist at masked positions only, a few of them at a time.
+        inputs = layout.inputs(masked_input_ids, token_type_ids, self.generator.config)
+        with gradient_if(config.gen_weight > 0):
+            hidden = layout.at(masked, self.generator.electra(**inputs)[0])  # (M, H)
             generated = generate(
-                self.generator,
-                layout.at(masked, hidden),
-                masked_ids,
-                config.sampling_temperature,
-                uniform(SAMPLE)[masked],
+                self.generator, hidden, masked_ids, config.sampling_temperature, uniform(SAMPLE)[masked]
             )
 
         # Discriminate. A sample that equals the original counts as original.
         disc_input_ids = original_ids.index_put(masked, generated.sampled_ids)  # (B, L)
         disc_labels = (disc_input_ids != original_ids).long().masked_fill(~attended, NOT_A_LABEL)  # (B, L)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and config.disc_weight > 0):
+        inputs = layout.inputs(disc_input_ids, token_type_ids, self.discriminator.config)
+        with gradient_if(config.disc_weight > 0):
             discriminated = self.discriminator(
-                **layout.inputs(disc_input_ids, token_type_ids, self.discriminator.config),
-                output_hidden_states=hidden_states,
-                output_attentions=attentions,
+                **inputs, output_hidden_states=hidden_states, output_attentions=attentions
             )
         # What stands in padding makes no difference to anybody, so its logits say nothing.
         logits = layout.padded(discriminated.logits).masked_fill(~attended, 0.0)  # (B, L)
@@ -559,7 +553,7 @@ class PaddedBatch:
 class FlatBatch:
     """The T attended tokens of the batch in one row, (1, T), sequences of like length side by side.
 
-    All that works token by token computes no padding; attention alone sees rows again (`attend_in_rows`).
+    All that works token by token computes no padding; attention alone sees rows again ([`Rows`]).
 
     Args: attended (bool, (B, L)), with at least one token; position_ids (int64, (B, L)).
     """
@@ -609,7 +603,7 @@ class Rows:
 
     def __init__(self, lengths, device):
         self.lengths, self.device = lengths, device
-        # A group costs an accelerator more in launches than squares do.
+        # One more group is more launches of every kernel: not on an accelerator, where they count and squares do not.
         bounds = cut_by_length(lengths, most=4 if device.type == "cpu" else 1)
         starts = [0, *accumulate(lengths)]  # where a row begins among the T tokens
         self.groups = [RowGroup(starts[first], lengths[first:end], device) for first, end in pairwise(bounds)]
@@ -662,21 +656,30 @@ class RowGroup:
         starts = start + sizes.cumsum(dim=0) - sizes  # (R, 1)
         self.cells = torch.where(there, starts + columns, starts)  # (R, W): among the T tokens
         self.kept = there.nonzero(as_tuple=True)  # rows and columns of the t tokens
+        self.taken: dict = {}  # every layer takes the same
 
     def to_rows(self, tokens):
         """(n, heads, T, D) to (n, R, heads, W, D)."""
-        n, heads, count, _ = tokens.shape
-        first = count * torch.arange(n * heads, device=tokens.device).view(n, 1, heads, 1)
-        taken = first + self.cells[:, None]  # (n, R, heads, W): among all vectors of D
-        return tokens.flatten(0, 2).index_select(0, taken.flatten()).unflatten(0, taken.shape)
+        n, heads, count, size = tokens.shape
+        if ("rows", n, heads) not in self.taken:
+            first = count * torch.arange(n * heads, device=tokens.device).view(n, 1, heads, 1)
+            taken = first + self.cells[:, None]  # (n, R, heads, W): among all vectors of D
+            self.taken["rows", n, heads] = taken.flatten()
+        rows, width = self.shape
+        taken = self.taken["rows", n, heads]
+        return tokens.reshape(-1, size).index_select(0, taken).view(n, rows, heads, width, size)
 
     def to_tokens(self, rows):
         """(n, R, heads, W, D) to (n, t, heads, D)."""
-        (n, count, heads, width, _), (row, column) = rows.shape, self.kept
-        first = width * torch.arange(heads, device=rows.device)
-        taken = (row * heads * width + column)[:, None] + first  # (t, heads): among the vectors of D of one of n
-        taken = taken + (count * heads * width) * torch.arange(n, device=rows.device)[:, None, None]  # (n, t, heads)
-        return rows.flatten(0, 3).index_select(0, taken.flatten()).unflatten(0, taken.shape)
+        n, count, heads, width, size = rows.shape
+        if ("tokens", n, heads) not in self.taken:
+            row, column = self.kept
+            first = width * torch.arange(heads, device=rows.device)
+            taken = (row * heads * width + column)[:, None] + first  # (t, heads): among the vectors of D of one of n
+            taken = taken + (count * heads * width) * torch.arange(n, device=rows.device)[:, None, None]
+            self.taken["tokens", n, heads] = taken.flatten()  # (n * t * heads,)
+        taken = self.taken["tokens", n, heads]
+        return rows.reshape(-1, size).index_select(0, taken).view(n, -1, heads, size)
 
 
 def cut_by_length(lengths, most):
@@ -784,6 +787,18 @@ def dropped_elements(count, p):
         likely *= 2
 
 
+def dropped_in_parts(counts, p):
+    """[`dropped_elements`] of several parts, drawn together.
+
+    Args: counts (`list[int]`): elements of each part; p (`float` in (0, 1)).
+    Returns: `list` of int64, which count from the beginning of their part.
+    """
+    bounds = [0, *accumulate(counts)]
+    dropped = dropped_elements(bounds[-1], p)
+    cuts = torch.searchsorted(dropped, torch.tensor(bounds)).tolist()
+    return [dropped[first:end] - start for (first, end), start in zip(pairwise(cuts), bounds, strict=False)]
+
+
 class GeometricDropout(nn.Dropout):
     """`nn.Dropout`, which on a CPU draws random numbers for the dropped elements alone."""
 
@@ -822,7 +837,17 @@ class DropoutAttention(torch.autograd.Function):
         """Slices of a group's rows, as many at a time as the squares may fill."""
         count, width = group.shape
         step = max(1, cls.SQUARES // (heads * width**2))
-        return [slice(first, first + step) for first in range(0, count, step)]
+        return [slice(first, min(first + step, count)) for first in range(0, count, step)]
+
+    @classmethod
+    def draw(cls, rows, heads, dropout):
+        """What is dropped of the squares of each few rows, in the order in which they are computed."""
+        squares = [
+            (few.stop - few.start) * heads * group.shape[1] ** 2
+            for group in rows.groups
+            for few in cls.few_rows(group, heads)
+        ]
+        return dropped_in_parts(squares, dropout)
 
     @staticmethod
     def probabilities(query, key, mask):
@@ -834,18 +859,18 @@ class DropoutAttention(torch.autograd.Function):
     def forward(ctx, query, key, value, rows, dropout, scaling):
         """query, key, value (float, (heads, T, D)); rows ([`Rows`]). Returns: (T, heads, D)."""
         ctx.rows, ctx.dropout, ctx.scaling = rows, dropout, scaling
-        outputs, drawn = [], []
+        drawn = DropoutAttention.draw(rows, query.shape[0], dropout)
+        outputs, dropped = [], iter(drawn)
         with torch.autocast("cpu", enabled=False):
             for group, (q, k, v) in rows.of(in_float32(query) * scaling, in_float32(key), in_float32(value)):
                 output = torch.empty_like(q)  # (R, heads, W, D)
                 for few in DropoutAttention.few_rows(group, heads=q.shape[1]):
                     mask = None if group.mask is None else group.mask[few]
                     probabilities = DropoutAttention.probabilities(q[few], k[few], mask)
-                    drawn.append(dropped_elements(probabilities.numel(), dropout))
-                    probabilities.view(-1).index_fill_(0, drawn[-1], 0.0)
-                    output[few] = probabilities @ v[few] / (1 - dropout)
+                    probabilities.view(-1).index_fill_(0, next(dropped), 0.0)
+                    torch.matmul(probabilities, v[few], out=output[few])
                 outputs.append(output[None])
-            output = rows.join(outputs)[0].to(query.dtype)  # (T, heads, D)
+            output = rows.join(outputs)[0].div_(1 - dropout).to(query.dtype)  # (T, heads, D)
         ctx.save_for_backward(query, key, value, output, *drawn)
         return output
 
@@ -871,10 +896,11 @@ class DropoutAttention(torch.autograd.Function):
                 of_probabilities = upstream[few] @ v[few].transpose(-1, -2)  # (R, heads, W, W)
                 of_probabilities.view(-1).index_fill_(0, dropped, 0.0)
                 of_scores = of_probabilities.sub_(inner[few]).mul_(probabilities)
-                of_group[0, few] = of_scores @ k[few] * ctx.scaling
-                of_group[1, few] = of_scores.transpose(-1, -2) @ q[few]
+                torch.matmul(of_scores, k[few], out=of_group[0, few])
+                torch.matmul(of_scores.transpose(-1, -2), q[few], out=of_group[1, few])
                 probabilities.view(-1).index_fill_(0, dropped, 0.0)
-                of_group[2, few] = probabilities.transpose(-1, -2) @ upstream[few]
+                torch.matmul(probabilities.transpose(-1, -2), upstream[few], out=of_group[2, few])
+            of_group[0].mul_(ctx.scaling)
             grads.append(of_group)
         return *ctx.rows.join(grads).to(query.dtype).transpose(1, 2), None, None, None
 
@@ -904,12 +930,11 @@ def generate(generator, hidden, original_ids, temperature, uniform):
     """
     predictions = generator.generator_predictions(hidden)  # (M, embedding_size)
     head = generator.generator_lm_head
-    learned = [
-        tensor for tensor in (predictions, *head.parameters()) if tensor.requires_grad and torch.is_grad_enabled()
-    ]
+    weights = weights_of(head)
+    learned = [one for one in (predictions, *weights.values()) if one.requires_grad and torch.is_grad_enabled()]
     # Copies without history collect the gradients.
     rows = predictions.detach().requires_grad_(predictions.requires_grad)
-    weights = {name: weight.detach().requires_grad_(weight.requires_grad) for name, weight in head.named_parameters()}
+    weights = {name: weight.detach().requires_grad_(weight.requires_grad) for name, weight in weights.items()}
     leaves = [tensor for tensor in (rows, *weights.values()) if tensor.requires_grad]
     step = max(1, HEAD_LOGITS // generator.config.vocab_size)
     total, hits, sampled_ids = 0.0, 0.0, []
@@ -928,6 +953,20 @@ def generate(generator, hidden, original_ids, temperature, uniform):
     return Generated(total / count, hits / count, torch.cat(sampled_ids))
 
 
+def weights_of(module):
+    """A module's weights by name, also where a wrapper put tensors in the place of its parameters: copies for one
+    of several devices (`DataParallel`), or views of a flat parameter (FSDP).
+
+    Args: module (`nn.Module`). Returns: `dict[str, torch.Tensor]`.
+    """
+    return {
+        f"{prefix}.{name}".lstrip("."): value
+        for prefix, part in module.named_modules()
+        for name, value in (*part.named_parameters(recurse=False), *vars(part).items())
+        if isinstance(value, torch.Tensor)
+    }
+
+
 class WithGradients(torch.autograd.Function):
     """A value whose gradients are known: value (float, ()), gradients (`list`), of inputs in their order."""
 
@@ -939,7 +978,7 @@ class WithGradients(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, upstream):
-        return None, None, *(gradient * upstream for gradient in ctx.saved_tensors)
+        return None, None, *(None if one is None else one * upstream for one in ctx.saved_tensors)
 
 
 # ---- The random numbers of eval mode --------------------------------------------------------------------------------
@@ -1070,6 +1109,11 @@ def _warn_if_attention_cannot_drop(networks):
 def _pop_prefixed(kwargs, prefix):
     names = [name for name in kwargs if name.startswith(prefix)]
     return {name[len(prefix) :]: kwargs.pop(name) for name in names}
+
+
+def gradient_if(needed):
+    """A context in which gradients are recorded only where they are needed: one for a loss of weight 0 is not."""
+    return torch.set_grad_enabled(needed and torch.is_grad_enabled())
 
 
 def is_recorded():

@@ -1,13 +1,13 @@
 """One of several processes that train one step under DDP or FSDP; started by test_distributed.py.
 
-torchrun --nproc_per_node 2 sharded_worker.py {ddp,fsdp} MODEL BATCHES GRADIENTS
+torchrun --nproc_per_node 2 sharded_worker.py {ddp,fsdp1,fsdp2} MODEL BATCHES GRADIENTS
 """
 
 import sys
 
 import torch
 import torch.distributed as dist
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from electra_rtd import ElectraRTDForPreTraining
@@ -20,6 +20,8 @@ def main(way, folder, batches, gradients):
     names = [name for name, _ in model.named_parameters()]
     if way == "ddp":
         model = DistributedDataParallel(model)
+    elif way == "fsdp1":
+        model = FullyShardedDataParallel(model, device_id=torch.device("cpu"), use_orig_params=True)
     else:
         for network in (model.generator, model.discriminator):
             for layer in network.electra.encoder.layer:

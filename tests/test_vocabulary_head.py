@@ -90,6 +90,28 @@ def test_a_hook_on_a_heads_weight_sees_its_gradient_once(make_model, make_batch)
     assert_close(seen[0], model.generator.generator_lm_head.bias.grad)
 
 
+def replica(module):
+    """What `DataParallel` makes of a module for each of several devices: tensors in the place of parameters."""
+    copied = module._replicate_for_data_parallel()
+    for name, parameter in module._parameters.items():
+        setattr(copied, name, parameter * 1.0)
+    for name, part in module._modules.items():
+        copied._modules[name] = replica(part)
+    return copied
+
+
+def test_a_replica_of_data_parallel_passes_every_gradient_to_the_original(make_model, make_batch):
+    model, batch = make_model(embedding_sharing="tied"), make_batch()
+    model(**batch).loss.backward()
+    expected = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    model.zero_grad()
+    copied = replica(model)
+    assert not list(copied.parameters())
+    copied(**batch).loss.backward()
+    for name, parameter in model.named_parameters():
+        assert_close(parameter.grad, expected[name], msg=lambda m, n=name: f"{n}: {m}")
+
+
 def test_under_autocast_chunks_are_near_the_whole(make_model, make_batch, ids, monkeypatch):
     model, batch = make_model(mask_prob=0.5), make_batch((30, 20, 8, 2))
     whole = step(model, batch, autocast=True)
