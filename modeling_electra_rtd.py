@@ -10,6 +10,7 @@ Shapes: B sequences in a batch, L tokens in the longest, M masked tokens in the 
 
 import math
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate, pairwise
@@ -939,8 +940,8 @@ def generate(generator, hidden, original_ids, temperature, uniform):
     step = max(1, HEAD_LOGITS // generator.config.vocab_size)
     total, hits, sampled_ids = 0.0, 0.0, []
     for few, ids, numbers in zip(rows.split(step), original_ids.split(step), uniform.split(step), strict=True):
-        with torch.set_grad_enabled(bool(learned)):
-            logits = torch.func.functional_call(head, weights, few)  # (step, V)
+        with torch.set_grad_enabled(bool(learned)), computing_with(weights, head):
+            logits = head(few)  # (step, V)
             loss = masked_language_modeling_loss(logits, ids)
         if learned:
             loss.backward(inputs=leaves)
@@ -965,6 +966,28 @@ def weights_of(module):
         for name, value in (*part.named_parameters(recurse=False), *vars(part).items())
         if isinstance(value, torch.Tensor)
     }
+
+
+@contextmanager
+def computing_with(weights, module):
+    """A module computes with other tensors: attributes, which Python finds before parameters of the same names.
+    (`torch.func.functional_call` does not reach what FSDP has put there.)
+
+    Args: weights (`dict[str, torch.Tensor]`): by names as of [`weights_of`]; module (`nn.Module`).
+    """
+    paths = [name.rpartition(".") for name in weights]
+    places = [(vars(module.get_submodule(prefix)), name) for prefix, _, name in paths]
+    before = [attributes.get(name) for attributes, name in places]
+    try:
+        for (attributes, name), weight in zip(places, weights.values(), strict=True):
+            attributes[name] = weight
+        yield
+    finally:
+        for (attributes, name), value in zip(places, before, strict=True):
+            if value is None:
+                attributes.pop(name, None)
+            else:
+                attributes[name] = value
 
 
 class WithGradients(torch.autograd.Function):

@@ -4,6 +4,7 @@ torchrun --nproc_per_node 2 sharded_worker.py {ddp,fsdp1,fsdp2} MODEL BATCHES GR
 """
 
 import sys
+from contextlib import nullcontext
 
 import torch
 import torch.distributed as dist
@@ -28,8 +29,10 @@ def main(way, folder, batches, gradients):
                 fully_shard(layer)
         fully_shard(model)
     model(**torch.load(batches)[rank]).loss.backward()
-    found = [parameter.grad for parameter in model.parameters()]
-    found = [gradient.full_tensor() if hasattr(gradient, "full_tensor") else gradient for gradient in found]
+    whole = FullyShardedDataParallel.summon_full_params(model, with_grads=True) if way == "fsdp1" else nullcontext()
+    with whole:
+        found = [parameter.grad.clone() for parameter in model.parameters()]
+    found = [gradient.full_tensor() if way == "fsdp2" else gradient for gradient in found]
     if rank == 0:
         torch.save(dict(zip(names, found, strict=True)), gradients)
     del model  # gloo now and then hangs where a reducer outlives its group
