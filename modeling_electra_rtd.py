@@ -919,39 +919,56 @@ class Generated(NamedTuple):
     sampled_ids: torch.Tensor
 
 
-@torch.compiler.disable  # how many chunks there are follows from the tokens
+@torch.compiler.disable  # how many parts there are follows from the tokens
 def generate(generator, hidden, original_ids, temperature, uniform):
     """Predict the masked tokens, and sample what replaces them.
-
-    Logits over the vocabulary exist for a few tokens at a time, and are gone by the time of the backward pass; their
-    gradient is computed beside the loss. So the memory for them has a bound at any number of masked tokens.
 
     Args: generator (`ElectraForMaskedLM`); hidden (float, (M, H)), of its encoder; original_ids (int64, (M,));
         temperature (`float`); uniform (float32 in [0, 1), (M,)). Returns: [`Generated`].
     """
     predictions = generator.generator_predictions(hidden)  # (M, embedding_size)
-    head = generator.generator_lm_head
+    at_once = max(1, HEAD_LOGITS // generator.config.vocab_size)
+    arguments = generator.generator_lm_head, predictions, original_ids, temperature, uniform
+    few = len(original_ids) <= at_once
+    loss, hits, sampled_ids = predict(*arguments) if few else predict_in_parts(*arguments, at_once)
+    count = max(len(original_ids), 1)
+    return Generated(loss / count, hits / count, sampled_ids)
+
+
+def predict(head, predictions, original_ids, temperature, uniform):
+    """Sum of the losses of masked tokens, right first choices, and samples; arguments as of [`generate`].
+
+    Args: head (module); predictions (float, (M, embedding_size)). Returns: float32, (); float32, (); int64, (M,).
+    """
+    logits = head(predictions)  # (M, V)
+    loss = masked_language_modeling_loss(logits, original_ids)
+    logits = logits.detach()
+    return loss, correct_first_choices(logits, original_ids), sample_tokens(logits, temperature, uniform)
+
+
+def predict_in_parts(head, predictions, original_ids, temperature, uniform, at_once):
+    """[`predict`], for `at_once` tokens at a time: memory for logits has a bound at any number of masked tokens.
+
+    The logits of a part are gone before those of the next, and long before the backward pass: their gradient is
+    computed beside the loss.
+    """
     weights = weights_of(head)
     learned = [one for one in (predictions, *weights.values()) if one.requires_grad and torch.is_grad_enabled()]
     # Copies without history collect the gradients.
     rows = predictions.detach().requires_grad_(predictions.requires_grad)
     weights = {name: weight.detach().requires_grad_(weight.requires_grad) for name, weight in weights.items()}
     leaves = [tensor for tensor in (rows, *weights.values()) if tensor.requires_grad]
-    step = max(1, HEAD_LOGITS // generator.config.vocab_size)
     total, hits, sampled_ids = 0.0, 0.0, []
-    for few, ids, numbers in zip(rows.split(step), original_ids.split(step), uniform.split(step), strict=True):
+    for few, ids, numbers in zip(*(one.split(at_once) for one in (rows, original_ids, uniform)), strict=True):
         with torch.set_grad_enabled(bool(learned)), computing_with(weights, head):
-            logits = head(few)  # (step, V)
-            loss = masked_language_modeling_loss(logits, ids)
+            loss, correct, sampled = predict(head, few, ids, temperature, numbers)
         if learned:
             loss.backward(inputs=leaves)
-        logits = logits.detach()
-        total, hits = total + loss.detach(), hits + correct_first_choices(logits, ids)
-        sampled_ids.append(sample_tokens(logits, temperature, numbers))
+        total, hits = total + loss.detach(), hits + correct
+        sampled_ids.append(sampled)
     if learned:
         total = WithGradients.apply(total, [leaf.grad for leaf in leaves], *learned)
-    count = max(original_ids.numel(), 1)
-    return Generated(total / count, hits / count, torch.cat(sampled_ids))
+    return total, hits, torch.cat(sampled_ids)
 
 
 def weights_of(module):

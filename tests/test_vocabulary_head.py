@@ -1,4 +1,4 @@
-"""The vocabulary head in chunks, against the same head in one piece."""
+"""The vocabulary head in parts, against the same head in one piece."""
 
 import weakref
 
@@ -7,6 +7,13 @@ import torch
 from torch.testing import assert_close
 
 from electra_rtd import modeling_electra_rtd as modeling
+
+
+@pytest.fixture(autouse=True, params=["at once", "in parts"])
+def every_way(request, monkeypatch, ids):
+    """All promises hold for few masked tokens, predicted at once, and for many, predicted in parts."""
+    if request.param == "in parts":
+        monkeypatch.setattr(modeling, "HEAD_LOGITS", 2 * ids.vocab_size)
 
 
 def step(model, batch, autocast=False):
@@ -23,14 +30,16 @@ def step(model, batch, autocast=False):
 
 @pytest.mark.parametrize("sharing", ["none", "tied"])
 @pytest.mark.parametrize("tokens", [1, 3, 7])
-def test_chunks_of_any_size_give_the_same_step(tokens, sharing, make_model, make_batch, ids, monkeypatch):
+def test_parts_of_any_size_give_the_same_step(tokens, sharing, make_model, make_batch, ids, monkeypatch):
     model, batch = make_model(mask_prob=0.5, embedding_sharing=sharing).train(), make_batch((30, 20, 8, 2))
-    whole = step(model, batch)
-    monkeypatch.setattr(modeling, "HEAD_LOGITS", tokens * ids.vocab_size)
-    chunked = step(model, batch)
+    found = []
+    for at_once in (1000, tokens):
+        monkeypatch.setattr(modeling, "HEAD_LOGITS", at_once * ids.vocab_size)
+        found.append(step(model, batch))
+    whole, in_parts = found
     assert whole["masked_positions"].sum() > 2 * 7
     for name, value in whole.items():
-        assert_close(chunked[name], value, rtol=1e-5, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
+        assert_close(in_parts[name], value, rtol=1e-5, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
 
 
 def test_no_more_logits_exist_than_the_bound_allows(make_model, make_batch, ids, monkeypatch):
@@ -45,7 +54,8 @@ def test_no_more_logits_exist_than_the_bound_allows(make_model, make_batch, ids,
     assert [rows for rows, _ in shapes] == [1, 1, 1]
 
 
-def test_no_logits_are_kept_for_the_backward_pass(make_model, make_batch, ids):
+def test_no_logits_of_many_tokens_are_kept_for_the_backward_pass(make_model, make_batch, ids, monkeypatch):
+    monkeypatch.setattr(modeling, "HEAD_LOGITS", 20 * ids.vocab_size)
     model, kept = make_model(mask_prob=1.0).train(), []
 
     def remember(tensor):
@@ -57,7 +67,9 @@ def test_no_logits_are_kept_for_the_backward_pass(make_model, make_batch, ids):
     masked = int(output.masked_positions.sum())
     alive = [reference() for reference in kept if reference() is not None]
     assert alive and len(alive) < len(kept), "some were kept for the gradient of a chunk, and are gone"
-    assert (masked, ids.vocab_size) not in {tuple(tensor.shape) for tensor in alive}
+    assert masked == 52
+    shapes = {tuple(tensor.shape) for tensor in alive}
+    assert not shapes & {(rows, ids.vocab_size) for rows in (20, 12, masked)}
     output.loss.backward()
     assert model.generator.generator_lm_head.bias.grad.abs().sum() > 0
 
@@ -112,11 +124,13 @@ def test_a_replica_of_data_parallel_passes_every_gradient_to_the_original(make_m
         assert_close(parameter.grad, expected[name], msg=lambda m, n=name: f"{n}: {m}")
 
 
-def test_under_autocast_chunks_are_near_the_whole(make_model, make_batch, ids, monkeypatch):
+def test_under_autocast_parts_are_near_the_whole(make_model, make_batch, ids, monkeypatch):
     model, batch = make_model(mask_prob=0.5), make_batch((30, 20, 8, 2))
-    whole = step(model, batch, autocast=True)
-    monkeypatch.setattr(modeling, "HEAD_LOGITS", 3 * ids.vocab_size)
-    chunked = step(model, batch, autocast=True)
+    found = []
+    for at_once in (1000, 3):
+        monkeypatch.setattr(modeling, "HEAD_LOGITS", at_once * ids.vocab_size)
+        found.append(step(model, batch, autocast=True))
+    whole, chunked = found
     assert whole["mlm_loss"].dtype == chunked["mlm_loss"].dtype == torch.float32
     name = "generator.generator_lm_head.bias"
     assert_close(chunked["mlm_loss"], whole["mlm_loss"], rtol=1e-2, atol=1e-2)

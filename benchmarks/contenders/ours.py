@@ -36,12 +36,7 @@ def stock_dropout(model):
 
 def logits_at_once(model):
     """The logits of all masked tokens exist from the forward to the backward pass."""
-
-    def generate(generator, hidden, *arguments):
-        logits = generator.generator_lm_head(generator.generator_predictions(hidden))  # (M, V)
-        return predict(logits, *arguments)
-
-    modeling_electra_rtd.generate = generate
+    modeling_electra_rtd.HEAD_LOGITS = 2**62
 
 
 def dense_logits(model):
@@ -53,12 +48,18 @@ def dense_logits(model):
         seen["masked"] = at(layout, masked, torch.arange(hidden.shape[1])[None])  # (M,), among the tokens
         return hidden[0]  # (T, H)
 
-    def generate(generator, hidden, *arguments):
-        logits = generator.generator_lm_head(generator.generator_predictions(hidden))  # (T, V)
-        return predict(logits[seen["masked"]], *arguments)
+    class Head(torch.nn.Module):
+        """The head for every token, and of its logits those of masked tokens."""
 
+        def __init__(self, head):
+            super().__init__()
+            self.head = head
+
+        def forward(self, predictions):
+            return self.head(predictions)[seen["masked"]]  # (T, V) to (M, V)
+
+    model.generator.generator_lm_head = Head(model.generator.generator_lm_head)
     modeling_electra_rtd.FlatBatch.at = every_token
-    modeling_electra_rtd.generate = generate
 
 
 def gumbel_noise(model):
@@ -70,16 +71,6 @@ def gumbel_noise(model):
         return (logits.float() / temperature - exponential.log()).argmax(dim=-1)  # (M,)
 
     modeling_electra_rtd.sample_tokens = sample_tokens
-
-
-def predict(logits, original_ids, temperature, uniform):
-    """Loss, accuracy and samples of logits (M, V) that exist; arguments and result as of the model's `generate`."""
-    model, count = modeling_electra_rtd, max(original_ids.numel(), 1)
-    return model.Generated(
-        model.masked_language_modeling_loss(logits, original_ids) / count,
-        model.correct_first_choices(logits, original_ids) / count,
-        model.sample_tokens(logits, temperature, uniform),
-    )
 
 
 # Name -> switch. To measure another piece, write its plain way above and name the piece here: it becomes a contender,
