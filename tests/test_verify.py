@@ -34,7 +34,7 @@ from electra_rtd.hub_tools.verify import require_ok, verify_checkpoint
 
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-MODELING = "modeling_electra_rtd.py"
+MODELING, CONFIGURATION = "modeling_electra_rtd.py", "configuration_electra_rtd.py"
 NO_CARD = ("no-card", "README.md")
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 9\n"
 
@@ -1100,8 +1100,16 @@ def test_code_of_two_releases_is_a_warning(pair_copy, monkeypatch):
     assert f"0.0.9, {__version__}" in message(pair_copy, "mixed-code")
 
 
+def test_a_file_that_did_not_change_between_releases_is_of_each_of_them(pair_copy, monkeypatch):
+    unchanged = {CONFIGURATION: layout.sha256(pair_copy / CONFIGURATION)}
+    monkeypatch.setitem(code_check.EARLIER_RELEASES, "0.0.9", {**unchanged, MODELING: "0" * 64})
+    report = verify_checkpoint(pair_copy)
+    assert found(report, "warning") == [NO_CARD]
+    assert {f.message for f in report.findings if f.code == "code"} == {f"is ours, of release {__version__}."}
+
+
 def test_the_releases_of_the_package_are_known_by_both_files():
-    assert set(code_check.EARLIER_RELEASES) >= {"0.1.0"}
+    assert set(code_check.EARLIER_RELEASES) >= {"0.1.0", "0.2.0"}
     for files in code_check.EARLIER_RELEASES.values():
         assert sorted(files) == sorted(layout.CODE)
         assert all(len(digest) == 64 and int(digest, 16) for digest in files.values())

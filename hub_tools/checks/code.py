@@ -20,11 +20,15 @@ def known_releases():
     """The code files that are ours.
 
     Returns:
-        `dict`: SHA-256 of a file to its name and its release, `("modeling_electra_rtd.py", "0.1.0")`
+        `dict`: SHA-256 of a file to its name and the releases that have it, oldest first:
+            `("configuration_electra_rtd.py", ["0.2.0", "0.3.0"])`
     """
-    known = {digest: (name, release) for release, files in EARLIER_RELEASES.items() for name, digest in files.items()}
-    installed = {layout.sha256(INSTALLED / name): (name, __version__) for name in layout.CODE}
-    return {**installed, **known}
+    installed = {name: layout.sha256(INSTALLED / name) for name in layout.CODE}
+    known: dict[str, tuple[str, list[str]]] = {}
+    for release, files in {**EARLIER_RELEASES, __version__: installed}.items():
+        for name, digest in files.items():
+            known.setdefault(digest, (name, []))[1].append(release)
+    return known
 
 
 def check_code(checkpoint):
@@ -37,15 +41,15 @@ def check_code(checkpoint):
         [`Finding`]
     """
     known = known_releases()
-    releases = set()
+    of_files = []  # the releases that each file is of
     for name in checkpoint.names:
         if not name.endswith(".py") or not checkpoint.is_here(name):
             continue
         digest = layout.sha256(checkpoint.path(name))
-        file_name, release = known.get(digest, (None, None))
+        file_name, releases = known.get(digest, (None, []))
         if file_name == PurePosixPath(name).name:
-            releases.add(release)
-            yield Finding(INFO, "code", name, f"is ours, of release {release}.")
+            of_files.append(releases)
+            yield Finding(INFO, "code", name, f"is ours, of release {releases[-1]}.")
         else:
             yield Finding(
                 WARNING,
@@ -63,10 +67,9 @@ def check_code(checkpoint):
                 "Load it by its Hub id, or with `electra-rtd pull`.",
             )
         yield from _check_imports(checkpoint, name)
-    if len(releases) > 1:
-        yield Finding(
-            WARNING, "mixed-code", "", f"the code files are of different releases: {', '.join(sorted(releases))}."
-        )
+    if of_files and not set.intersection(*map(set, of_files)):  # a file may be the same in several
+        newest = ", ".join(sorted({releases[-1] for releases in of_files}))
+        yield Finding(WARNING, "mixed-code", "", f"the code files are of different releases: {newest}.")
     yield from _check_named_files(checkpoint)
 
 
