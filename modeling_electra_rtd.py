@@ -2,10 +2,12 @@
 """ELECTRA's generator and discriminator as one model, trained by replaced token detection (RTD).
 
 Source: Clark et al., "ELECTRA: Pre-training Text Encoders as Discriminators Rather Than Generators", ICLR 2020,
-https://arxiv.org/abs/2003.10555; "paper" below. Top-down: the model, the steps of the objective, the random numbers of
-eval mode, the loading of two checkpoints.
+https://arxiv.org/abs/2003.10555; "paper" below. Top-down: the model and the steps of the objective; what makes them
+fast (batches without padding, attention over rows, dropout on a CPU, a bounded vocabulary head); the random numbers of
+eval mode; the loading of two checkpoints.
 
-Shapes: B sequences in a batch, L tokens in the longest, M masked tokens in the batch, V tokens in the vocabulary.
+Shapes: B sequences in a batch, L tokens in the longest, M masked tokens in the batch, V tokens in the vocabulary;
+without padding, T tokens in the batch, in groups of R rows of up to W tokens; D numbers a head.
 """
 
 import math
