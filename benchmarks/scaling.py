@@ -84,7 +84,7 @@ SWEEPS = {
     ),
     "vocabulary": (
         "0 to 1: head, embedding's gradient and optimiser alone",
-        [Point(vocab, vocab=vocab) for vocab in (8_000, 16_000, 32_000, 64_000)],
+        [Point(vocab, vocab=vocab) for vocab in (VOCAB, 2 * VOCAB, 4 * VOCAB)],
     ),
     "width": ("1 to 2", [Point(width, width=width) for width in (128, 256, 512)]),
     "depth": ("up to 1", [Point(depth, depth=depth) for depth in (2, 4, 8, 16)]),
