@@ -5,7 +5,6 @@ next: training on a batch, callbacks, logging, and fetching the batch after it.
 """
 
 import argparse
-import os
 import tempfile
 import time
 
@@ -17,7 +16,7 @@ from electra_rtd.train_tools import RTDMetricsCallback
 
 from .contenders.common import LEARNING_RATE, Setup
 from .contenders.ours import build
-from .machine import choose_device, describe_machine, write_run
+from .machine import add_machine_options, choose_device, describe_machine, write_run
 from .rounds import paired_ratio, vocab_rows
 from .shapes import SHAPES
 from .step import DTYPES
@@ -75,8 +74,7 @@ def parse_arguments(arguments=None, description=__doc__):
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("--steps", type=int, default=60, help="that are counted")
     parser.add_argument("--warmup", type=int, default=5, help="steps before them")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    add_machine_options(parser)
     add_text_options(parser)
     return parser.parse_args(arguments)
 

@@ -14,6 +14,12 @@ import transformers
 RESULTS = Path(__file__).parent / "results"
 
 
+def add_machine_options(parser):
+    """What every benchmark asks about the machine. Args: parser (`argparse.ArgumentParser`)."""
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch, in each process")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+
+
 def choose_device(name):
     """Args: name (`str`): `"auto"`, `"cpu"` or `"cuda"`. Returns: `torch.device`."""
     if name == "auto":

@@ -5,7 +5,6 @@ a power law is fitted to their times by least squares over the logarithms.
 """
 
 import argparse
-import os
 import random
 import tempfile
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from electra_rtd.modeling_electra_rtd import HEAD_LOGITS
 
 from .contenders.common import Setup
 from .flops import masked_tokens
-from .machine import choose_device, describe_machine, write_run
+from .machine import add_machine_options, choose_device, describe_machine, write_run
 from .rounds import Worker, run_rounds, spread
 from .shapes import pair_configs
 from .step import DTYPES
@@ -137,8 +136,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("--rounds", type=int, default=15, help="that are counted")
     parser.add_argument("--warmup", type=int, default=3, help="rounds before them")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch, in each process")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    add_machine_options(parser)
     add_text_options(parser)
     return parser.parse_args(arguments)
 

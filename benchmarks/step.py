@@ -4,14 +4,13 @@ Every contender has a process of its own; they step in turn on the same rows, an
 """
 
 import argparse
-import os
 import tempfile
 from statistics import fmean
 
 from .contenders import CONTENDERS, Contender
 from .contenders.ours import PIECES
 from .flops import data_sheet_rate, mlm_flops, rtd_flops
-from .machine import choose_device, describe_machine, write_run
+from .machine import add_machine_options, choose_device, describe_machine, write_run
 from .rounds import paired_ratio, run_rounds, spread, start_workers, vocab_rows
 from .shapes import SHAPES, pair_configs
 from .text import SCENARIOS, add_text_options, draw_batches, read_rows
@@ -51,8 +50,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--rounds", type=int, default=20, help="that are counted")
     parser.add_argument("--warmup", type=int, default=3, help="rounds before them")
     parser.add_argument("--batch-size", type=int, help=f"rows; default: {BATCH_SIZE}")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch, in each process")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    add_machine_options(parser)
     add_text_options(parser)
     return parser.parse_args(arguments)
 
