@@ -1,0 +1,356 @@
+"""What the two networks make of a text, token by token: the one source of every view (terminal, page, JSON, W&B)."""
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from ...modeling_electra_rtd import positions_from_first_token
+
+
+REPLACED = 0.5  # from this probability on, the discriminator says "replaced"
+CAUGHT, MISSED, FALSE_ALARM, RIGHT = "caught", "missed", "false_alarm", "right"
+ODD_TOKENS = 32  # of a text, at most: so many get the generator's candidates where nothing was masked
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What the generator would put in a place.
+
+    Args: token (`str`), of the vocabulary; probability (`float`).
+    """
+
+    token: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token of a text.
+
+    Args:
+        token (`str`): the original, as in the vocabulary (`##는`). start, end (`int`): its characters in the text.
+        masked (`bool`): whether the generator had to predict it.
+        generator_read, discriminator_read (`str`): what the two networks read here, as in the vocabulary.
+        replaced (`bool`): whether the discriminator read another token than the original.
+        probability (`float`): the discriminator's, of "replaced".
+        candidates (`tuple` of [`Candidate`]): the generator's best first, where it was asked.
+    """
+
+    token: str
+    start: int
+    end: int
+    masked: bool
+    generator_read: str
+    discriminator_read: str
+    replaced: bool
+    probability: float
+    candidates: tuple[Candidate, ...] = ()
+
+    @property
+    def called_replaced(self):
+        """Whether the discriminator says "replaced": `bool`."""
+        return self.probability > REPLACED
+
+    @property
+    def verdict(self):
+        """`str`: `caught` or `missed` of a replaced token, `false_alarm` or `right` of an original one."""
+        if self.replaced:
+            return CAUGHT if self.called_replaced else MISSED
+        return FALSE_ALARM if self.called_replaced else RIGHT
+
+
+@dataclass(frozen=True)
+class Word:
+    """Tokens that no space parts: a word in English, an eojeol in Korean.
+
+    Args: start, end (`int`): its characters in the text; tokens (`tuple` of [`Token`]), at least one.
+    """
+
+    start: int
+    end: int
+    tokens: tuple[Token, ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the two networks made of one text. The tokens that the tokenizer adds (`[CLS]`, `[SEP]`) are not in it.
+
+    Args:
+        text (`str`): the original.
+        tokens (`tuple` of [`Token`]): in order; characters between them (spaces) belong to none.
+        temperature (`float` or `None`): of the generator's sampling; `None` where nothing was corrupted.
+    """
+
+    text: str
+    tokens: tuple[Token, ...]
+    temperature: float | None = None
+
+    @property
+    def words(self):
+        """`tuple` of [`Word`]."""
+        words: list[list[Token]] = []
+        for token in self.tokens:
+            gap = self.text[words[-1][-1].end : token.start] if words else " "
+            if any(character.isspace() for character in gap):
+                words.append([token])
+            else:
+                words[-1].append(token)
+        return tuple(Word(word[0].start, word[-1].end, tuple(word)) for word in words)
+
+    @property
+    def wrong(self):
+        """`int`: tokens about which the discriminator is wrong."""
+        return sum(token.verdict in (MISSED, FALSE_ALARM) for token in self.tokens)
+
+    @property
+    def replaced(self):
+        """`int`: replaced tokens."""
+        return sum(token.replaced for token in self.tokens)
+
+    @property
+    def caught(self):
+        """`int`: replaced tokens that the discriminator calls replaced."""
+        return sum(token.verdict == CAUGHT for token in self.tokens)
+
+    def as_dict(self):
+        """The reading for programs: `dict` of what JSON knows, probabilities rounded to six digits."""
+        return {
+            "text": self.text,
+            "temperature": self.temperature,
+            "tokens": [
+                {
+                    "token": token.token,
+                    "text": self.text[token.start : token.end],
+                    "start": token.start,
+                    "end": token.end,
+                    "masked": token.masked,
+                    "generator_read": token.generator_read,
+                    "discriminator_read": token.discriminator_read,
+                    "replaced": token.replaced,
+                    "probability": round(token.probability, 6),
+                    "verdict": token.verdict,
+                    "candidates": [
+                        {"token": one.token, "probability": round(one.probability, 6)} for one in token.candidates
+                    ],
+                }
+                for token in self.tokens
+            ],
+            "wrong": self.wrong,
+            "replaced": self.replaced,
+            "caught": self.caught,
+        }
+
+
+@dataclass(frozen=True)
+class Piece:
+    """As much of a text as the model reads at once.
+
+    Args: text (`str`); input_ids (`list[int]`), with the tokens that the tokenizer adds; places: where each token
+        stands in the text, (start, end), or `None` for one that was added.
+    """
+
+    text: str
+    input_ids: list[int]
+    places: list[tuple[int, int] | None]
+
+    def columns(self):
+        """Where the tokens of the text stand among `input_ids`: `list[int]`."""
+        return [column for column, place in enumerate(self.places) if place is not None]
+
+
+def pieces_of_text(text, tokenizer, max_length):
+    """A text as the model can read it: whole, or in pieces of `max_length` tokens.
+
+    Args: text (`str`); tokenizer (`PreTrainedTokenizerBase`), a fast one; max_length (`int`), added tokens included.
+    Returns: `list` of [`Piece`], whose texts make up the text; none for a text without tokens.
+    """
+    encoded = tokenizer(
+        text,
+        truncation=True,
+        max_length=max_length,
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+        return_special_tokens_mask=True,
+    )
+    pieces: list[Piece] = []
+    start = 0
+    for ids, offsets, added in zip(
+        encoded["input_ids"], encoded["offset_mapping"], encoded["special_tokens_mask"], strict=True
+    ):
+        in_text = [None if special else place for place, special in zip(offsets, added, strict=True)]
+        ends = [place[1] for place in in_text if place is not None]
+        if ends:  # what stands between two pieces begins the second; what follows the last token ends the last
+            end = len(text) if ids is encoded["input_ids"][-1] else ends[-1]
+            places = [place and (place[0] - start, place[1] - start) for place in in_text]
+            pieces.append(Piece(text[start:end], list(ids), places))
+            start = end
+    return pieces
+
+
+def piece_of_ids(input_ids, tokenizer):
+    """A piece from token ids alone, as a tokenized data set holds them: its text is the tokens, `##` joined.
+
+    Args: input_ids (`list[int]`); tokenizer (`PreTrainedTokenizerBase`). Returns: [`Piece`].
+    """
+    added = {tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id}
+    kept = [token_id for token_id in input_ids if token_id != tokenizer.pad_token_id]
+    text = ""
+    places: list[tuple[int, int] | None] = []
+    for token_id, token in zip(kept, tokenizer.convert_ids_to_tokens(kept), strict=True):
+        if token_id in added:
+            places.append(None)
+            continue
+        text += "" if token.startswith("##") or not text else " "
+        characters = token.removeprefix("##")
+        places.append((len(text), len(text) + len(characters)))
+        text += characters
+    return Piece(text, kept, places)
+
+
+@torch.no_grad()
+def read_pieces(model, tokenizer, pieces, *, top_k=5):
+    """Corrupt pieces as in evaluation, and see what both networks make of them. Draws no random number.
+
+    Args:
+        model ([`ElectraRTDForPreTraining`]); tokenizer (`PreTrainedTokenizerBase`)
+        pieces (`list` of [`Piece`]): one batch.
+        top_k (`int`): candidates of the generator for a masked token.
+
+    Returns:
+        `list` of [`Reading`], in the same order
+    """
+    if not pieces:
+        return []
+    batch = _batch(pieces, tokenizer, model.device)
+    with in_eval_mode(model):
+        output = model(**batch, return_loss=False, return_dict=True)
+        asked = output.masked_input_ids, batch["attention_mask"], output.masked_positions
+        candidates = _candidates(model, tokenizer, *asked, top_k)
+    generator_read, discriminator_read = output.masked_input_ids.tolist(), output.disc_input_ids.tolist()
+    masked, probabilities = output.masked_positions.tolist(), torch.sigmoid(output.logits.float()).tolist()
+    readings = []
+    for row, piece in enumerate(pieces):
+        tokens = [
+            Token(
+                **_in_the_text(piece, tokenizer, column),
+                masked=masked[row][column],
+                generator_read=tokenizer.convert_ids_to_tokens(generator_read[row][column]),
+                discriminator_read=tokenizer.convert_ids_to_tokens(discriminator_read[row][column]),
+                replaced=discriminator_read[row][column] != piece.input_ids[column],
+                probability=probabilities[row][column],
+                candidates=candidates.get((row, column), ()),
+            )
+            for column in piece.columns()
+        ]
+        readings.append(Reading(piece.text, tuple(tokens), model.config.sampling_temperature))
+    return readings
+
+
+@torch.no_grad()
+def find_suspicious(model, tokenizer, pieces, *, top_k=5):
+    """What the discriminator finds odd in pieces as they are, and what the generator would put there instead.
+
+    Args: as of [`read_pieces`]. Returns: `list` of [`Reading`]; `replaced` is always false in them.
+    """
+    if not pieces:
+        return []
+    batch = _batch(pieces, tokenizer, model.device)
+    with in_eval_mode(model):
+        logits = model.discriminator(**batch, return_dict=True).logits  # (B, L)
+        probabilities = torch.sigmoid(logits.float()).tolist()
+        return [
+            _as_it_is(model, tokenizer, piece, row, top_k) for piece, row in zip(pieces, probabilities, strict=True)
+        ]
+
+
+def _as_it_is(model, tokenizer, piece, probabilities, top_k):
+    odd = sorted(
+        (column for column in piece.columns() if probabilities[column] > REPLACED), key=lambda one: -probabilities[one]
+    )[:ODD_TOKENS]
+    candidates = _candidates_one_by_one(model, tokenizer, piece, odd, top_k) if odd else {}
+    tokens = []
+    for column in piece.columns():
+        place = _in_the_text(piece, tokenizer, column)
+        tokens.append(
+            Token(
+                **place,
+                masked=False,
+                generator_read=place["token"],
+                discriminator_read=place["token"],
+                replaced=False,
+                probability=probabilities[column],
+                candidates=candidates.get(column, ()),
+            )
+        )
+    return Reading(piece.text, tuple(tokens))
+
+
+def _candidates_one_by_one(model, tokenizer, piece, columns, top_k):
+    """What the generator would put in each of these places where it sees all the others: `dict` by column."""
+    batch = _batch([piece] * len(columns), tokenizer, model.device)
+    positions = torch.zeros_like(batch["input_ids"], dtype=torch.bool)
+    positions[torch.arange(len(columns)), torch.tensor(columns)] = True
+    masked_input_ids = batch["input_ids"].masked_fill(positions, model.config.mask_token_id)
+    found = _candidates(model, tokenizer, masked_input_ids, batch["attention_mask"], positions, top_k)
+    return {column: candidates for (_, column), candidates in found.items()}
+
+
+@contextmanager
+def in_eval_mode(model):
+    """The model in eval mode; afterwards each of its modules is in the mode that it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def at_temperature(model, temperature):
+    """The generator samples at another temperature (`float` above 0)."""
+    before = model.config.sampling_temperature
+    model.config.sampling_temperature = temperature
+    try:
+        yield
+    finally:
+        model.config.sampling_temperature = before
+
+
+def _batch(pieces, tokenizer, device):
+    """input_ids and attention_mask, (B, L), padded on the right whatever the tokenizer prefers."""
+    width = max(len(piece.input_ids) for piece in pieces)
+    gaps = [width - len(piece.input_ids) for piece in pieces]
+    ids = [piece.input_ids + [tokenizer.pad_token_id] * gap for piece, gap in zip(pieces, gaps, strict=True)]
+    mask = [[1] * (width - gap) + [0] * gap for gap in gaps]
+    return {
+        "input_ids": torch.tensor(ids, device=device),
+        "attention_mask": torch.tensor(mask, device=device),
+    }
+
+
+def _candidates(model, tokenizer, masked_input_ids, attention_mask, positions, top_k):
+    """The generator's best tokens at positions (bool, (B, L)): `dict` by row and column, tuples of [`Candidate`]."""
+    generator = model.generator
+    hidden = generator.electra(
+        input_ids=masked_input_ids,
+        attention_mask=attention_mask,
+        position_ids=positions_from_first_token(attention_mask == 1),
+        return_dict=True,
+    )[0][positions]  # (M, H)
+    logits = generator.generator_lm_head(generator.generator_predictions(hidden))  # (M, V)
+    best = torch.softmax(logits.float(), dim=-1).topk(min(top_k, logits.shape[-1]), dim=-1)
+    cells = [tuple(cell) for cell in positions.nonzero().tolist()]
+    tokens = [tokenizer.convert_ids_to_tokens(ids) for ids in best.indices.tolist()]
+    return {
+        cell: tuple(Candidate(*one) for one in zip(names, values, strict=True))
+        for cell, names, values in zip(cells, tokens, best.values.tolist(), strict=True)
+    }
+
+
+def _in_the_text(piece, tokenizer, column) -> dict:
+    """The fields `token`, `start` and `end` of a [`Token`]."""
+    place = piece.places[column]
+    return {"token": tokenizer.convert_ids_to_tokens(piece.input_ids[column]), "start": place[0], "end": place[1]}

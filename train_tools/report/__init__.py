@@ -1,0 +1,1 @@
+"""A run looked at: one page of curves, figures and settings."""
