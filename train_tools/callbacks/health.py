@@ -1,0 +1,238 @@
+"""Runs that look alive and are dead: seen from the logged quantities alone, said once, with the mend."""
+
+import logging
+import math
+from collections import deque
+from dataclasses import dataclass
+
+from transformers import TrainerCallback
+
+
+logger = logging.getLogger(__name__)
+
+WINDOW = 5  # training logs in a row that have to agree
+PATIENCE = 1000  # steps that a discriminator may take to learn anything; of a shorter run, half of it
+NO_RECALL = 0.01  # share of replaced tokens that are called replaced
+ALL_LUCKY = 0.98  # share of masked tokens whose sample is the original
+KNOWS_THEM = 0.9  # a generator whose samples are all originals has to be right in its first choices this often
+ALL_REPLACED = 0.98  # share of all tokens that are labelled replaced
+RISE = 0.5  # nats
+ABOVE_CHANCE = 1.0  # nats above ln(V), the loss of a generator that knows nothing
+AT_CHANCE = 0.1  # nats below ln(V)
+OF_CONSTANT = 0.98  # share of the loss of the best constant answer
+OF_CONSTANT_SILENT = 0.95  # likewise, where almost nothing is called replaced
+
+FINITE = ("loss", "mlm_loss", "disc_loss", "eval_loss", "eval_mlm_loss", "eval_disc_loss")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A sign of a dead run.
+
+    Args: name (`str`), as in `state.log_history`; message (`str`): figures and mend.
+    """
+
+    name: str
+    message: str
+
+
+class RTDHealthCallback(TrainerCallback):
+    """Says when a run is dead, once a sign, with step, figures and mend.
+
+    `Trainer(..., callbacks=[RTDMetricsCallback(), RTDHealthCallback()])`. It reads what [`RTDMetricsCallback`] adds to
+    the log and computes nothing on the model. A sign is said as a warning and kept in `state.log_history`, as a row
+    with `step`, `epoch`, `health` (its name) and `message`.
+
+    | `health` | seen where |
+    | --- | --- |
+    | `not_a_number` | a loss, or the gradient norm without fp16, is NaN or infinite in one log |
+    | `generator_rises` | `mlm_loss` is 0.5 nats above its lowest (means of 5 logs), or above ln(V) + 1 in 5 logs |
+    | `generator_copies` | `lucky_hits` is 0.98 or more and `gen_acc` 0.9 or more, in 5 logs |
+    | `labels_constant` | `lucky_hits` is 0.98 or more with a lower `gen_acc`; or `replaced_share` is 0.98 or more |
+    | `discriminator_says_original` | `disc_recall` is 0.01 or less and `disc_loss` 0.95 of a constant's, in 5 logs |
+    | `discriminator_stuck` | `disc_loss` is 0.98 of a constant's or more, in 5 logs |
+    | `generator_stuck` | `mlm_loss` is within 0.1 nats of ln(V), the loss of random choice, in 5 logs |
+
+    V is the size of the vocabulary. "A constant's" is the loss of the best constant answer: the entropy of
+    `replaced_share`. The last three are judged after `patience` steps only, for every run from scratch begins there.
+
+    Args:
+        on_collapse (`str`): `"warn"`, or `"stop"` to stop training too.
+        window (`int`): training logs in a row that have to agree.
+        patience (`int`, *optional*): steps; by default 1000, or half of a shorter run.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(self, on_collapse="warn", *, window=WINDOW, patience=None):
+        if on_collapse not in ("warn", "stop"):
+            raise ValueError(f"`on_collapse` is {on_collapse!r}: it must be 'warn' or 'stop'.")
+        if window < 1 or (patience is not None and patience < 0):
+            raise ValueError(f"`window` is {window} and `patience` {patience}: at least 1 log, and 0 steps.")
+        self.on_collapse, self.window, self.patience = on_collapse, window, patience
+        self._start()
+
+    def _start(self):
+        self._rows = deque(maxlen=self.window)  # the last training logs
+        self._lowest = math.inf  # mean of `mlm_loss` over a window
+        self._said_missing = False
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self._start()
+
+    def on_log(self, args, state, control, logs=None, model=None, **kwargs):
+        logs = logs or {}
+        findings = list(_not_a_number(logs, with_gradients=not args.fp16))
+        if "loss" in logs:
+            findings += self._judge(logs, state, model.config)
+        for finding in findings:
+            self._say(finding, state, control)
+
+    def _judge(self, logs, state, config):
+        if "mlm_loss" not in logs or "replaced_share" not in logs:
+            self._say_missing()
+            return []
+        self._rows.append({"step": state.global_step, **logs})
+        if len(self._rows) < self.window:
+            return []
+        patience = self.patience if self.patience is not None else min(PATIENCE, state.max_steps // 2)
+        rows = list(self._rows)
+        findings = [_rises(rows, self._lowest, config), _copies(rows), _labels_constant(rows)]
+        if rows[0]["step"] >= patience:
+            findings += [_discriminator_stuck(rows, config), _generator_stuck(rows, config)]
+        self._lowest = min(self._lowest, _mean(rows, "mlm_loss"))
+        return [finding for finding in findings if finding is not None]
+
+    def _say(self, finding, state, control):
+        if any(row.get("health") == finding.name for row in state.log_history):
+            return  # said before, in this run or in the one that it resumes
+        message = f"step {state.global_step}: {finding.message}"
+        epoch = {} if state.epoch is None else {"epoch": state.epoch}
+        state.log_history.append({**epoch, "health": finding.name, "message": message, "step": state.global_step})
+        if state.is_world_process_zero:
+            stops = " Training stops (on_collapse='stop')." if self.on_collapse == "stop" else ""
+            logger.warning(f"health: {finding.name}, {message}{stops}")
+        if self.on_collapse == "stop":
+            control.should_training_stop = True
+
+    def _say_missing(self):
+        if not self._said_missing:
+            self._said_missing = True
+            logger.warning(
+                "RTDHealthCallback sees nothing: it reads what RTDMetricsCallback logs. Give the Trainer "
+                "callbacks=[RTDMetricsCallback(), RTDHealthCallback()]."
+            )
+
+
+def entropy(share):
+    """The loss of the best constant answer where a share of the tokens is replaced: binary entropy in nats.
+
+    Args: share (`float` in [0, 1]). Returns: `float`.
+    """
+    return -sum(p * math.log(p) for p in (share, 1 - share) if p > 0)
+
+
+# ---- The signs: training logs in, a finding or nothing out ----------------------------------------------------------
+
+
+def _not_a_number(logs, with_gradients):
+    names = (*FINITE, "grad_norm") if with_gradients else FINITE  # fp16 skips steps whose gradients overflow
+    broken = [f"{name} is {logs[name]}" for name in names if name in logs and not math.isfinite(logs[name])]
+    if broken:
+        yield Finding(
+            "not_a_number",
+            f"{' and '.join(broken)}. What is learnt from here on is lost. Go back to the last checkpoint with a "
+            "lower learning rate (5e-5 from a released pair) and max_grad_norm=1; with fp16, try bf16.",
+        )
+
+
+def _rises(rows, lowest, config):
+    now, chance = _mean(rows, "mlm_loss"), math.log(config.vocab_size)
+    if now > lowest + RISE:
+        seen = f"mlm_loss rises: {now:.2f} over {len(rows)} logs, from {lowest:.2f} at its lowest"
+    elif all(row["mlm_loss"] > chance + ABOVE_CHANCE for row in rows):
+        seen = f"mlm_loss is {now:.2f}, and random choice has {chance:.2f}"
+    else:
+        return None
+    return Finding(
+        "generator_rises",
+        f"{seen}. The generator forgets what it knew. Lower the learning rate (5e-5 from a released pair), warm up "
+        "over the first tenth of the steps, and check that tokenizer and networks belong together.",
+    )
+
+
+def _copies(rows):
+    if not (_all(rows, "lucky_hits", ALL_LUCKY) and _all(rows, "gen_acc", KNOWS_THEM)):
+        return None
+    return Finding(
+        "generator_copies",
+        f"{rows[-1]['lucky_hits']:.1%} of the masked tokens get their original back (gen_acc "
+        f"{rows[-1]['gen_acc']:.1%}): almost nothing is replaced, so there is nothing to detect. Either the generator "
+        "sees what it has to predict (replace_prob below 1 leaves tokens as they are: 0.85 is usual), or it knows the "
+        "text by heart: take a smaller generator, more text, or a higher sampling_temperature.",
+    )
+
+
+def _labels_constant(rows):
+    never = _all(rows, "lucky_hits", ALL_LUCKY) and not _all(rows, "gen_acc", KNOWS_THEM)
+    always = _all(rows, "replaced_share", ALL_REPLACED)
+    if not (never or always):
+        return None
+    label, share = ("replaced", rows[-1]["replaced_share"]) if always else ("original", 1 - rows[-1]["replaced_share"])
+    return Finding(
+        "labels_constant",
+        f"{share:.1%} of all tokens are labelled {label}, and the generator is right in {rows[-1]['gen_acc']:.1%} of its "
+        "places: the discriminator learns to say one thing. Its labels have to compare what it reads with the original "
+        "tokens; if you changed the forward pass, look there, and at mask_prob.",
+    )
+
+
+def _discriminator_stuck(rows, config):
+    constants = [entropy(row["replaced_share"]) for row in rows]
+    if not all(constants):
+        return None  # nothing, or all, is replaced: other signs say so
+    shares = [row["disc_loss"] / constant for row, constant in zip(rows, constants, strict=True)]
+    mend = (
+        "disc_weight is 0, so nothing trains it: 50 is the paper's."
+        if config.disc_weight == 0
+        else "From scratch this may last for some thousand steps; from a released pair it must not. Check disc_weight "
+        "(50), that the discriminator's weights were loaded and are not frozen, and the learning rate."
+    )
+    figures = f"disc_loss is {rows[-1]['disc_loss']:.4f}, the best constant answer has {constants[-1]:.4f}"
+    silent = all(row.get("disc_recall", 1.0) <= NO_RECALL for row in rows)
+    if silent and min(shares) >= OF_CONSTANT_SILENT:
+        return Finding(
+            "discriminator_says_original",
+            f"the discriminator calls everything original: it finds {rows[-1]['disc_recall']:.1%} of the replaced "
+            f"tokens, which are {rows[-1]['replaced_share']:.1%} of all; {figures}. {mend}",
+        )
+    if min(shares) >= OF_CONSTANT:
+        return Finding("discriminator_stuck", f"the discriminator has learnt nothing: {figures}. {mend}")
+    return None
+
+
+def _generator_stuck(rows, config):
+    chance = math.log(config.vocab_size)
+    if not all(abs(row["mlm_loss"] - chance) <= AT_CHANCE for row in rows):
+        return None
+    why = (
+        "gen_weight is 0, so nothing trains it: 1 is the paper's."
+        if config.gen_weight == 0
+        else (
+            "Check gen_weight (1), that the generator's weights were loaded and are not frozen, and the learning rate."
+        )
+    )
+    return Finding(
+        "generator_stuck",
+        f"the generator has learnt nothing: mlm_loss is {rows[-1]['mlm_loss']:.2f}, random choice among "
+        f"{config.vocab_size} tokens has {chance:.2f}. {why}",
+    )
+
+
+def _all(rows, name, least):
+    return all(row.get(name, 0.0) >= least for row in rows)
+
+
+def _mean(rows, name):
+    return sum(row[name] for row in rows) / len(rows)
