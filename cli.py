@@ -24,7 +24,11 @@ from .hub_tools import (
     verify_checkpoint,
 )
 from .hub_tools.pull import last_lock, read_lock
+from .train_tools.data import read_text
+from .train_tools.inspector import PAGE_TEMPERATURES, inspect_texts, print_readings, write_page
+from .train_tools.language import LANGUAGES
 from .train_tools.recipes import SAMPLE_FILE, AdaptArguments, adapt
+from .train_tools.report import report_run
 from .train_tools.summary import summary
 
 
@@ -99,6 +103,25 @@ Compare two checkpoints: configuration, tokenizer, code, and the weights module 
 
 The number before a module is the norm of the change over the norm of the module's weights in the first checkpoint.
 Exit status: 0 where nothing differs, 1 where something does.
+"""
+
+INSPECT_HELP = """
+See what a pair makes of text: what is masked, what the generator puts there, what the discriminator catches.
+
+  electra-rtd inspect --checkpoint adapted "파이썬으로 배우는 데이터 분석"
+  electra-rtd inspect --checkpoint adapted --file held_out.txt --html page.html
+  electra-rtd inspect --checkpoint adapted --suspicious "오늘 학교에 감다"    # what looks odd in it, as it is
+
+The corruption is that of evaluation: the same text is always masked alike. The page needs no network and no server.
+"""
+
+REPORT_HELP = """
+One page of a run: curves, held-out text before and after, tokens, calibration, settings. It needs no network.
+
+  electra-rtd report --run adapted
+  electra-rtd report --run adapted --html report.html --png report.png
+
+Needs matplotlib: pip install 'electra-rtd[plot]'.
 """
 
 # Safe for going on from a released pair; whatever a user gives wins. Before release 5, a share of the steps has a
@@ -199,6 +222,75 @@ def run_export(argv):
     arguments = parser.parse_args(argv)
     export = {"discriminator": export_discriminator, "generator": export_generator}[arguments.network]
     print(export(arguments.checkpoint, arguments.output_dir, as_encoder=arguments.as_encoder))
+
+
+def run_inspect(argv):
+    """`electra-rtd inspect`: texts as both networks read them; a table, JSON, or a page."""
+    parser = _parser("inspect", INSPECT_HELP)
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="Texts to read; - reads them from standard input.")
+    _add(parser, "--checkpoint", required=True, help="The pair: a folder or a Hub id.")
+    _add(parser, "--file", nargs="+", help="Files with one text a row, as `adapt --train_file` reads them.")
+    _add(parser, "--text_column", help="Column that holds the text. By default the only text column.")
+    _add(parser, "--limit", type=int, default=100, help="Texts at most; the first ones are read.")
+    _add(parser, "--suspicious", action="store_true", help="Corrupt nothing: what is odd in the text as it is?")
+    _add(parser, "--temperature", type=float, help="Of the generator's sampling. By default the checkpoint's.")
+    _add(parser, "--top_k", type=int, default=5, help="Candidates of the generator for a token.")
+    _add(parser, "--json", action="store_true", help="Print everything as JSON.")
+    _add(parser, "--html", metavar="FILE", help="Write one page that needs no network.")
+    _add(parser, "--revision", help="Branch, tag or commit of the repository.")
+    _add(parser, "--token", help="Access token. The saved one by default, which is safer: others see command lines.")
+    _add_language(parser)
+    arguments = parser.parse_args(argv)
+    texts, left_out = _texts_to_inspect(arguments)
+    inspection = inspect_texts(
+        arguments.checkpoint,
+        texts,
+        temperature=arguments.temperature,
+        more_temperatures=PAGE_TEMPERATURES if arguments.html and not arguments.suspicious else (),
+        top_k=arguments.top_k,
+        suspicious=arguments.suspicious,
+        revision=arguments.revision,
+        token=arguments.token,
+    )
+    if left_out:
+        logging.getLogger(__name__).warning(f"{left_out} texts are left out: --limit is {arguments.limit}.")
+    if arguments.html:
+        print(write_page(inspection, arguments.html, model_name=arguments.checkpoint, lang=arguments.lang))
+    if arguments.json:
+        print(json.dumps([reading.as_dict() for reading in inspection.readings], indent=2, ensure_ascii=False))
+    elif not arguments.html:
+        print_readings(inspection.readings, lang=arguments.lang)
+
+
+def _texts_to_inspect(arguments):
+    """The texts that a command line names, and how many more there are."""
+    if arguments.limit < 1:
+        raise ValueError(f"--limit is {arguments.limit}: it must be 1 or more.")
+    texts: list[str] = []
+    for text in arguments.texts:
+        texts += sys.stdin.read().splitlines() if text == "-" else [text]
+    if arguments.file:
+        rows = read_text(arguments.file, text_column=arguments.text_column).dataset
+        texts += rows.select(range(min(len(rows), arguments.limit)))["text"]
+        more = len(rows) - min(len(rows), arguments.limit)
+    else:
+        more = 0
+    texts = [text for text in texts if text.strip()]
+    if not texts:
+        raise ValueError("Give text: one or more TEXT, --file FILES, or - for standard input.")
+    return texts[: arguments.limit], more + len(texts[arguments.limit :])
+
+
+def run_report(argv):
+    """`electra-rtd report`: one page, or picture, of a run."""
+    parser = _parser("report", REPORT_HELP)
+    _add(parser, "--run", required=True, help="Output folder of `adapt`, or of a Trainer with RTDMetricsCallback.")
+    _add(parser, "--html", metavar="FILE", help="The page. By default report.html in the run's folder.")
+    _add(parser, "--png", metavar="FILE", help="Write the figures as a picture too.")
+    _add_language(parser)
+    arguments = parser.parse_args(argv)
+    for path in report_run(arguments.run, html=arguments.html, png=arguments.png, lang=arguments.lang):
+        print(path)
 
 
 def run_verify(argv):
@@ -314,6 +406,10 @@ def _add(parser, name, **options):
     parser.add_argument(name, *{name.replace("_", "-")} - {name}, **options)
 
 
+def _add_language(parser):
+    _add(parser, "--lang", choices=LANGUAGES, help="Korean or English. By default that of the locale.")
+
+
 def _add_hub_options(parser):
     _add(parser, "--token", help="Access token. The saved one by default, which is safer: others see command lines.")
     _add(
@@ -328,6 +424,8 @@ def _add_hub_options(parser):
 
 COMMANDS = {
     "adapt": (run_adapt, "adapt a pair to a domain's text"),
+    "inspect": (run_inspect, "see what a pair makes of text, or what it finds odd in it"),
+    "report": (run_report, "one page of a run: curves, before and after, settings"),
     "verify": (run_verify, "check a checkpoint without running any of it"),
     "push": (run_push, "publish a checkpoint in one commit"),
     "pull": (run_pull, "take a checkpoint from the Hub, pinned and checked"),

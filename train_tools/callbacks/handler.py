@@ -1,6 +1,7 @@
 """The Trainer's list of callbacks, which no public way leads to from one of them."""
 
 import sys
+from types import FrameType
 
 from transformers.trainer_callback import CallbackHandler
 
@@ -14,7 +15,7 @@ def handler_of(callback):
     Returns:
         `CallbackHandler` or `None`, where something else called the event
     """
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         caller = frame.f_locals.get("self")
         if isinstance(caller, CallbackHandler) and callback in caller.callbacks:

@@ -74,7 +74,7 @@ class RTDHealthCallback(TrainerCallback):
         self._start()
 
     def _start(self):
-        self._rows = deque(maxlen=self.window)  # the last training logs
+        self._rows: deque = deque(maxlen=self.window)  # the last training logs
         self._lowest = math.inf  # mean of `mlm_loss` over a window
         self._said_missing = False
 
@@ -182,9 +182,9 @@ def _labels_constant(rows):
     label, share = ("replaced", rows[-1]["replaced_share"]) if always else ("original", 1 - rows[-1]["replaced_share"])
     return Finding(
         "labels_constant",
-        f"{share:.1%} of all tokens are labelled {label}, and the generator is right in {rows[-1]['gen_acc']:.1%} of its "
-        "places: the discriminator learns to say one thing. Its labels have to compare what it reads with the original "
-        "tokens; if you changed the forward pass, look there, and at mask_prob.",
+        f"{share:.1%} of all tokens are labelled {label}, and the generator is right in "
+        f"{rows[-1]['gen_acc']:.1%} of its places: the discriminator learns to say one thing. Its labels have to "
+        "compare what it reads with the original tokens: if you changed the forward pass, look there.",
     )
 
 

@@ -1,6 +1,18 @@
 """A trained pair looked at: what it reads in a text, in the terminal and on a page."""
 
+from .inspect import PAGE_TEMPERATURES, Inspection, inspect_texts, write_page
 from .reading import Candidate, Reading, Token, Word
+from .terminal import print_readings
 
 
-__all__ = ["Candidate", "Reading", "Token", "Word"]
+__all__ = [
+    "PAGE_TEMPERATURES",
+    "Candidate",
+    "Inspection",
+    "Reading",
+    "Token",
+    "Word",
+    "inspect_texts",
+    "print_readings",
+    "write_page",
+]

@@ -1,0 +1,149 @@
+"""Any text, read by a checkpoint: the library function behind `electra-rtd inspect`."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from ...configuration_electra_rtd import ElectraRTDConfig
+from ...hub_tools.export import check_is_pair
+from ...hub_tools.staging import files_for_folder
+from ...modeling_electra_rtd import ElectraRTDForPreTraining, find_tokenizer
+from .page import render
+from .reading import Reading, at_temperature, find_suspicious, pieces_of_text, read_pieces
+
+
+PAGE_TEMPERATURES = (0.5, 1.0, 1.5, 2.0)  # what the slider of a page offers, beside the one asked for
+AT_ONCE = 8  # pieces in a batch
+LONGEST = 512  # tokens of a piece, where the model reads as many
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Texts as a checkpoint reads them.
+
+    Args:
+        documents (`list` of `dict`): for each text its [`Reading`] by temperature; by `None` where nothing was
+            corrupted.
+        temperature (`float` or `None`): the one that was asked for, a key of each.
+    """
+
+    documents: list[dict]
+    temperature: float | None
+
+    @property
+    def readings(self):
+        """`list` of [`Reading`]: each text at the temperature that was asked for."""
+        return [document[self.temperature] for document in self.documents]
+
+
+def inspect_texts(
+    checkpoint,
+    texts,
+    *,
+    temperature=None,
+    more_temperatures=(),
+    top_k=5,
+    suspicious=False,
+    revision=None,
+    token=None,
+):
+    """Read texts with both networks of a checkpoint. None of the checkpoint's own code runs.
+
+    Args:
+        checkpoint (`str`, path or [`ElectraRTDForPreTraining`] with its tokenizer as a tuple): a folder or a Hub id.
+        texts (`list[str]`): of any length; longer ones are read in pieces.
+        temperature (`float`, *optional*): of the generator's sampling, above 0; by default the checkpoint's.
+        more_temperatures (iterable of `float`): further ones, for a page with a slider.
+        top_k (`int`): the generator's candidates for a token.
+        suspicious (`bool`): corrupt nothing, and see what the discriminator finds odd in the texts as they are.
+        revision, token (`str`, *optional*): of the Hub.
+
+    Returns:
+        [`Inspection`]
+
+    Raises:
+        ValueError: nothing to read, no pair, no tokenizer, or an argument out of range.
+        OSError: the checkpoint cannot be had.
+    """
+    texts = [text for text in texts if text.strip()]
+    if not texts:
+        raise ValueError("There is no text to read: give one or more, none of them empty.")
+    if top_k < 1:
+        raise ValueError(f"`top_k` is {top_k}: it must be 1 or more.")
+    for one in filter(lambda value: value is not None, (temperature, *more_temperatures)):
+        if not 0 < one < float("inf"):
+            raise ValueError(f"`temperature` is {one}: it must be above 0, such as 1.0.")
+    model, tokenizer = checkpoint if isinstance(checkpoint, tuple) else load_pair(checkpoint, revision, token)
+    if suspicious:
+        return Inspection([{None: _read(find_suspicious, model, tokenizer, text, top_k)} for text in texts], None)
+    at = model.config.sampling_temperature if temperature is None else float(temperature)
+    documents: list[dict] = [{} for _ in texts]
+    for one in sorted({at, *map(float, more_temperatures)}):
+        with at_temperature(model, one):
+            for document, text in zip(documents, texts, strict=True):
+                document[one] = _read(read_pieces, model, tokenizer, text, top_k)
+    return Inspection(documents, at)
+
+
+def write_page(inspection, path, *, model_name, lang=None):
+    """Write an inspection as one page that needs no network.
+
+    Args:
+        inspection ([`Inspection`]); path (`str` or path): the file, in a folder that is there.
+        model_name (`str`): what the page calls the checkpoint. lang (`str`, *optional*): `"ko"` or `"en"`.
+
+    Returns:
+        `Path`: the file
+
+    Raises:
+        ValueError: the folder is not there, or `path` is one.
+    """
+    path = Path(path)
+    if path.is_dir() or not path.parent.is_dir():
+        raise ValueError(f"{path} cannot be written: give a file in a folder that exists, such as page.html.")
+    html = render(inspection.documents, at=inspection.temperature, model_name=str(model_name), lang=lang)
+    with files_for_folder(path.parent) as staged:
+        (staged / path.name).write_text(html, encoding="utf-8")
+    return path
+
+
+def load_pair(checkpoint, revision=None, token=None):
+    """A pair and its tokenizer, on the accelerator where there is one.
+
+    Args: checkpoint (`str` or path); revision, token (`str`, *optional*).
+    Returns: [`ElectraRTDForPreTraining`] in eval mode, `PreTrainedTokenizerBase`.
+    Raises: ValueError: no pair, or no fast tokenizer beside it.
+    """
+    hub = {name: value for name, value in (("revision", revision), ("token", token)) if value is not None}
+    if not hub:
+        check_is_pair(checkpoint)
+    config = ElectraRTDConfig.from_pretrained(checkpoint, **hub)
+    model = ElectraRTDForPreTraining.from_pretrained(checkpoint, config=config, dtype=torch.float32, **hub)
+    tokenizer = find_tokenizer(str(checkpoint), **hub)
+    if tokenizer is None or not tokenizer.is_fast:
+        raise ValueError(f"{checkpoint} has no fast tokenizer beside the model: save it there with `save_pretrained`.")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return model.to(device).eval(), tokenizer
+
+
+def _read(how, model, tokenizer, text, top_k):
+    """One text in its pieces, joined to one reading again."""
+    longest = min(LONGEST, model.config.max_position_embeddings)
+    pieces = pieces_of_text(text, tokenizer, longest)
+    readings = []
+    for first in range(0, len(pieces), AT_ONCE):
+        readings += how(model, tokenizer, pieces[first : first + AT_ONCE], top_k=top_k)
+    return join(text, readings)
+
+
+def join(text, readings):
+    """The readings of a text's pieces as one, with the places of the whole text.
+
+    Args: text (`str`); readings (`list` of [`Reading`]), whose texts make it up. Returns: [`Reading`].
+    """
+    tokens, start = [], 0
+    for reading in readings:
+        tokens += [replace(token, start=token.start + start, end=token.end + start) for token in reading.tokens]
+        start += len(reading.text)
+    return Reading(text, tuple(tokens), readings[0].temperature if readings else None)

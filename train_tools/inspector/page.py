@@ -1,0 +1,2 @@
+def render(documents, *, at, model_name, lang=None):
+    return "x"

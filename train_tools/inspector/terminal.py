@@ -1,0 +1,199 @@
+"""Readings in a terminal: token under token, with the verdict, and what the generator thought of."""
+
+from rich.console import Console, Group
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from ..language import choose_language
+from .reading import CAUGHT, FALSE_ALARM, MISSED, RIGHT
+
+
+TEXTS = {
+    "en": {
+        "original": "original",
+        "generator": "generator reads",
+        "replacement": "discriminator reads",
+        "verdict": "says replaced",
+        "closing": "{wrong} of {tokens} tokens wrong; {caught} of {replaced} replaced tokens caught",
+        "odd": "{odd} of {tokens} tokens look odd to the discriminator",
+        "legend": "✓ caught   ✗ missed   ! false alarm   · rightly taken for original",
+        "sample": "RTD sample · epoch {epoch} · step {step}",
+        "text": "text {number} of {of}",
+        "temperature": "sampling temperature {temperature:g}",
+        "token": "token",
+        "word": "in the word",
+        "became": "became",
+        "probability": "replaced?",
+        "result": "result",
+        "candidates": "the generator's best",
+        "caught": "✓ caught",
+        "missed": "✗ missed",
+        "false_alarm": "! false alarm",
+        "right": "· original",
+        "lucky": "= same again",
+        "nothing": "Nothing was masked, and nothing looks odd.",
+    },
+    "ko": {
+        "original": "원문",
+        "generator": "생성기가 읽은 글",
+        "replacement": "판별기가 읽은 글",
+        "verdict": "바뀌었다는 판정",
+        "closing": "토큰 {tokens}개 중 {wrong}개 오판, 바뀐 토큰 {replaced}개 중 {caught}개 적발",
+        "odd": "토큰 {tokens}개 중 {odd}개를 판별기가 어색하다고 봅니다",
+        "legend": "✓ 적발   ✗ 놓침   ! 오경보   · 원문이라고 맞게 봄",
+        "sample": "RTD 표본 · 에폭 {epoch} · 스텝 {step}",
+        "text": "글 {number}/{of}",
+        "temperature": "표본 추출 온도 {temperature:g}",
+        "token": "토큰",
+        "word": "속한 어절",
+        "became": "바뀐 토큰",
+        "probability": "바뀜?",
+        "result": "판정",
+        "candidates": "생성기의 후보",
+        "caught": "✓ 적발",
+        "missed": "✗ 놓침",
+        "false_alarm": "! 오경보",
+        "right": "· 원문",
+        "lucky": "= 같은 토큰",
+        "nothing": "가린 토큰도, 어색한 토큰도 없습니다.",
+    },
+}
+
+SIGNS = {CAUGHT: "✓", MISSED: "✗", FALSE_ALARM: "!", RIGHT: "·"}
+STYLES = {CAUGHT: "bold green", MISSED: "bold red", FALSE_ALARM: "bold yellow", RIGHT: "dim"}
+OPENING, CLOSING = "«", "»"  # around a replacement, so that it shows without colours
+
+
+def sample_view(readings, *, step, epoch, width, lang=None):
+    """Held-out texts during training, under a heading with epoch and step.
+
+    Args:
+        readings (`list` of [`Reading`]); step (`int`); epoch (`float` or `None`)
+        width (`int`): columns of the terminal. lang (`str`, *optional*): `"ko"` or `"en"`.
+
+    Returns:
+        a renderable of `rich`
+    """
+    texts = TEXTS[choose_language(lang)]
+    heading = texts["sample"].format(epoch="-" if epoch is None else f"{epoch:.2f}", step=step)
+    parts: list = [Rule(Text(heading), align="left", characters="─")]
+    for reading in readings:
+        parts += [*interlinear(reading, texts, width), Text(closing(reading, texts)), Text("")]
+    return Group(*parts[:-1], Text(texts["legend"], style="dim"))
+
+
+def text_view(reading, *, number, of, width, lang=None):
+    """One text with all its tokens, and a table of those that there is something to say about.
+
+    Args: reading ([`Reading`]); number, of (`int`): which of how many texts; width (`int`): columns;
+        lang (`str`, *optional*). Returns: a renderable of `rich`.
+    """
+    texts = TEXTS[choose_language(lang)]
+    heading = [texts["text"].format(number=number, of=of)]
+    if reading.temperature is not None:
+        heading.append(texts["temperature"].format(temperature=reading.temperature))
+    rows = [
+        (word, token)
+        for word in reading.words
+        for token in word.tokens
+        if token.masked or token.called_replaced or token.replaced
+    ]
+    parts = [Rule(Text(" · ".join(heading)), align="left"), *interlinear(reading, texts, width)]
+    parts.append(_table(reading, rows, texts) if rows else Text(texts["nothing"], style="dim"))
+    parts.append(Text(closing(reading, texts)))
+    return Group(*parts)
+
+
+def print_readings(readings, *, lang=None):
+    """Print texts, one after the other, and the legend.
+
+    Args: readings (`list` of [`Reading`]); lang (`str`, *optional*): `"ko"` or `"en"`.
+    """
+    console = Console(highlight=False)
+    for number, reading in enumerate(readings, start=1):
+        console.print(text_view(reading, number=number, of=len(readings), width=console.width, lang=lang))
+        console.print()
+    console.print(Text(TEXTS[choose_language(lang)]["legend"], style="dim"))
+
+
+def closing(reading, texts):
+    """The line that ends a text. Args: reading ([`Reading`]); texts (`dict`), of a language. Returns: `str`."""
+    counts = {"tokens": len(reading.tokens), "replaced": reading.replaced, "caught": reading.caught}
+    if reading.temperature is None:
+        return texts["odd"].format(odd=sum(token.called_replaced for token in reading.tokens), **counts)
+    return texts["closing"].format(wrong=reading.wrong, **counts)
+
+
+def interlinear(reading, texts, width):
+    """The tokens side by side, below each what became of it; as many blocks as the width needs.
+
+    Args: reading ([`Reading`]); texts (`dict`); width (`int`). Returns: `list` of `rich.table.Table`.
+    """
+    corrupted = reading.temperature is not None
+    names = ["original", "generator", "replacement", "verdict"] if corrupted else ["original", "verdict"]
+    labels = [Text(texts[name], style="dim") for name in names]
+    label_width = max(label.cell_len for label in labels)
+    columns = [_column(token, corrupted) for token in reading.tokens]
+    blocks = _blocks(columns, width - label_width - 2)
+    return [_block(labels, block) for block in blocks]
+
+
+def _column(token, corrupted):
+    """The cells of one token, from above: `list` of `Text`."""
+    read = token.discriminator_read
+    verdict = SIGNS[token.verdict] if token.verdict == RIGHT else f"{SIGNS[token.verdict]}{token.probability:.0%}"
+    verdict_cell = Text(verdict, style=STYLES[token.verdict])
+    if not corrupted:
+        return [Text(token.token, style="bold" if token.called_replaced else ""), verdict_cell]
+    return [
+        Text(token.token),
+        Text(token.generator_read, style="cyan" if token.masked else "dim"),
+        Text(f"{OPENING}{read}{CLOSING}", style="bold magenta") if token.replaced else Text(read, style="dim"),
+        verdict_cell,
+    ]
+
+
+def _blocks(columns, width):
+    """Columns in groups, each as wide as fits, and never empty."""
+    blocks: list[list] = []
+    used = width + 1  # the first column opens a block
+    for column in columns:
+        wide = max(cell.cell_len for cell in column) + 1
+        if used + wide > width:
+            blocks.append([])
+            used = 0
+        blocks[-1].append(column)
+        used += wide
+    return blocks
+
+
+def _block(labels, columns):
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(no_wrap=True)
+    for _ in columns:
+        table.add_column(no_wrap=True, overflow="fold")
+    for row, label in enumerate(labels):
+        table.add_row(label, *(column[row] for column in columns))
+    return table
+
+
+def _table(reading, rows, texts):
+    corrupted = reading.temperature is not None
+    table = Table(show_edge=False, pad_edge=False)
+    names = ["token", "word", *(["became"] if corrupted else []), "probability", "result", "candidates"]
+    for name in names:
+        table.add_column(texts[name], justify="right" if name == "probability" else "left")
+    for word, token in rows:
+        lucky = token.masked and not token.replaced
+        became = [Text(texts["lucky"] if lucky else token.discriminator_read if token.replaced else "")]
+        best = "  ".join(f"{one.token} {one.probability:.0%}" for one in token.candidates)
+        table.add_row(
+            Text(token.token),
+            Text(reading.text[word.start : word.end]),
+            *(became if corrupted else []),
+            Text(f"{token.probability:.0%}"),
+            Text(texts[token.verdict], style=STYLES[token.verdict]),
+            Text(best),
+        )
+    return table
