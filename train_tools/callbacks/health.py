@@ -11,7 +11,7 @@ from transformers import TrainerCallback
 logger = logging.getLogger(__name__)
 
 WINDOW = 5  # training logs in a row that have to agree
-PATIENCE = 1000  # steps that a discriminator may take to learn anything; of a shorter run, half of it
+PATIENCE = 2000  # steps after the warm-up in which networks from scratch may have learnt nothing
 NO_RECALL = 0.01  # share of replaced tokens that are called replaced
 ALL_LUCKY = 0.98  # share of masked tokens whose sample is the original
 KNOWS_THEM = 0.9  # a generator whose samples are all originals has to be right in its first choices this often
@@ -54,21 +54,21 @@ class RTDHealthCallback(TrainerCallback):
     | `generator_stuck` | `mlm_loss` is within 0.1 nats of ln(V), the loss of random choice, in 5 logs |
 
     V is the size of the vocabulary. "A constant's" is the loss of the best constant answer: the entropy of
-    `replaced_share`. The last three are judged after `patience` steps only, for every run from scratch begins there.
+    `replaced_share`. The last three are judged `patience` steps after the warm-up: a run from scratch begins there.
 
     Args:
         on_collapse (`str`): `"warn"`, or `"stop"` to stop training too.
         window (`int`): training logs in a row that have to agree.
-        patience (`int`, *optional*): steps; by default 1000, or half of a shorter run.
+        patience (`int`): steps. A released pair needs none of it: 100 is enough there.
 
     Raises:
         ValueError: an argument is out of range.
     """
 
-    def __init__(self, on_collapse="warn", *, window=WINDOW, patience=None):
+    def __init__(self, on_collapse="warn", *, window=WINDOW, patience=PATIENCE):
         if on_collapse not in ("warn", "stop"):
             raise ValueError(f"`on_collapse` is {on_collapse!r}: it must be 'warn' or 'stop'.")
-        if window < 1 or (patience is not None and patience < 0):
+        if window < 1 or patience < 0:
             raise ValueError(f"`window` is {window} and `patience` {patience}: at least 1 log, and 0 steps.")
         self.on_collapse, self.window, self.patience = on_collapse, window, patience
         self._start()
@@ -85,21 +85,21 @@ class RTDHealthCallback(TrainerCallback):
         logs = logs or {}
         findings = list(_not_a_number(logs, with_gradients=not args.fp16))
         if "loss" in logs:
-            findings += self._judge(logs, state, model.config)
+            judged_from = args.get_warmup_steps(state.max_steps) + self.patience
+            findings += self._judge(logs, state, model.config, judged_from)
         for finding in findings:
             self._say(finding, state, control)
 
-    def _judge(self, logs, state, config):
+    def _judge(self, logs, state, config, judged_from):
         if "mlm_loss" not in logs or "replaced_share" not in logs:
             self._say_missing()
             return []
         self._rows.append({"step": state.global_step, **logs})
         if len(self._rows) < self.window:
             return []
-        patience = self.patience if self.patience is not None else min(PATIENCE, state.max_steps // 2)
         rows = list(self._rows)
         findings = [_rises(rows, self._lowest, config), _copies(rows), _labels_constant(rows)]
-        if rows[0]["step"] >= patience:
+        if rows[0]["step"] >= judged_from:
             findings += [_discriminator_stuck(rows, config), _generator_stuck(rows, config)]
         self._lowest = min(self._lowest, _mean(rows, "mlm_loss"))
         return [finding for finding in findings if finding is not None]
