@@ -4,6 +4,7 @@ import logging
 import math
 from collections import deque
 from dataclasses import dataclass
+from itertools import pairwise
 
 from transformers import TrainerCallback
 
@@ -13,10 +14,11 @@ logger = logging.getLogger(__name__)
 WINDOW = 5  # training logs in a row that have to agree
 PATIENCE = 2000  # steps after the warm-up in which networks from scratch may have learnt nothing
 NO_RECALL = 0.01  # share of replaced tokens that are called replaced
-ALL_LUCKY = 0.98  # share of masked tokens whose sample is the original
+ALL_LUCKY = 0.95  # share of masked tokens whose sample is the original
 KNOWS_THEM = 0.9  # a generator whose samples are all originals has to be right in its first choices this often
 ALL_REPLACED = 0.98  # share of all tokens that are labelled replaced
 RISE = 0.5  # nats
+JUMPS = 3.5  # and so many times what the loss jumps by anyway, where a log holds few tokens
 ABOVE_CHANCE = 1.0  # nats above ln(V), the loss of a generator that knows nothing
 AT_CHANCE = 0.1  # nats below ln(V)
 OF_CONSTANT = 0.98  # share of the loss of the best constant answer
@@ -46,14 +48,16 @@ class RTDHealthCallback(TrainerCallback):
     | `health` | seen where |
     | --- | --- |
     | `not_a_number` | a loss, or the gradient norm without fp16, is NaN or infinite in one log |
-    | `generator_rises` | `mlm_loss` is 0.5 nats above its lowest (means of 5 logs), or above ln(V) + 1 in 5 logs |
-    | `generator_copies` | `lucky_hits` is 0.98 or more and `gen_acc` 0.9 or more, in 5 logs |
-    | `labels_constant` | `lucky_hits` is 0.98 or more with a lower `gen_acc`; or `replaced_share` is 0.98 or more |
+    | `generator_rises` | `mlm_loss` is 0.5 nats above its lowest, or above ln(V) + 1 (see below) |
+    | `generator_copies` | `lucky_hits` is 0.95 or more and `gen_acc` 0.9 or more, in 5 logs |
+    | `labels_constant` | `lucky_hits` is 0.95 or more with a lower `gen_acc`; or `replaced_share` is 0.98 or more |
     | `discriminator_says_original` | `disc_recall` is 0.01 or less and `disc_loss` 0.95 of a constant's, in 5 logs |
     | `discriminator_stuck` | `disc_loss` is 0.98 of a constant's or more, in 5 logs |
     | `generator_stuck` | `mlm_loss` is within 0.1 nats of ln(V), the loss of random choice, in 5 logs |
 
-    V is the size of the vocabulary. "A constant's" is the loss of the best constant answer: the entropy of
+    V is the size of the vocabulary. The generator's loss rises where the mean of 5 logs is above the lowest such mean
+    by 0.5 nats and by 3.5 times its noise (of one log, from the differences of neighbouring ones); or where all 5 are
+    worse by 1 nat than random choice. "A constant's" is the loss of the best constant answer: the entropy of
     `replaced_share`. The last three are judged `patience` steps after the warm-up: a run from scratch begins there.
 
     Args:
@@ -75,6 +79,7 @@ class RTDHealthCallback(TrainerCallback):
 
     def _start(self):
         self._rows: deque = deque(maxlen=self.window)  # the last training logs
+        self._losses: deque = deque(maxlen=4 * self.window)  # `mlm_loss` of the last logs
         self._lowest = math.inf  # mean of `mlm_loss` over a window
         self._said_missing = False
 
@@ -84,7 +89,7 @@ class RTDHealthCallback(TrainerCallback):
     def on_log(self, args, state, control, logs=None, model=None, **kwargs):
         logs = logs or {}
         findings = list(_not_a_number(logs, with_gradients=not args.fp16))
-        if "loss" in logs:
+        if "loss" in logs and not findings:
             judged_from = args.get_warmup_steps(state.max_steps) + self.patience
             findings += self._judge(logs, state, model.config, judged_from)
         for finding in findings:
@@ -95,10 +100,11 @@ class RTDHealthCallback(TrainerCallback):
             self._say_missing()
             return []
         self._rows.append({"step": state.global_step, **logs})
+        self._losses.append(logs["mlm_loss"])
         if len(self._rows) < self.window:
             return []
         rows = list(self._rows)
-        findings = [_rises(rows, self._lowest, config), _copies(rows), _labels_constant(rows)]
+        findings = [_rises(rows, self._losses, self._lowest, config), _copies(rows), _labels_constant(rows)]
         if rows[0]["step"] >= judged_from:
             findings += [_discriminator_stuck(rows, config), _generator_stuck(rows, config)]
         self._lowest = min(self._lowest, _mean(rows, "mlm_loss"))
@@ -147,9 +153,9 @@ def _not_a_number(logs, with_gradients):
         )
 
 
-def _rises(rows, lowest, config):
+def _rises(rows, losses, lowest, config):
     now, chance = _mean(rows, "mlm_loss"), math.log(config.vocab_size)
-    if now > lowest + RISE:
+    if now > lowest + max(RISE, JUMPS * _noise(losses)):
         seen = f"mlm_loss rises: {now:.2f} over {len(rows)} logs, from {lowest:.2f} at its lowest"
     elif all(row["mlm_loss"] > chance + ABOVE_CHANCE for row in rows):
         seen = f"mlm_loss is {now:.2f}, and random choice has {chance:.2f}"
@@ -232,6 +238,12 @@ def _generator_stuck(rows, config):
 
 def _all(rows, name, least):
     return all(row.get(name, 0.0) >= least for row in rows)
+
+
+def _noise(losses):
+    """Standard deviation of one log around its trend, from the differences of neighbouring ones."""
+    differences = [later - earlier for earlier, later in pairwise(losses)]
+    return math.sqrt(sum(one**2 for one in differences) / (2 * len(differences))) if differences else 0.0
 
 
 def _mean(rows, name):
