@@ -60,21 +60,25 @@ def render(documents, *, title, model_name, at=None, lang=None):
         "totals": totals,
         "documents": [document.data() for document in shown],
     }
-    return _environment().get_template("page.html.j2").render(
-        lang=lang,
-        texts=texts,
-        title=title,
-        model_name=model_name,
-        suspicious=suspicious,
-        temperatures=data["temperatures"],
-        opens_with=opens_with,
-        documents=shown,
-        totals=totals,
-        odd_words=_odd_words(shown)[:ODD_WORDS],
-        odd_words_left=max(0, len(_odd_words(shown)) - ODD_WORDS),
-        legend=("odd",) if suspicious else ("caught", "missed", "false_alarm", "lucky", "lucky_alarm"),
-        signs=SIGNS,
-        data=data,
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            lang=lang,
+            texts=texts,
+            title=title,
+            model_name=model_name,
+            suspicious=suspicious,
+            temperatures=data["temperatures"],
+            opens_with=opens_with,
+            documents=shown,
+            totals=totals,
+            odd_words=_odd_words(shown)[:ODD_WORDS],
+            odd_words_left=max(0, len(_odd_words(shown)) - ODD_WORDS),
+            legend=("odd",) if suspicious else ("caught", "missed", "false_alarm", "lucky", "lucky_alarm"),
+            signs=SIGNS,
+            data=data,
+        )
     )
 
 
