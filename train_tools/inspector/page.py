@@ -1,7 +1,7 @@
 """The page of `electra-rtd inspect --html`: one file, no network, that shows what both networks make of texts.
 
-The page holds every text once, as readable HTML at the temperature it opens with; what changes with the temperature, and
-the details of the tokens, travel as JSON beside it, and a short script (`page.js.j2`) puts them in place.
+The page holds every text once, as readable HTML at the temperature it opens with. What changes with the temperature and
+the details of the tokens travel as JSON beside it, and a short script (`page.js.j2`) puts them in place.
 """
 
 from dataclasses import dataclass, replace
@@ -52,6 +52,7 @@ def render(documents, *, title, model_name, at=None, lang=None):
     suspicious = temperatures == [None]
     texts = _page_texts(lang, suspicious)
     shown = [_Document(number, document, texts) for number, document in enumerate(documents)]
+    odd_words = _odd_words(shown) if suspicious else []
     totals = [_total(shown, column, texts) for column in range(len(temperatures))]
     data = {
         "texts": texts,
@@ -73,8 +74,8 @@ def render(documents, *, title, model_name, at=None, lang=None):
             opens_with=opens_with,
             documents=shown,
             totals=totals,
-            odd_words=_odd_words(shown)[:ODD_WORDS],
-            odd_words_left=max(0, len(_odd_words(shown)) - ODD_WORDS),
+            odd_words=odd_words[:ODD_WORDS],
+            odd_words_left=max(0, len(odd_words) - ODD_WORDS),
             legend=("odd",) if suspicious else ("caught", "missed", "false_alarm", "lucky", "lucky_alarm"),
             signs=SIGNS,
             data=data,

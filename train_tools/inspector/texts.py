@@ -5,8 +5,8 @@ TEXTS = {
         # The page: head, controls, closing lines.
         "page_model": "Model: {model}",
         "page_intro": (
-            "Some tokens were masked, and the generator filled the gaps. The discriminator then read the result and says "
-            "of every token how likely it is to have been replaced: the stronger the colour, the surer it is."
+            "Some tokens were masked, and the generator filled the gaps. The discriminator then read the result and "
+            "says of every token how likely it is to have been replaced: the stronger the colour, the surer it is."
         ),
         "page_intro_suspicious": (
             "The text as it is, nothing masked. The discriminator says of every token how likely it is not to belong "
@@ -76,8 +76,8 @@ TEXTS = {
     "ko": {
         "page_model": "모델: {model}",
         "page_intro": (
-            "토큰 일부를 가리고 생성기가 그 자리를 채웠습니다. 판별기는 그 결과를 읽고 토큰마다 바뀌었을 확률을 매깁니다. "
-            "색이 진할수록 바뀌었다고 확신한다는 뜻입니다."
+            "토큰 일부를 가리고 생성기가 그 자리를 채웠습니다. 판별기는 그 결과를 읽고 토큰마다 바뀌었을 확률을 "
+            "매깁니다. 색이 진할수록 바뀌었다고 확신한다는 뜻입니다."
         ),
         "page_intro_suspicious": (
             "아무것도 가리지 않은 원문 그대로입니다. 판별기가 토큰마다 이 자리에 어울리지 않을 확률을 매깁니다. "
@@ -111,7 +111,7 @@ TEXTS = {
         "page_odd_instead": "생성기라면 이렇게",
         "page_odd_more": "… 그 밖에 {count}개는 본문에 표시했습니다",
         "page_details": "자세히",
-        "page_hint": "낱말을 가리키거나 누르세요. 키보드로는 Tab으로 글에 들어가 화살표로 표시된 낱말을 옮겨 다닙니다.",
+        "page_hint": "낱말을 가리키거나 누르세요. 키보드로는 Tab으로 글에 들어가 화살표로 표시된 낱말을 오갑니다.",
         "page_close": "자세히 보기 닫기",
         "page_token": "토큰",
         "page_read": "생성기가 읽은 것",
