@@ -1,7 +1,7 @@
 """The page of `electra-rtd inspect --html`: one file, no network, that shows what both networks make of texts.
 
-The page holds every text once, as readable HTML at the temperature it opens with. What changes with the temperature and
-the details of the tokens travel as JSON beside it, and a short script (`page.js.j2`) puts them in place.
+The page holds every text once, as readable HTML at the temperature it opens with. What changes with the temperature,
+and the details of the tokens, travel as JSON beside it, and a short script (`page.js.j2`) puts them in place.
 """
 
 from dataclasses import dataclass, replace
