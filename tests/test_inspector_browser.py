@@ -26,7 +26,7 @@ from electra_rtd.train_tools.inspector.reading import (
 
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
-DESKTOP, PHONE = {"width": 1200, "height": 900}, {"width": 360, "height": 740}
+DESKTOP, PHONE = {"width": 1200, "height": 1060}, {"width": 360, "height": 740}
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +46,9 @@ def open_page(chromium, tmp_path):
     """Open documents in the browser; the test fails where the page complains, or asks for anything but itself."""
     complaints, requests, contexts = [], [], []
 
-    def open_(documents, *, lang="en", at=None, viewport=DESKTOP, title="Report", **context):
+    def open_(documents, *, lang="en", at=None, viewport=DESKTOP, title="Report", model_name="tiny", **context):
         file = tmp_path / "report.html"
-        html = page.render(documents, title=title, model_name="tiny", at=at, lang=lang)
+        html = page.render(documents, title=title, model_name=model_name, at=at, lang=lang)
         file.write_text(html, encoding="utf-8", newline="")
         contexts.append(chromium.new_context(viewport=viewport, **context))
         view = contexts[-1].new_page()
@@ -444,14 +444,14 @@ needs_checkpoint = pytest.mark.skipif(
     or not Path(os.environ.get("ELECTRA_RTD_SCREENSHOT_CHECKPOINT", "")).joinpath("config.json").is_file(),
     reason="pictures are written with ELECTRA_RTD_WRITE_SCREENSHOTS=1 and ELECTRA_RTD_SCREENSHOT_CHECKPOINT=FOLDER",
 )
-SENTENCES = [
-    "이 책은 프로그래밍을 처음 배우는 사람이 변수와 조건문을 자연스럽게 익히도록 구성했습니다.",
-    "딕셔너리는 키를 해시값으로 바꿔 저장하기 때문에 원소가 많아져도 일정한 시간 안에 값을 꺼낼 수 있다.",
-    "토마토는 흙이 충분히 따뜻해진 다음에 심고, 물은 아침에 천천히 준다.",
+SENTENCES = [  # of the package's own sample text, on which the pair of the pictures was trained
+    "실행 취소 기능을 직접 만들어 보면 스택이라는 자료구조가 왜 필요한지 몸으로 알게 된다.",
+    "선형대수를 화살표와 격자의 움직임으로 설명하니 고윳값이 더는 외워야 할 기호가 아니게 되었다.",
+    "k-평균 군집화는 초기 중심을 어디에 두느냐에 따라 결과가 달라질 수 있어 여러 번 되풀이해 가장 나은 것을 고른다.",
 ]
-TYPOS = [
-    "이 책은 프로그래밍을 처음 배우는 사람이 냉장고와 조건문을 자연스럽개 익히도록 구성했읍니다.",
-    "딕셔너리는 키를 해시값으로 바꿔 저장하기 때문애 원소가 많아져도 값을 꺼낼 수 잇다.",
+TYPOS = [  # the same with slips of the pen
+    "실행 취소 기능을 직접 만들어 보면 스택이라는 냉장고가 왜 필요한지 몸으로 알개 된다.",
+    "선형대수를 화살표와 격자의 움직임으로 설명하니 고윳값이 더는 외워야 할 기호가 안이게 돼었다.",
 ]
 
 
@@ -472,15 +472,18 @@ def read_sentences(model, tokenizer, temperatures=(0.5, 1.0, 1.5, 2.0)):
     return documents
 
 
+TITLES = {"en": "What the model reads", "ko": "모델이 읽은 글"}
+
+
 @needs_checkpoint
 @pytest.mark.parametrize(
     ("name", "lang", "scheme", "viewport"),
     [("light", "en", "light", DESKTOP), ("dark", "ko", "dark", DESKTOP), ("phone", "ko", "light", PHONE)],
 )
 def test_pictures_of_readings(open_page, trained, name, lang, scheme, viewport):
-    documents = read_sentences(*trained)
-    scale = 2 if viewport is PHONE else 1
-    view = open_page(documents, lang=lang, at=1.0, viewport=viewport, color_scheme=scheme, device_scale_factor=scale)
+    look = {"color_scheme": scheme, "device_scale_factor": 2 if viewport is PHONE else 1}
+    names = {"title": TITLES[lang], "model_name": "electra-rtd-sample"}
+    view = open_page(read_sentences(*trained), lang=lang, at=1.0, viewport=viewport, **names, **look)
     view.locator(".text .caught, .text .missed").first.hover()
     take_picture(view, name)
 
@@ -489,7 +492,8 @@ def test_pictures_of_readings(open_page, trained, name, lang, scheme, viewport):
 def test_picture_of_suspicious_words(open_page, trained):
     model, tokenizer = trained
     documents = [{None: find_suspicious(model, tokenizer, pieces_of_text(text, tokenizer, 64))} for text in TYPOS]
-    view = open_page(documents, lang="ko", color_scheme="light")
+    names = {"title": "어색한 낱말 찾기", "model_name": "electra-rtd-sample"}
+    view = open_page(documents, lang="ko", color_scheme="light", **names)
     view.locator(".text .odd").first.hover()
     take_picture(view, "suspicious")
 
