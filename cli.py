@@ -203,13 +203,14 @@ def given_options(argv):
 
 
 def run_adapt(argv):
-    """`electra-rtd adapt`: parse, adapt, say what came of it."""
+    """`electra-rtd adapt`: parse, adapt, say what came of it; 1 where it was stopped because it was dead."""
     argv = argv or SAMPLE_RUN
     arguments, training_args = adapt_parser().parse_args_into_dataclasses(argv)
     training_args.__class__ = TrainingArguments  # `training_args.bin` must open without this package
     result = adapt(arguments, training_args, given=given_options(argv))
     if training_args.process_index == 0:
         print(f"\n{summary(result)}")
+    return 1 if result.health and arguments.on_collapse == "stop" else 0
 
 
 def run_export(argv):

@@ -13,17 +13,20 @@ from ..configuration_electra_rtd import ElectraRTDConfig
 from ..hub_tools.export import check_is_pair, export_discriminator
 from ..hub_tools.staging import files_for_folder
 from ..modeling_electra_rtd import ElectraRTDForPreTraining, find_tokenizer
-from .callbacks import LOSS_PARTS, RTDMetricsCallback
+from .callbacks import LOSS_PARTS, RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
+from .callbacks.health import PATIENCE
 from .data import read_text, tokenize_text
 from .fast import FastSettings, apply, choose, chosen_fields, process_restored, settings_of_checkpoint
 from .from_scratch import SIZES, build_pair, load_tokenizer, train_tokenizer
 from .held_out import describe_held_out, evaluate_held_out
+from .language import LANGUAGES
 from .provenance import describe_run
 from .run_folder import DISCRIMINATOR_FOLDER, HELD_OUT_FILE, LAST_FILE, RESULTS_FILE, RunFolder
 
 
 logger = logging.getLogger(__name__)
 
+PATIENCE_OF_PRETRAINED = 100  # steps after the warm-up: what was pretrained knows something from the first on
 SAMPLE_FILE = Path(__file__).parent / "sample" / "ko_books.csv"
 
 
@@ -107,6 +110,23 @@ class AdaptArguments:
         default=True,
         metadata={"help": "Choose fast settings where none are given; each is printed. --no_fast chooses nothing."},
     )
+    on_collapse: str = field(
+        default="warn",
+        metadata={
+            "help": "When the log shows that the run is dead: warn, or stop it too (exit status 1).",
+            "choices": ["warn", "stop"],
+        },
+    )
+    sample_steps: int = field(
+        default=500, metadata={"help": "Show what becomes of two held-out sentences every so many steps; 0: never."}
+    )
+    lang: str | None = field(
+        default=None,
+        metadata={
+            "help": "Language of these sentences' heading and verdicts. By default that of the locale.",
+            "choices": list(LANGUAGES),
+        },
+    )
     resume: bool = field(default=False, metadata={"help": "Go on from the last complete checkpoint in --output_dir."})
     overwrite: bool = field(default=False, metadata={"help": "Remove what an earlier run left in --output_dir first."})
 
@@ -135,6 +155,8 @@ class AdaptArguments:
             raise ValueError(f"--max_seq_length is {self.max_seq_length}: it must be at least 8 tokens.")
         if self.vocab_size < 10:
             raise ValueError(f"--vocab_size is {self.vocab_size}: it must be at least 10 entries.")
+        if self.sample_steps < 0:
+            raise ValueError(f"--sample_steps is {self.sample_steps}: it must be 0 (never) or more.")
         if self.freeze and self.from_scratch:
             raise ValueError("--freeze generator keeps its random weights with --from_scratch: leave one of them out.")
         if self.resume and self.overwrite:
@@ -156,6 +178,7 @@ class AdaptResult:
         tokens_per_second (`float`), seconds (`float`): of training in this session, saving and evaluation between
             steps included.
         checkpoint, discriminator (`str`): folders of the adapted pair and of the exported stock discriminator.
+        health (`list[dict]`): what [`RTDHealthCallback`] found, as in the log: `step`, `health`, `message`.
     """
 
     before: dict
@@ -166,6 +189,7 @@ class AdaptResult:
     seconds: float
     checkpoint: str
     discriminator: str
+    health: list = field(default_factory=list)
 
 
 def adapt(arguments, training_args, *, given=()):
@@ -228,7 +252,11 @@ def adapt(arguments, training_args, *, given=()):
             train_dataset=train_set,
             eval_dataset=validation_set,
             processing_class=tokenizer,
-            callbacks=[metrics, FastSettings(chosen_fields(choices))],
+            callbacks=[
+                metrics,
+                *_watchers(arguments, validation_set),
+                FastSettings(chosen_fields(choices)),
+            ],
         )
         before = evaluate_held_out(trainer, metrics)
         folder.replace_earlier_run()
@@ -239,6 +267,14 @@ def adapt(arguments, training_args, *, given=()):
             row = {f"eval_{name}": value for name, value in before.figures.items()}
             trainer.state.log_history.insert(0, {"step": 0, **row})
         return _finish(trainer, metrics, before, after, trained.metrics["train_runtime"], run)
+
+
+def _watchers(arguments, validation_set):
+    """Who looks at the run for a person: its health, and what becomes of some held-out sentences."""
+    patience = PATIENCE if arguments.from_scratch else PATIENCE_OF_PRETRAINED
+    yield RTDHealthCallback(arguments.on_collapse, patience=patience)
+    if arguments.sample_steps:
+        yield RTDSampleCallback(validation_set, every=arguments.sample_steps, lang=arguments.lang)
 
 
 def _choose(arguments, training_args, given, model, tokenizer, train_set, last_checkpoint):
@@ -354,6 +390,7 @@ def _finish(trainer, metrics, before, after, seconds, run):
         seconds=seconds,
         checkpoint=str(output_dir),
         discriminator=str(output_dir / DISCRIMINATOR_FOLDER),
+        health=[row for row in trainer.state.log_history if "health" in row],
     )
     with files_for_folder(output_dir) as staged:
         trainer.save_model(str(staged), _internal_call=True)

@@ -27,6 +27,7 @@ def summary(result):
         f"({result.tokens_per_second:,.0f} tokens a second)",
         f"  pair           {result.checkpoint}",
         f"  discriminator  {result.discriminator}  (stock ELECTRA, for fine-tuning)",
+        *(f"  HEALTH         {row['health']}, {row['message']}" for row in result.health),
         "",
         "Next:",
         *(f"  {command}" for command in next_commands(result)),
@@ -35,7 +36,7 @@ def summary(result):
 
 
 def next_commands(result):
-    """Three commands that work as they stand, but for names in capitals.
+    """Four commands that work as they stand, but for names in capitals.
 
     Args:
         result ([`AdaptResult`])
@@ -44,6 +45,7 @@ def next_commands(result):
         `list[str]`
     """
     return [
+        f"electra-rtd report --run {result.checkpoint}",
         'python -c "from transformers import AutoModelForSequenceClassification as M; '
         f"M.from_pretrained('{result.discriminator}', num_labels=2)\"",
         f"electra-rtd adapt --checkpoint {result.checkpoint} --train_file MORE.txt --output_dir {result.checkpoint}-2",
