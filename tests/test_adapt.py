@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import datasets
 import pytest
@@ -174,12 +175,43 @@ def test_the_sample_run_works_twice_in_a_process_of_its_own(tmp_path):
 
 def test_no_arguments_mean_the_sample_run(monkeypatch):
     received = []
-    monkeypatch.setattr(cli, "adapt", lambda *arguments, given: received.extend(arguments))
+
+    def adapt(*arguments, given):
+        received.extend(arguments)
+        return SimpleNamespace(health=[])
+
+    monkeypatch.setattr(cli, "adapt", adapt)
     monkeypatch.setattr(cli, "summary", lambda result: "")
     assert cli.main(["adapt"]) == 0
     arguments, training_args = received
     assert arguments.from_scratch == "tiny" and arguments.train_file == [str(cli.SAMPLE_FILE)]
     assert os.path.isfile(cli.SAMPLE_FILE) and training_args.output_dir == "electra-rtd-sample"
+
+
+@pytest.mark.parametrize(("on_collapse", "status", "steps"), [("stop", 1, 5), ("warn", 0, 8)])
+def test_a_run_that_dies_is_named_and_stopped_where_asked(
+    text, pair_folders, tmp_path, capsys, on_collapse, status, steps
+):
+    generator, discriminator = pair_folders
+    run = [*QUICK, "--max_steps", 8, "--logging_steps", 1, "--learning_rate", 2.0, "--warmup_steps", 0]
+    pair = ["--generator", generator, "--discriminator", discriminator]
+    paths = ["--train_file", text, "--text_column", "sen", "--output_dir", "out"]
+    assert adapt(*pair, *paths, *run, "--on-collapse", on_collapse) == status
+    results = json.loads((tmp_path / "out" / "adapt_results.json").read_text())
+    assert results["steps"] == steps
+    assert "generator_rises" in [row["health"] for row in results["health"]]
+    assert "HEALTH         generator_rises, step 5: mlm_loss is" in capsys.readouterr().out
+
+
+def test_held_out_sentences_are_shown_in_the_language_asked_for(text, pair_folders, tmp_path, capsys):
+    generator, discriminator = pair_folders
+    pair = ["--generator", generator, "--discriminator", discriminator]
+    paths = ["--train_file", text, "--text_column", "sen", "--output_dir", "out"]
+    assert adapt(*pair, *paths, *QUICK, "--sample-steps", 2, "--lang", "ko") == 0
+    output = capsys.readouterr().out
+    assert output.count("RTD 표본 · 에폭") == 2  # 4 steps
+    assert adapt(*pair, *paths, *QUICK, "--overwrite", "--sample-steps", 0) == 0
+    assert "RTD" not in capsys.readouterr().out
 
 
 def test_the_defaults_are_those_for_a_released_pair():
