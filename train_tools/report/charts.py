@@ -1,6 +1,7 @@
 """What the charts of a report show: points, labels, a description in words, and a table of the figures behind them."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from . import measures
 from .run import is_number
@@ -167,7 +168,7 @@ def _tokens_per_second(run):
     rows = [row for row in run.training if is_number(row.get("num_input_tokens_seen"))]
     rows = [row for row in rows if is_number(row.get("train_runtime"))]
     speeds = []
-    for earlier, later in zip(rows, rows[1:], strict=False):
+    for earlier, later in pairwise(rows):
         seconds = later["train_runtime"] - earlier["train_runtime"]
         if seconds > 0:  # the clock starts anew where a run was resumed
             tokens = later["num_input_tokens_seen"] - earlier["num_input_tokens_seen"]
@@ -192,14 +193,12 @@ def _bars(name, parts, run, texts):
             if sum(numbers):
                 rows.append(texts["bar_row"].format(label=texts[kind], side=texts[side]))
                 counts.append(numbers)
+    names = [texts[part] for part in parts]
     shares = [[number / sum(numbers) for number in numbers] for numbers in counts]
-    described = [
-        texts["bar_described"].format(
-            label=row,
-            shares=", ".join(f"{texts[part]} {percent(one)}" for part, one in zip(parts, values, strict=True)),
-        )
-        for row, values in zip(rows, shares, strict=True)
-    ]
+    described = []
+    for row, values in zip(rows, shares, strict=True):
+        said = ", ".join(f"{name} {percent(one)}" for name, one in zip(names, values, strict=True))
+        described.append(texts["bar_described"].format(label=row, shares=said))
     cells = [[row, *map(number, numbers)] for row, numbers in zip(rows, counts, strict=True)]
     return Bars(
         name=name,
@@ -208,7 +207,7 @@ def _bars(name, parts, run, texts):
         rows=rows,
         parts=[(texts[part], part, [values[place] for values in shares]) for place, part in enumerate(parts)],
         description=" ".join(described),
-        table=Table(texts[name], [texts["class"], *(texts[part] for part in parts)], cells),
+        table=Table(texts[name], [texts["class"], *names], cells),
     )
 
 
@@ -266,13 +265,13 @@ def _reliability(label, look, calibration):
 def _bin_counts(calibration):
     """Middle of each bin and the tokens in it; empty bins are left out, since a logarithm has no 0."""
     edges = calibration["edges"]
-    middles = [(low + high) / 2 for low, high in zip(edges, edges[1:], strict=False)]
+    middles = [(low + high) / 2 for low, high in pairwise(edges)]
     return [(middle, count) for middle, count in zip(middles, calibration["count"], strict=True) if count]
 
 
 def _calibration_table(sides, texts):
     edges = sides["after"]["edges"]
-    head, columns = [texts["bin"]], [[f"{low:.0%}–{high:.0%}" for low, high in zip(edges, edges[1:], strict=False)]]
+    head, columns = [texts["bin"]], [[f"{low:.0%}-{high:.0%}" for low, high in pairwise(edges)]]
     for side, calibration in sides.items():
         head += [texts[name].format(side=texts[side]) for name in ("bin_count", "bin_mean", "bin_share")]
         shares = [

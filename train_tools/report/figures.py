@@ -8,6 +8,7 @@ import warnings
 import xml.etree.ElementTree as ElementTree
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 from .charts import Bars
 
@@ -60,7 +61,7 @@ BAR_LOOKS = {
     "right": {"facecolor": COLOURS["sky"], "hatch": ""},
     "false_alarms": {"facecolor": COLOURS["red"], "hatch": "\\\\\\\\"},
 }
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.facecolor": COLOURS["paper"],
     "axes.facecolor": COLOURS["paper"],
     "savefig.facecolor": COLOURS["paper"],
@@ -153,8 +154,9 @@ def draw_png(charts, title, path):
             axes.set_title(chart.title, loc="left", pad=28 if axes.get_legend() else 8, fontweight="bold")
         for axes in list(figure.axes)[len(charts) :]:
             axes.remove()
+        figure.get_layout_engine().set(w_pad=0.15, h_pad=0.12)
         if has_glyphs(title):  # never boxes: a name may be in any script
-            figure.suptitle(title, x=0.01, ha="left")
+            figure.suptitle(title, x=0.012, ha="left", fontsize=14)
         figure.savefig(path, format="png", metadata={"Software": None})
 
 
@@ -192,7 +194,7 @@ def _draw(chart, axes):
 
 
 def _draw_lines(chart, axes):
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator
 
     if chart.diagonal:
         axes.plot([0, 1], [0, 1], color=COLOURS["faint"], linewidth=1.2)
@@ -200,7 +202,8 @@ def _draw_lines(chart, axes):
         _draw_series(series, axes)
     axes.grid(axis="y", linewidth=0.6)
     over_probabilities = chart.diagonal or chart.counts
-    axes.xaxis.set_major_locator(MaxNLocator(4, integer=not over_probabilities))
+    locator = FixedLocator([0, 0.25, 0.5, 0.75, 1]) if over_probabilities else MaxNLocator(4, integer=True)
+    axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(FuncFormatter(_percent_tick if over_probabilities else _number_tick))
     if chart.counts:
         axes.set_yscale("log")
@@ -218,8 +221,8 @@ def _draw_lines(chart, axes):
 def _draw_series(series, axes):
     look = dict(LOOKS[series.look])
     count = len(series.points)
-    if count == 1:
-        look["marker"] = look["marker"] or "o"  # one point makes no line
+    if count < 3:  # a line between two points would claim to know what lies between
+        look |= {"linestyle": "", "marker": look["marker"] or "o"}
     steps, values = zip(*series.points, strict=True)
     every = max(1, count // MARKERS)
     axes.plot(steps, values, label=series.label, linewidth=1.6, markersize=4.5, markevery=every, **look)

@@ -94,6 +94,5 @@ def _missing(run, texts):
 def _unfinished(run, texts):
     if run.end or run.results:
         return None
-    return texts["unfinished"].format(
-        step=number(run.state.get("global_step")), all=number(run.state.get("max_steps"))
-    )
+    step, steps = (number(run.state.get(name)) for name in ("global_step", "max_steps"))
+    return texts["unfinished"].format(step=step, all=steps)

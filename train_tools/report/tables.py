@@ -29,10 +29,11 @@ FIGURES = {
 SHARES = {"gen_acc", "gen_top1", "gen_top5", "disc_acc", "disc_precision", "disc_recall", "disc_f1"}
 SHARES |= {"calibration_error", "lucky_hits", "replaced_share"}
 CLASSES = ("frequent", "rare", "korean", "latin", "digit", "other")
+RATES = ("recall", "false_alarm_rate", "precision")
 LIBRARIES = ("torch", "transformers", "datasets")
 STATE_SETTINGS = ("num_train_epochs", "max_steps", "train_batch_size", "logging_steps", "eval_steps", "save_steps")
 MODEL_SETTINGS = ("mask_prob", "gen_weight", "disc_weight", "sampling_temperature", "embedding_sharing")
-NOTHING = "–"
+NOTHING = "—"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def number(value):
         return NOTHING
     if isinstance(value, int) or abs(value) >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.4g}" if abs(value) < 0.1 else f"{value:.4f}".rstrip("0").rstrip(".")
+    return f"{value:.4g}"
 
 
 def percent(value, digits=1):
@@ -170,10 +171,8 @@ def class_verdicts(stats):
 
 
 def _rates(before, after):
-    rates = ("recall", "false_alarm_rate", "precision")
-    return [
-        f"{percent(getattr(before, rate) if before else None)} → {percent(getattr(after, rate))}" for rate in rates
-    ]
+    pairs = [(getattr(before, rate) if before else None, getattr(after, rate)) for rate in RATES]
+    return [f"{percent(first)} → {percent(second)}" for first, second in pairs]
 
 
 def token_tables(run, texts):
@@ -203,10 +202,8 @@ def token_tables(run, texts):
 
 def _improved(caption, scores, texts, judged, wrong):
     head = [texts[name] for name in ("token", "class", judged, "before", "after", "surely")]
-    rows = [
-        [*_token_cells(score, texts, wrong), points(score.sure_gain, texts)]
-        for score in measures.most_improved(scores)
-    ]
+    listed = measures.most_improved(scores)
+    rows = [[*_token_cells(score, texts, wrong), points(score.sure_gain, texts)] for score in listed]
     return Table(caption, head, rows)
 
 
@@ -236,18 +233,13 @@ def settings(run, texts):
         kept = {name: run.state[name] for name in STATE_SETTINGS if run.state.get(name) is not None}
     model = {name: run.config[name] for name in MODEL_SETTINGS if name in run.config}
     head = [texts["setting"], texts["value"]]
+    choices = run.results.get("fast", [])
+    fast = [[printable(choice[name]) for name in ("setting", "value", "why")] for choice in choices]
     tables = [
         Table(texts["run_settings"], head, _pairs(kept)),
         Table(texts["model_settings"], head, _pairs(model)),
         Table(texts["versions"], [texts["library"], texts["value"]], _pairs(libraries)),
-        Table(
-            texts["fast"],
-            [*head, texts["why"]],
-            [
-                [printable(choice[name]) for name in ("setting", "value", "why")]
-                for choice in run.results.get("fast", [])
-            ],
-        ),
+        Table(texts["fast"], [*head, texts["why"]], fast),
     ]
     return [table for table in tables if table.rows]
 

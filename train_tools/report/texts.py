@@ -14,7 +14,8 @@ TEXTS = {
         "minutes": "{minutes} min {seconds} s",
         "hours": "{hours} h {minutes} min",
         "unknown": "not recorded",
-        "unfinished": "The log ends at step {step} of {all}, without the Trainer's closing row: the run is still going "
+        "unfinished": "The log ends at step {step} of {all}, without the Trainer's closing row: the run is still "
+        "going "
         "on, was stopped, or this is one of its checkpoints.",
         "best_checkpoint": "Best checkpoint: {checkpoint}, with {metric} {value}.",
         # Findings
@@ -23,7 +24,8 @@ TEXTS = {
         "either.",
         "finding_count": "{count} finding(s) in the log:",
         "finding_at": "step {step}",
-        "not_finite": "{name} was NaN or infinite {count} time(s), first at step {step}. The curves leave these values "
+        "not_finite": "{name} was NaN or infinite {count} time(s), first at step {step}. The curves leave these "
+        "values "
         "out.",
         # Missing files
         "missing": "What is missing",
@@ -42,7 +44,7 @@ TEXTS = {
         "better_when": "better when",
         "lower": "lower",
         "higher": "higher",
-        "neither": "–",
+        "neither": "—",
         "before": "before",
         "after": "after",
         "at_step": "step {step}",
@@ -117,7 +119,8 @@ TEXTS = {
         "calibration": "Can its probabilities be believed?",
         "calibration_note": "Of the tokens to which the discriminator gives 30%, thirty in a hundred should be "
         "replaced: points on the diagonal. Vertical lines are 95% intervals. The expected calibration error is the "
-        "distance between share and mean probability, averaged over {bins} bins with their tokens as weights: {before} "
+        "distance between share and mean probability, averaged over {bins} bins with their tokens as weights: "
+        "{before} "
         "before, {after} after.",
         "reliability": "Probability and truth",
         "probability_counts": "Tokens by probability",
@@ -131,7 +134,8 @@ TEXTS = {
         "bin_share": "replaced, {side}",
         # Tokens
         "token_tables": "Tokens",
-        "token_note": "Only tokens with at least {least} judged places. The order goes by a 95% bound, not by the share "
+        "token_note": "Only tokens with at least {least} judged places. The order goes by a 95% bound, not by the "
+        "share "
         "itself: a token met five times has to do much better than one met five hundred times to stand before it.",
         "generator_improved": "Generator: most improved",
         "generator_worst": "Generator: worst after training",
@@ -175,23 +179,29 @@ TEXTS = {
         "minutes": "{minutes}분 {seconds}초",
         "hours": "{hours}시간 {minutes}분",
         "unknown": "기록 없음",
-        "unfinished": "기록이 전체 {all}스텝 중 {step}스텝에서 끊겼고 Trainer의 마무리 기록이 없습니다. 아직 학습 중이거나 "
+        "unfinished": "기록이 전체 {all}스텝 중 {step}스텝에서 끊겼고 Trainer의 마무리 기록이 없습니다. 아직 학습 "
+        "중이거나 "
         "도중에 멈춘 실행, 또는 중간 체크포인트입니다.",
         "best_checkpoint": "가장 좋은 체크포인트: {checkpoint} ({metric} {value})",
         "findings": "학습 상태",
-        "no_findings": "기록에 남은 이상 징후가 없습니다. 징후는 RTDHealthCallback이 남기므로, 이 콜백 없이 학습했다면 "
+        "no_findings": "기록에 남은 이상 징후가 없습니다. 징후는 RTDHealthCallback이 남기므로, 이 콜백 없이 "
+        "학습했다면 "
         "문제가 있어도 기록되지 않습니다.",
         "finding_count": "기록에 이상 징후가 {count}건 있습니다.",
         "finding_at": "{step}스텝",
-        "not_finite": "{name} 값이 NaN 또는 무한대로 {count}번 기록되었습니다(처음은 {step}스텝). 그래프에서는 이 값을 "
+        "not_finite": "{name} 값이 NaN 또는 무한대로 {count}번 기록되었습니다(처음은 {step}스텝). 그래프에서는 이 "
+        "값을 "
         "뺐습니다.",
         "missing": "빠진 내용",
-        "missing_results": "adapt_results.json이 없습니다. `electra-rtd adapt`로 만든 실행이 아니거나 끝까지 가지 못한 "
+        "missing_results": "adapt_results.json이 없습니다. `electra-rtd adapt`로 만든 실행이 아니거나 끝까지 가지 "
+        "못한 "
         "실행입니다. 그래서 학습 전후 수치는 기록에 있는 첫 평가와 마지막 평가이며, 설정은 Trainer가 남긴 것만 "
         "보여 줍니다.",
-        "missing_held_out": "held_out.json이 없습니다. 검증 텍스트를 토큰 하나하나 살피는 일은 `electra-rtd adapt`가 끝날 "
+        "missing_held_out": "held_out.json이 없습니다. 검증 텍스트를 토큰 하나하나 살피는 일은 `electra-rtd "
+        "adapt`가 끝날 "
         "때만 합니다. 그래서 토큰 종류별 결과, 확률 보정, 개별 토큰 표는 빠져 있습니다.",
-        "missing_evaluations": "기록에 평가가 없어 검증 텍스트의 곡선이 없습니다. eval_strategy 없이 학습한 실행입니다.",
+        "missing_evaluations": "기록에 평가가 없어 검증 텍스트의 곡선이 없습니다. eval_strategy 없이 학습한 "
+        "실행입니다.",
         "held_out": "검증 텍스트에서 본 학습 전과 후",
         "held_out_note": "텍스트는 매번 같은 자리를 가립니다. 다만 생성자가 좋아질수록 더 그럴듯한 토큰을 넣으므로 "
         "판별자가 풀 문제는 어려워집니다. 그래서 판별자는 배우고 있어도 수치가 내려갈 수 있습니다.",
@@ -199,7 +209,7 @@ TEXTS = {
         "better_when": "좋은 방향",
         "lower": "낮을수록",
         "higher": "높을수록",
-        "neither": "–",
+        "neither": "—",
         "before": "학습 전",
         "after": "학습 후",
         "at_step": "{step}스텝",
@@ -240,10 +250,12 @@ TEXTS = {
         "recall_short": "재현율",
         "top1_short": "첫 번째 추측",
         "top5_short": "다섯 개 안",
-        "described": "{label}: {first_step}스텝에서 {first}, {last_step}스텝에서 {last}. 최저 {lowest}, 최고 {highest}.",
+        "described": "{label}: {first_step}스텝에서 {first}, {last_step}스텝에서 {last}. 최저 {lowest}, 최고 "
+        "{highest}.",
         "numbers": "그래프의 수치 보기",
         "confusion": "판별자는 어떤 토큰을 찾아내는가",
-        "confusion_note": "원래 토큰을 기준으로 나눕니다. 모든 토큰은 자주 쓰이는 토큰이거나 드문 토큰이고, 이와 별도로 "
+        "confusion_note": "원래 토큰을 기준으로 나눕니다. 모든 토큰은 자주 쓰이는 토큰이거나 드문 토큰이고, 이와 "
+        "별도로 "
         "한글, 로마자, 숫자, 기타로도 나눕니다.",
         "class": "종류",
         "all": "전체",
@@ -267,7 +279,8 @@ TEXTS = {
         "bar_described": "{label}: {shares}.",
         "share_axis": "토큰 비율",
         "calibration": "확률을 믿어도 되는가",
-        "calibration_note": "판별자가 30%라고 한 토큰은 백 개 중 서른 개가 실제로 바뀐 토큰이어야 합니다. 점이 대각선에 "
+        "calibration_note": "판별자가 30%라고 한 토큰은 백 개 중 서른 개가 실제로 바뀐 토큰이어야 합니다. 점이 "
+        "대각선에 "
         "놓이면 그렇습니다. 세로선은 95% 구간입니다. 기대 보정 오차는 구간 {bins}개에서 실제 비율과 평균 확률의 "
         "차이를 토큰 수로 가중 평균한 값이며, 학습 전 {before}, 학습 후 {after}입니다.",
         "reliability": "확률과 실제",
@@ -281,7 +294,8 @@ TEXTS = {
         "bin_mean": "평균 확률, {side}",
         "bin_share": "실제로 바뀜, {side}",
         "token_tables": "토큰",
-        "token_note": "판정한 자리가 {least}곳 이상인 토큰만 싣습니다. 순서는 비율이 아니라 95% 신뢰 한계로 정합니다. 다섯 번 "
+        "token_note": "판정한 자리가 {least}곳 이상인 토큰만 싣습니다. 순서는 비율이 아니라 95% 신뢰 한계로 "
+        "정합니다. 다섯 번 "
         "나온 토큰이 오백 번 나온 토큰보다 앞에 서려면 훨씬 더 좋아져야 합니다.",
         "generator_improved": "생성자: 가장 좋아진 토큰",
         "generator_worst": "생성자: 학습 후 가장 못 맞히는 토큰",
