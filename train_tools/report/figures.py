@@ -143,18 +143,19 @@ def draw_png(charts, title, path):
     Args: charts (`list` of [`Lines`] and [`Bars`]); title (`str`); path (`Path`): the file to write.
     """
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     with _style(fonts()):
         rows = -(-len(charts) // COLUMNS)
         height = max(_size(chart)[1] for chart in charts) if charts else SIZE[1]
-        figure = Figure(figsize=(SIZE[0] * COLUMNS, height * rows + 0.4), dpi=PNG_DPI, layout="constrained")
+        layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.12)
+        figure = Figure(figsize=(SIZE[0] * COLUMNS, height * rows + 0.4), dpi=PNG_DPI, layout=layout)
         places = figure.subplots(rows, COLUMNS, squeeze=False).flat
         for axes, chart in zip(places, charts, strict=False):
             _draw(chart, axes)
             axes.set_title(chart.title, loc="left", pad=28 if axes.get_legend() else 8, fontweight="bold")
         for axes in list(figure.axes)[len(charts) :]:
             axes.remove()
-        figure.get_layout_engine().set(w_pad=0.15, h_pad=0.12)
         if has_glyphs(title):  # never boxes: a name may be in any script
             figure.suptitle(title, x=0.012, ha="left", fontsize=14)
         figure.savefig(path, format="png", metadata={"Software": None})

@@ -99,7 +99,7 @@ def comparison(run, texts):
     if not names:
         return None
     heads = _sides(run, texts)
-    head = [texts["figure"], *heads, texts["change"], texts["verdict"], texts["better_when"]]
+    head = [texts["figure"], *heads, texts["verdict"], texts["change"], texts["better_when"]]
     rows = [_compare(name, before.get(name), after.get(name), texts) for name in names]
     return Table(texts["held_out"], head, rows)
 
@@ -135,7 +135,7 @@ def _compare(name, before, after, texts):
     change = after - before
     said = points(change, texts) if name in SHARES else f"{change:+.4g}"
     result = NOTHING if wanted == "neither" else texts[_result(change, wanted)]
-    return [*row, said, result, texts[wanted]]
+    return [*row, result, said, texts[wanted]]
 
 
 def _result(change, wanted):
