@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ...hub_tools.gather import RESULTS_FILE, TRAINER_LOG
+from ..run_folder import HELD_OUT_FILE
 
 
-HELD_OUT_FILE = "held_out.json"
 HELD_OUT_FORMAT = 1
 CONFIG_FILE = "config.json"
 EVALUATION = "eval_"
