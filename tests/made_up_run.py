@@ -1,4 +1,4 @@
-"""A run of which every figure is known, for the tests of its report: the files that training leaves, without training."""
+"""A run of which every figure is known, for the tests of its report: what training leaves, without training."""
 
 import json
 

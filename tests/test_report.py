@@ -32,8 +32,7 @@ class Page(HTMLParser):
     def __init__(self, html):
         super().__init__()
         self.html, self.tables, self.text, self.elements = html, {}, "", []
-        self._cell = self._caption = None
-        self._rows = []
+        self._cell, self._rows, self._caption, self._in_caption = None, [], "", False
         self.feed(html)
 
     def handle_starttag(self, tag, attributes):
@@ -45,21 +44,22 @@ class Page(HTMLParser):
         elif tag in ("td", "th"):
             self._cell = ""
         elif tag == "caption":
-            self._caption = ""
+            self._caption, self._in_caption = "", True
 
     def handle_endtag(self, tag):
-        if tag in ("td", "th"):
+        if tag == "caption":
+            self._in_caption = False
+        elif tag in ("td", "th"):
             self._rows[-1].append(self._cell)
             self._cell = None
         elif tag == "table":
             self.tables[self._caption] = self._rows
-            self._caption = None
 
     def handle_data(self, data):
         self.text += data
         if self._cell is not None:
             self._cell += data
-        elif self._caption is not None and not self._rows:
+        elif self._in_caption:
             self._caption += data
 
     def rows(self, caption):
@@ -97,14 +97,9 @@ def no_figures(monkeypatch):
 
 
 def test_the_headline_says_how_much_was_done(page):
-    for label, value in (
-        ("steps", "120"),
-        ("epochs", "1.2"),
-        ("training time", "2 min 5 s"),
-        ("tokens read", "12,345"),
-    ):
+    said = {"steps": "120", "epochs": "1.2", "training time": "2 min 5 s", "tokens read": "12,345"}
+    for label, value in {**said, "tokens a second": "98"}.items():
         assert f"<dt>{label}</dt><dd>{value}</dd>" in page.html
-    assert "<dt>tokens a second</dt><dd>98</dd>" in page.html
 
 
 def test_held_out_figures_stand_before_and_after_with_what_is_better(page):
@@ -253,9 +248,7 @@ def test_every_figure_of_the_log_has_a_curve(page):
     names = ["loss", "mlm_loss", "disc_loss", "gen_acc", "disc_acc", "disc_recall", "lucky_hits", "replaced_share"]
     names += ["learning_rate", "grad_norm", "detection", "guesses"]
     labelled = [attributes["aria-labelledby"] for tag, attributes in page.elements if tag == "svg"]
-    assert [
-        f"{name}-title {name}-description" for name in names if f"{name}-title {name}-description" not in labelled
-    ] == []
+    assert {f"{name}-title {name}-description" for name in names} <= set(labelled)
     assert "training: 40 at step 10, 29 at step 120; lowest 29, highest 40." in page.text
 
 
@@ -428,7 +421,7 @@ def test_a_name_that_no_font_can_show_is_left_out_of_the_png(tmp_path, monkeypat
 def test_a_stock_run_is_read_from_its_last_checkpoint(tmp_path, no_figures):
     for step, rows in ((9, made_up_run.log()[:4]), (120, made_up_run.log())):
         write_run(tmp_path / "run" / f"checkpoint-{step}", rows, results=None)
-    write_run(tmp_path / "run" / "checkpoint-best", [], results=None)
+    write_run(tmp_path / "run" / "checkpoint-best", [{}], results=None)
     page = report(tmp_path / "run")
     assert "checkpoint-120/trainer_state.json" in page.text
     assert page.rows(EN["held_out"])["Loss"] == ["45", "33", "▲ better", "-12", "lower"]
@@ -484,7 +477,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
 
 
 def test_a_target_that_is_a_folder_is_refused(whole_run, tmp_path):
-    with pytest.raises(ValueError, match="png is .*, a folder: give the name of a file"):
+    with pytest.raises(ValueError, match="a folder: give the name of a file"):
         report_run(whole_run, png=tmp_path)
 
 
@@ -494,9 +487,7 @@ def test_without_matplotlib_the_extra_is_named(whole_run, monkeypatch):
         report_run(whole_run)
 
 
-def test_a_picture_that_cannot_be_drawn_leaves_the_earlier_one_and_no_half(
-    whole_run, tmp_path, monkeypatch, no_figures
-):
+def test_a_picture_that_cannot_be_drawn_leaves_the_earlier_one(whole_run, tmp_path, monkeypatch, no_figures):
     def break_off(charts, title, path):
         path.write_bytes(b"half")
         raise OSError("no space")

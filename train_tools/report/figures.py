@@ -146,8 +146,8 @@ def draw_png(charts, title, path):
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     with _style(fonts()):
-        rows = -(-len(charts) // COLUMNS)
-        height = max(_size(chart)[1] for chart in charts) if charts else SIZE[1]
+        rows = max(1, -(-len(charts) // COLUMNS))
+        height = max([SIZE[1], *(_size(chart)[1] for chart in charts)])
         layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.12)
         figure = Figure(figsize=(SIZE[0] * COLUMNS, height * rows + 0.4), dpi=PNG_DPI, layout=layout)
         places = figure.subplots(rows, COLUMNS, squeeze=False).flat
