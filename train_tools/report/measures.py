@@ -107,8 +107,8 @@ def _right(count, counts):
 
 
 def most_improved(scores):
-    """The tokens whose gain is surest: `list` of [`TokenScore`]. Bounds of few places are low: 1 of 1 never wins."""
-    better = [score for score in scores if score.gain > 0]
+    """The tokens that surely gained, surest first: `list` of [`TokenScore`]. 1 of 1 never wins: its bound is low."""
+    better = [score for score in scores if score.sure_gain > 0]
     return sorted(better, key=lambda score: (-score.sure_gain, -score.trials, score.token))[:LISTED_TOKENS]
 
 

@@ -26,7 +26,7 @@ FIGURES = {
     "lucky_hits": "neither",
     "replaced_share": "neither",
 }
-SHARES = {"gen_acc", "gen_top1", "gen_top5", "disc_acc", "disc_precision", "disc_recall", "disc_f1"}
+SHARES = {"gen_acc", "gen_top1", "gen_top5", "disc_acc", "disc_precision", "disc_recall", "disc_f1", "disc_auc"}
 SHARES |= {"calibration_error", "lucky_hits", "replaced_share"}
 CLASSES = ("frequent", "rare", "korean", "latin", "digit", "other")
 RATES = ("recall", "false_alarm_rate", "precision")
