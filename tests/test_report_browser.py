@@ -1,4 +1,4 @@
-"""The report in a real browser: nothing asked for, nothing cut off, everything readable, light and dark, also on a phone.
+"""The report in a real browser: nothing asked for, nothing cut off, all of it readable, light and dark, on a phone.
 
 `ELECTRA_RTD_WRITE_SCREENSHOTS=1` (about three minutes) makes the sample run and writes the pictures of `docs/images`.
 """
