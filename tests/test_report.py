@@ -1,0 +1,503 @@
+"""The report of a run: every figure on the page, from a run of which every figure is known."""
+
+import importlib.util
+import json
+import logging
+import re
+import string
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from electra_rtd.train_tools.report import charts, figures, measures, read_run, report_run
+from electra_rtd.train_tools.report.tables import printable
+from electra_rtd.train_tools.report.texts import TEXTS
+
+
+specification = importlib.util.spec_from_file_location("made_up_run", Path(__file__).with_name("made_up_run.py"))
+made_up_run = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(made_up_run)
+sys.modules["made_up_run"] = made_up_run
+
+STRANGE, write_run = made_up_run.STRANGE, made_up_run.write_run
+EN, KO = TEXTS["en"], TEXTS["ko"]
+
+
+class Page(HTMLParser):
+    """A page as a reader meets it: `tables` by caption (rows of cells, head first), `text`, `elements`."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.html, self.tables, self.text, self.elements = html, {}, "", []
+        self._cell, self._rows, self._caption, self._in_caption = None, [], "", False
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag == "table":
+            self._rows = []
+        elif tag == "tr":
+            self._rows.append([])
+        elif tag in ("td", "th"):
+            self._cell = ""
+        elif tag == "caption":
+            self._caption, self._in_caption = "", True
+
+    def handle_endtag(self, tag):
+        if tag == "caption":
+            self._in_caption = False
+        elif tag in ("td", "th"):
+            self._rows[-1].append(self._cell)
+            self._cell = None
+        elif tag == "table":
+            self.tables[self._caption] = self._rows
+
+    def handle_data(self, data):
+        self.text += data
+        if self._cell is not None:
+            self._cell += data
+        elif self._in_caption:
+            self._caption += data
+
+    def rows(self, caption):
+        """The rows of a table by their first cell."""
+        return {row[0]: row[1:] for row in self.tables[caption]}
+
+
+def report(folder, lang="en"):
+    (html,) = report_run(folder, lang=lang)
+    return Page(html.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("runs") / "my <b>run</b>", held_out=made_up_run.held_out())
+
+
+@pytest.fixture(scope="module")
+def page(whole_run):
+    return report(whole_run)
+
+
+@pytest.fixture(scope="module")
+def korean(whole_run):
+    return report(whole_run, "ko")
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Drawing takes most of the time: tests about words and tables go without."""
+    monkeypatch.setattr(figures, "draw_svg", lambda chart: "")
+
+
+# ---- What the page says ----
+
+
+def test_the_headline_says_how_much_was_done(page):
+    said = {"steps": "120", "epochs": "1.2", "training time": "2 min 5 s", "tokens read": "12,345"}
+    for label, value in {**said, "tokens a second": "98"}.items():
+        assert f"<dt>{label}</dt><dd>{value}</dd>" in page.html
+
+
+def test_held_out_figures_stand_before_and_after_with_what_is_better(page):
+    rows = page.rows(EN["held_out"])
+    assert rows["figure"] == ["before", "after", "result", "change", "better when"]
+    # The file about the held-out text comes first, then what `adapt` wrote down, then the log.
+    assert rows["Loss"] == ["25", "-15", "▲ better", "-40", "lower"]
+    assert rows["Discriminator's loss"] == ["0.7", "0.5", "▲ better", "-0.2", "lower"]
+    assert rows["Discriminator's accuracy"] == ["50.0%", "40.0%", "▼ worse", "-10.0 points", "higher"]
+    assert rows["Precision of “replaced”"] == ["75.0%", "75.0%", "= same", "+0.0 points", "higher"]
+    assert rows["Generator's perplexity"] == ["1,788", "1,748", "▲ better", "-40", "lower"]
+    assert rows["Lucky hits"] == ["4.0%", "4.0%", "—", "+0.0 points", "—"]
+
+
+def test_a_missing_or_infinite_figure_is_a_dash(tmp_path, no_figures):
+    held_out = made_up_run.held_out()
+    held_out["before"]["gen_perplexity"] = None
+    page = report(write_run(tmp_path / "run", held_out=held_out))
+    assert page.rows(EN["held_out"])["Generator's perplexity"] == ["—", "1,748", "—", "—", "lower"]
+
+
+def test_findings_stand_with_their_step_and_nan_is_one(tmp_path, no_figures):
+    finding = {"step": 40, "health": "no_recall", "message": "Recall is 0. Lower <i>disc_weight</i>."}
+    broken = [made_up_run.training_row(step, float("nan")) for step in (60, 70)]
+    page = report(write_run(tmp_path / "run", [*made_up_run.log()[:5], finding, *broken]))
+    assert "finding(s) in the log" in page.text
+    assert "step 40 · no_recall" in page.text
+    assert "Recall is 0. Lower <i>disc_weight</i>." in page.text
+    assert "loss was NaN or infinite 2 time(s), first at step 60." in page.text
+    assert EN["no_findings"] not in page.text
+
+
+def test_a_run_without_findings_says_that_nobody_may_have_looked(page):
+    assert EN["no_findings"] in page.text
+
+
+def test_settings_versions_fast_settings_and_datasets_are_listed(page):
+    assert page.rows(EN["run_settings"])["train_file"] == [f"{STRANGE}.csv"]
+    assert page.rows(EN["versions"]) == {"library": ["value"], "torch": ["2.9"], "transformers": ["5.23.0"]}
+    assert page.rows(EN["fast"])["padding"] == ["longest", "a batch is as wide as its longest sequence"]
+    assert "Data sets: user/texts" in page.text
+
+
+def test_an_unfinished_run_says_where_it_stands(tmp_path, no_figures):
+    page = report(write_run(tmp_path / "run", made_up_run.log()[:6], results=None))
+    assert "The log ends at step 50 of 120" in page.text
+
+
+def test_the_best_checkpoint_is_named_without_its_folder(tmp_path, no_figures):
+    folder = write_run(tmp_path / "run")
+    state = made_up_run.state(made_up_run.log())
+    state |= {"best_model_checkpoint": "/home/somebody/out/checkpoint-60", "best_metric": 39.0}
+    (folder / "trainer_state.json").write_text(json.dumps(state))
+    page = report(folder)
+    assert "Best checkpoint: checkpoint-60, with eval_loss 39." in page.text
+    assert "somebody" not in page.html
+
+
+# ---- Confusion, calibration, tokens ----
+
+
+def test_every_kind_of_token_has_its_verdicts_and_rates(page):
+    rows = page.rows(EN["confusion_after"])
+    assert rows["frequent"] == ["60", "20", "702", "18", "25.0% → 75.0%", "5.0% → 2.5%", "35.7% → 76.9%"]
+    assert rows["rare"] == ["5", "15", "178", "2", "25.0% → 25.0%", "1.1% → 1.1%", "71.4% → 71.4%"]
+    assert rows["all"][:4] == ["65", "35", "880", "20"]
+    assert set(rows) == {"kind", "all", "frequent", "rare", "Korean", "Latin"}  # no row for kinds without tokens
+
+
+def test_the_bars_of_a_kind_are_its_verdicts(whole_run):
+    replaced, original = charts.confusion_charts(read_run(whole_run), EN)
+    place = replaced.rows.index("frequent, after")
+    assert [shares[place] for _, _, shares in replaced.parts] == [0.75, 0.25]
+    assert [shares[place] for _, _, shares in original.parts] == [702 / 720, 18 / 720]
+    assert "frequent, after: caught 75.0%, missed 25.0%." in replaced.description
+
+
+def test_the_calibration_error_is_the_distance_weighted_by_tokens(page):
+    # |80 - 900 * 0.02| + |20 - 100 * 0.98| = 62 + 78 of 1000 tokens; after: 0 + 16.
+    assert page.rows(EN["held_out"])["Expected calibration error"][:2] == ["14.0%", "1.6%"]
+    assert "14.0% before, 1.6% after" in page.text
+    rows = page.rows(EN["calibration"])
+    assert rows["0%-5%"] == ["900", "2.0%", "8.9%", "900", "2.0%", "2.0%"]
+    assert rows["50%-55%"] == ["0", "—", "—", "0", "—", "—"]
+
+
+def test_the_reliability_curve_has_a_point_and_an_interval_for_each_bin_with_tokens(whole_run):
+    reliability, counted = charts.calibration_charts(read_run(whole_run), EN)
+    after = reliability.series[1]
+    assert after.points == [(0.02, 0.02), (0.98, 0.82)]
+    assert all(low < share < high for (low, high), (_, share) in zip(after.bounds, after.points, strict=True))
+    assert counted.series[0].points == [(0.025, 900), (pytest.approx(0.975), 100)]
+
+
+def test_most_improved_tokens_are_the_surest_ones(page):
+    generator = page.tables[EN["generator_improved"]]
+    assert [row[0] for row in generator[1:]] == ["##는", "zero\\u200bwidth"]  # "책" is better, not surely
+    assert generator[1][:5] == ["##는", "Korean", "100", "20.0%", "80.0%"]
+    discriminator = page.tables[EN["discriminator_improved"]]
+    assert discriminator[1][:5] == ["##는", "Korean", "500", "20.0%", "10.0%"]
+    assert all("once" not in row for rows in page.tables.values() for row in rows)
+
+
+def test_worst_tokens_are_those_that_are_surely_bad(page):
+    generator = page.tables[EN["generator_worst"]]
+    assert generator[1][:5] == [STRANGE, "Latin", "8", "50.0%", "12.5%"]
+    discriminator = page.tables[EN["discriminator_worst"]]
+    assert discriminator[1] == [STRANGE, "Latin", "40", "2.5%", "50.0%", "35.2%"]
+
+
+def test_bounds_of_shares_are_those_of_wilson_and_newcombe():
+    assert measures.wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+    assert measures.wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+    assert measures.wilson(0, 0) == (0.0, 1.0)
+    # Wilson's bounds of 10 and 20 of 50: 0.1124 to 0.3304, 0.2761 to 0.5382.
+    assert measures.least_gain(10, 20, 50) == pytest.approx(0.2 - (0.1239**2 + 0.1304**2) ** 0.5, abs=1e-4)
+
+
+def test_few_lucky_places_do_not_win_against_many():
+    few, many = measures.TokenScore("few", "", 5, 0, 5), measures.TokenScore("many", "", 1000, 0, 900)
+    assert few.gain > many.gain
+    assert measures.most_improved([few, many]) == [many, few]
+
+
+def test_a_run_whose_tokens_are_too_few_says_so(tmp_path, no_figures):
+    held_out = made_up_run.held_out()
+    held_out["tokens"] = {"token": [], "class": [], "count": [], "before": {"masked": []}, "after": {"masked": []}}
+    page = report(write_run(tmp_path / "run", held_out=held_out))
+    assert page.text.count(EN["none_better"]) == page.text.count(EN["none_worse"]) == 2
+
+
+# ---- Curves ----
+
+
+def test_the_figures_behind_a_curve_are_those_of_the_log(page):
+    rows = page.rows("Loss")
+    assert rows["step"] == ["training", "held out"]
+    assert rows["0"] == ["—", "45"]
+    assert rows["10"] == ["40", "—"]
+    assert rows["60"] == ["35", "39"]
+    assert rows["120"] == ["29", "33"]
+    assert len(rows) <= 1 + charts.TABLE_ROWS
+
+
+def test_every_figure_of_the_log_has_a_curve(page):
+    names = ["loss", "mlm_loss", "disc_loss", "gen_acc", "disc_acc", "disc_recall", "lucky_hits", "replaced_share"]
+    names += ["learning_rate", "grad_norm", "detection", "guesses"]
+    labelled = [attributes["aria-labelledby"] for tag, attributes in page.elements if tag == "svg"]
+    assert {f"{name}-title {name}-description" for name in names} <= set(labelled)
+    assert "training: 40 at step 10, 29 at step 120; lowest 29, highest 40." in page.text
+
+
+@pytest.mark.parametrize(
+    ("added", "expected"),
+    [
+        ({"tokens_per_second": [500.0, 600.0, 700.0]}, [(10, 500.0), (20, 600.0), (30, 700.0)]),
+        # What the Trainer counts, between two logs; the clock starts anew after a resumption.
+        ({"num_input_tokens_seen": [100, 500, 900], "train_runtime": [1.0, 3.0, 2.0]}, [(20, 200.0)]),
+    ],
+)
+def test_speed_is_drawn_where_the_log_has_it(tmp_path, added, expected):
+    rows = [made_up_run.training_row(10 * row) for row in (1, 2, 3)]
+    for name, values in added.items():
+        for row, value in zip(rows, values, strict=True):
+            row[name] = value
+    sections = dict(charts.curve_sections(read_run(write_run(tmp_path / "run", rows)), EN))
+    assert sections["optimisation"][-1].series[0].points == expected
+
+
+def test_without_speed_over_time_the_page_says_so(page):
+    assert EN["no_speed"] in page.text
+
+
+def test_a_spike_survives_downsampling():
+    points = [(step, 1.0) for step in range(100_000)]
+    points[54_321], points[777] = (54_321, 99.0), (777, -5.0)
+    smaller = measures.downsample(points)
+    assert len(smaller) <= measures.CURVE_POINTS
+    assert (54_321, 99.0) in smaller and (777, -5.0) in smaller
+    assert smaller == sorted(smaller)
+    assert smaller[0] == points[0] and smaller[-1] == points[-1]
+
+
+def test_a_short_curve_is_kept_whole():
+    points = [(step, float(step)) for step in range(measures.CURVE_POINTS)]
+    assert measures.downsample(points) == points
+
+
+def test_a_log_of_a_hundred_thousand_rows_makes_a_small_page(tmp_path):
+    rows = [made_up_run.training_row(step, 30 + (step * 7919 % 1000) / 100) for step in range(1, 100_001)]
+    (html,) = report_run(write_run(tmp_path / "run", rows), lang="en")
+    assert html.stat().st_size < 1_000_000
+
+
+# ---- One file, safe, the same each time ----
+
+
+def test_the_page_asks_for_nothing_from_anywhere(page):
+    assert not {tag for tag, _ in page.elements} & {"script", "link", "img", "iframe", "object", "embed"}
+    for _, attributes in page.elements:
+        for name in ("href", "src", "xlink:href", "srcset", "action", "data"):
+            assert attributes.get(name, "#").startswith("#")
+        assert not re.search(r"url\((?!#)", attributes.get("style", ""))
+        assert not any(name.startswith("on") for name in attributes)
+    assert "http:" not in page.html and "https:" not in page.html and "@import" not in page.html
+
+
+def test_names_tokens_settings_and_findings_are_text_and_nothing_else(page, whole_run):
+    assert STRANGE in page.text and whole_run.name in page.text
+    assert "<script" not in page.html and "<b>run" not in page.html
+
+
+def test_characters_that_cannot_be_seen_are_written_as_escapes():
+    assert printable("책\x00\u200b\ud800") == "책\\x00\\u200b\\ud800"
+
+
+def test_ids_are_unique_and_every_reference_has_its_id(page):
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids)) > 0
+    references = set(re.findall(r"url\(#([^)]+)\)", page.html)) | set(re.findall(r'href="#([^"]+)"', page.html))
+    assert references and references <= set(ids)
+
+
+def test_figures_take_every_colour_from_the_page(page):
+    drawn = "".join(re.findall(r"<svg.*?</svg>", page.html, re.DOTALL))
+    assert re.findall(r"#[0-9a-f]{6}\b", drawn) == []
+    assert {f"var(--{name})" for name in ("ink", "faint", "blue", "red")} <= set(re.findall(r"var\(--\w+\)", drawn))
+    defined = re.findall(r"--(\w+):", page.html[: page.html.index("@media (prefers-color-scheme: dark)")])
+    assert set(re.findall(r"var\(--(\w+)\)", drawn)) <= set(defined)
+
+
+def test_every_figure_has_its_title_its_words_and_its_figures(page):
+    figures_drawn = [attributes for tag, attributes in page.elements if tag == "svg"]
+    assert len(figures_drawn) == len([tag for tag, _ in page.elements if tag == "figure"]) == 16
+    assert all(attributes["role"] == "img" for attributes in figures_drawn)
+    assert page.html.count("<desc ") == 16 and "></desc>" not in page.html
+    assert page.html.count(f"<summary>{EN['numbers']}</summary>") == 16
+
+
+def test_the_same_run_gives_the_same_bytes(whole_run, page, tmp_path):
+    (html,) = report_run(whole_run, html=tmp_path / "again.html", lang="en")
+    assert html.read_text(encoding="utf-8") == page.html
+    drawn = charts.calibration_charts(read_run(whole_run), EN)
+    for name in ("one.png", "two.png"):
+        figures.draw_png(drawn, "title", tmp_path / name)
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+def test_the_users_own_settings_of_matplotlib_count_neither_way(whole_run):
+    import matplotlib
+
+    chart = charts.calibration_charts(read_run(whole_run), EN)[0]
+    drawn = figures.draw_svg(chart)
+    with matplotlib.rc_context({"lines.linewidth": 9.0, "font.size": 30.0}):
+        assert figures.draw_svg(chart) == drawn
+        assert matplotlib.rcParams["lines.linewidth"] == 9.0
+
+
+# ---- Languages ----
+
+
+def test_both_languages_have_the_same_texts_with_the_same_gaps():
+    assert KO.keys() == EN.keys()
+    for name, text in EN.items():
+        gaps = [{gap for _, gap, _, _ in string.Formatter().parse(one) if gap} for one in (text, KO[name])]
+        assert gaps[0] == gaps[1], name
+
+
+def test_a_korean_page_speaks_korean_with_the_same_figures(page, korean):
+    assert ("html", {"lang": "ko"}) in korean.elements
+    assert korean.rows(KO["held_out"])["판별자 정확도"][:3] == ["50.0%", "40.0%", "▼ 나빠짐"]
+    assert korean.rows(KO["held_out"])["판별자 정확도"][3] == "-10.0%p"
+    assert "2분 5초" in korean.text
+    english = [EN[name] for name in EN if len(EN[name]) > 12 and "{" not in EN[name] and EN[name] != KO[name]]
+    assert [text for text in english if text in korean.text] == []
+
+
+def test_the_language_is_the_locales_unless_given(whole_run, monkeypatch, no_figures, tmp_path):
+    monkeypatch.setenv("LC_ALL", "ko_KR.UTF-8")
+    (html,) = report_run(whole_run, html=tmp_path / "page.html")
+    assert '<html lang="ko">' in html.read_text(encoding="utf-8")
+
+
+# ---- PNG ----
+
+
+def test_the_png_shows_all_figures_in_print_quality(whole_run, tmp_path, no_figures):
+    written = report_run(whole_run, html=tmp_path / "page.html", png=tmp_path / "figures.png", lang="en")
+    assert written == [tmp_path / "page.html", tmp_path / "figures.png"]
+    with Image.open(tmp_path / "figures.png") as image:
+        assert image.info["dpi"] == pytest.approx((150, 150), abs=0.1)
+        assert image.width == round(3 * 4.3 * 150) and image.height > 6 * 2.9 * 150
+
+
+def test_without_a_korean_font_the_png_is_in_english_and_says_so(whole_run, tmp_path, monkeypatch, caplog, no_figures):
+    drawn = []
+    monkeypatch.setattr(figures, "fonts", lambda: [figures.OWN_FONT])
+    monkeypatch.setattr(
+        figures, "draw_png", lambda charts, title, path: (drawn.extend([title, *charts]), path.touch())
+    )
+    with caplog.at_level(logging.WARNING):
+        report_run(whole_run, html=tmp_path / "page.html", png=tmp_path / "figures.png", lang="ko")
+    assert "No installed font has Hangul" in caplog.text
+    assert drawn[0].endswith("120 steps") and drawn[1].title == "Loss"
+    assert '<html lang="ko">' in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_a_name_that_no_font_can_show_is_left_out_of_the_png(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    titles = []
+    monkeypatch.setattr(figures, "fonts", lambda: [figures.OWN_FONT])
+    monkeypatch.setattr(Figure, "suptitle", lambda self, title, **place: titles.append(title))
+    for number, name in enumerate(("실험", "run")):
+        figures.draw_png([], name, tmp_path / f"{number}.png")
+    assert titles == ["run"]
+
+
+# ---- What is missing, and what is wrong ----
+
+
+def test_a_stock_run_is_read_from_its_last_checkpoint(tmp_path, no_figures):
+    for step, rows in ((9, made_up_run.log()[:4]), (120, made_up_run.log())):
+        write_run(tmp_path / "run" / f"checkpoint-{step}", rows, results=None)
+    write_run(tmp_path / "run" / "checkpoint-best", [{}], results=None)
+    page = report(tmp_path / "run")
+    assert "checkpoint-120/trainer_state.json" in page.text
+    assert page.rows(EN["held_out"])["Loss"] == ["45", "33", "▲ better", "-12", "lower"]
+    assert "<dt>training time</dt><dd>2 min 5 s</dd>" in page.html
+    assert page.rows(EN["run_settings"])["num_train_epochs"] == ["2"]
+    assert EN["missing_results"] in page.text and EN["missing_held_out"] in page.text
+    assert EN["confusion"] not in page.text
+
+
+def test_evaluations_that_began_late_stand_under_their_steps(tmp_path, no_figures):
+    rows = [row for row in made_up_run.log() if row.get("step")]
+    page = report(write_run(tmp_path / "run", rows, results=None))
+    assert page.rows(EN["held_out"])["figure"][:2] == ["step 60", "step 120"]
+
+
+def test_a_run_without_evaluations_says_why_there_are_no_curves_of_them(tmp_path, no_figures):
+    page = report(write_run(tmp_path / "run", [made_up_run.training_row(10)], results=None))
+    assert EN["missing_evaluations"] in page.text
+    assert EN["held_out"] not in page.tables
+    assert page.rows("Loss")["10"] == ["30"]
+
+
+def test_a_run_that_logged_nothing_has_a_page(tmp_path, no_figures):
+    page = report(write_run(tmp_path / "run", [{"step": 0}], results=None))
+    assert "<dt>tokens read</dt><dd>not recorded</dd>" in page.html
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("trainer_state.json", "{", "trainer_state.json cannot be read"),
+        ("trainer_state.json", "[]", "holds list, not an object"),
+        ("trainer_state.json", "{}", "has no log_history"),
+        ("adapt_results.json", "{", "adapt_results.json cannot be read"),
+        ("held_out.json", '{"format": 2}', "has format 2, this release reads 1"),
+        ("held_out.json", '{"format": 1}', "held_out.json is not complete"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path, file, content, message):
+    folder = write_run(tmp_path / "run")
+    (folder / file).write_text(content)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        report_run(folder)
+    assert not (folder / "report.html").exists()
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"holds no trainer_state\.json"):
+        report_run(tmp_path)
+    with pytest.raises(ValueError, match="is no folder"):
+        report_run(tmp_path / "none")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_target_that_is_a_folder_is_refused(whole_run, tmp_path):
+    with pytest.raises(ValueError, match="a folder: give the name of a file"):
+        report_run(whole_run, png=tmp_path)
+
+
+def test_without_matplotlib_the_extra_is_named(whole_run, monkeypatch):
+    monkeypatch.setattr(figures.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"pip install electra-rtd\[plot\]"):
+        report_run(whole_run)
+
+
+def test_a_picture_that_cannot_be_drawn_leaves_the_earlier_one(whole_run, tmp_path, monkeypatch, no_figures):
+    def break_off(charts, title, path):
+        path.write_bytes(b"half")
+        raise OSError("no space")
+
+    (tmp_path / "figures.png").write_bytes(b"earlier")
+    monkeypatch.setattr(figures, "draw_png", break_off)
+    with pytest.raises(OSError, match="no space"):
+        report_run(whole_run, html=tmp_path / "page.html", png=tmp_path / "figures.png")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figures.png", "page.html"]
+    assert (tmp_path / "figures.png").read_bytes() == b"earlier"
