@@ -9,8 +9,10 @@ from ...configuration_electra_rtd import ElectraRTDConfig
 from ...hub_tools.export import check_is_pair
 from ...hub_tools.staging import files_for_folder
 from ...modeling_electra_rtd import ElectraRTDForPreTraining, find_tokenizer
+from ..language import choose_language
 from .page import render
 from .reading import Reading, at_temperature, find_suspicious, pieces_of_text, read_pieces
+from .texts import TEXTS
 
 
 PAGE_TEMPERATURES = (0.5, 1.0, 1.5, 2.0)  # what the slider of a page offers, beside the one asked for
@@ -102,7 +104,9 @@ def write_page(inspection, path, *, model_name, lang=None):
     path = Path(path)
     if path.is_dir() or not path.parent.is_dir():
         raise ValueError(f"{path} cannot be written: give a file in a folder that exists, such as page.html.")
-    html = render(inspection.documents, at=inspection.temperature, model_name=str(model_name), lang=lang)
+    documents = [{one: [reading] for one, reading in document.items()} for document in inspection.documents]
+    title = TEXTS[choose_language(lang)]["title_suspicious" if inspection.temperature is None else "title"]
+    html = render(documents, title=title, model_name=str(model_name), at=inspection.temperature, lang=lang)
     with files_for_folder(path.parent) as staged:
         (staged / path.name).write_text(html, encoding="utf-8")
     return path

@@ -3,6 +3,8 @@
 TEXTS = {
     "en": {
         # The page: head, controls, closing lines.
+        "title": "What the model reads",
+        "title_suspicious": "Odd words",
         "page_model": "Model: {model}",
         "page_intro": (
             "Some tokens were masked, and the generator filled the gaps. The discriminator then read the result and "
@@ -74,6 +76,8 @@ TEXTS = {
         "page_label_odd": "{token}, odd, probability {probability}",
     },
     "ko": {
+        "title": "모델이 읽은 글",
+        "title_suspicious": "어색한 낱말 찾기",
         "page_model": "모델: {model}",
         "page_intro": (
             "토큰 일부를 가리고 생성기가 그 자리를 채웠습니다. 판별기는 그 결과를 읽고 토큰마다 바뀌었을 확률을 "
