@@ -12,7 +12,7 @@ OLDER_CLIENTS := 4.57.6 5.13.1
 BENCH_OPTIONS ?=
 
 .PHONY: help adapt test style killed docs common compat clients build clean
-.PHONY: bench-step bench-data bench-trainer bench-scaling bench-report
+.PHONY: bench-step bench-data bench-trainer bench-watching bench-scaling bench-report
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 15
@@ -56,6 +56,9 @@ bench-data: $(VENV)/installed ## measure tokenizing, cache hits, and how long a 
 
 bench-trainer: $(VENV)/installed ## measure Trainer.train() against the bare step
 	$(BIN)/python -m benchmarks.end_to_end $(BENCH_OPTIONS)
+
+bench-watching: $(VENV)/installed ## measure what RTDSampleCallback adds to a step
+	$(BIN)/python -m benchmarks.watching $(BENCH_OPTIONS)
 
 bench-scaling: $(VENV)/installed ## measure cost against tokens, padding, vocabulary, width and depth
 	$(BIN)/python -m benchmarks.scaling $(BENCH_OPTIONS)

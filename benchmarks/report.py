@@ -143,6 +143,22 @@ def trainer_table(runs):
     return _table(header, rows) + "\n\n" + _facts(runs)
 
 
+def watching_table(runs):
+    """Args: runs (`list[dict]`): of `benchmarks.watching`. Returns: `str`."""
+    every = list(runs[0]["overhead"])
+    header = ["shape", "a step, s", "a view, s", *(f"overhead, a view every {steps} steps" for steps in every)]
+    rows = [
+        [
+            run["shape"],
+            f"{run['step_seconds']:.3f}",
+            f"{run['view_seconds']:.3f}",
+            *(f"{run['overhead'][steps]:.3%}" for steps in every),
+        ]
+        for run in runs
+    ]
+    return _table(header, rows) + "\n\n" + _facts(runs)
+
+
 def scaling_table(runs):
     """Args: runs (`list[dict]`): of `benchmarks.scaling`. Returns: `str`."""
     header = ["swept", "from, to", "exponent", "expected", "peak MiB", "by the formula"]
@@ -274,7 +290,13 @@ def _save(figure, path):
     pyplot.close(figure)
 
 
-TABLES = {"step": step_tables, "data": data_table, "trainer": trainer_table, "scaling": scaling_table}
+TABLES = {
+    "step": step_tables,
+    "data": data_table,
+    "trainer": trainer_table,
+    "watching": watching_table,
+    "scaling": scaling_table,
+}
 DRAWINGS = {
     "step": ("Real tokens a second against the plain step", draw_ratios),
     "scaling": ("Seconds of a step over what is swept", draw_scaling),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import machine, report, scaling, step
+from benchmarks import machine, report, scaling, step, watching
 from benchmarks.contenders import Contender, ours, plain
 from benchmarks.contenders.common import Setup, pad_rows, stock_pair
 from benchmarks.flops import MatrixProduct, data_sheet_rate, mlm_flops, rtd_flops
@@ -388,3 +388,9 @@ def test_every_shape_builds():
         generator, discriminator = pair_configs(shape, 100)
         assert generator.embedding_size == discriminator.embedding_size
         assert generator.intermediate_size == 4 * generator.hidden_size
+
+
+def test_the_cost_of_a_view_is_what_steps_with_one_take_longer():
+    summary = watching.summarise(with_view=[1.1, 1.3], without=[1.0, 1.0])
+    assert summary["view_seconds"] == pytest.approx(0.2) and summary["view_in_steps"] == pytest.approx(0.2)
+    assert summary["overhead"] == pytest.approx({"50": 0.004, "500": 0.0004})
