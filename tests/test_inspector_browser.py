@@ -256,6 +256,16 @@ def test_arrow_keys_walk_over_what_has_something_to_say_and_tab_leaves(open_page
     assert view.evaluate("document.activeElement.id") == "close"
 
 
+def test_one_token_of_a_text_is_in_the_tab_order_the_one_last_visited(open_page):
+    view = open_page([{1.0: [school()]}])
+    in_order = view.locator(".text [tabindex='0']")
+    assert in_order.all_inner_texts() == ["는"]
+    in_order.press("ArrowRight")
+    assert in_order.all_inner_texts() == ["학교"]
+    view.locator(".text .t", has_text="간다").click()
+    assert in_order.all_inner_texts() == ["간다"]
+
+
 def test_focus_is_visible(open_page):
     view = open_page([{1.0: [school()]}])
     view.locator("summary").focus()
