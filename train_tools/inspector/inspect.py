@@ -1,6 +1,7 @@
 """Any text, read by a checkpoint: the library function behind `electra-rtd inspect`."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from ...hub_tools.staging import files_for_folder
 from ...modeling_electra_rtd import ElectraRTDForPreTraining, find_tokenizer
 from ..language import choose_language
 from .page import render
-from .reading import Reading, at_temperature, find_suspicious, pieces_of_text, read_pieces
+from .reading import at_temperature, find_suspicious, join, pieces_of_text, read_pieces
 from .texts import TEXTS
 
 
@@ -53,7 +54,7 @@ def inspect_texts(
     """Read texts with both networks of a checkpoint. None of the checkpoint's own code runs.
 
     Args:
-        checkpoint (`str`, path or [`ElectraRTDForPreTraining`] with its tokenizer as a tuple): a folder or a Hub id.
+        checkpoint (`str`, path, or a tuple of model and tokenizer): a folder, a Hub id, or what was loaded.
         texts (`list[str]`): of any length; longer ones are read in pieces.
         temperature (`float`, *optional*): of the generator's sampling, above 0; by default the checkpoint's.
         more_temperatures (iterable of `float`): further ones, for a page with a slider.
@@ -78,13 +79,15 @@ def inspect_texts(
             raise ValueError(f"`temperature` is {one}: it must be above 0, such as 1.0.")
     model, tokenizer = checkpoint if isinstance(checkpoint, tuple) else load_pair(checkpoint, revision, token)
     if suspicious:
-        return Inspection([{None: _read(find_suspicious, model, tokenizer, text, top_k)} for text in texts], None)
+        return Inspection(
+            [{None: one} for one in _read(find_suspicious, model, tokenizer, texts, top_k)], temperature=None
+        )
     at = model.config.sampling_temperature if temperature is None else float(temperature)
     documents: list[dict] = [{} for _ in texts]
     for one in sorted({at, *map(float, more_temperatures)}):
         with at_temperature(model, one):
-            for document, text in zip(documents, texts, strict=True):
-                document[one] = _read(read_pieces, model, tokenizer, text, top_k)
+            for document, reading in zip(documents, _read(read_pieces, model, tokenizer, texts, top_k), strict=True):
+                document[one] = reading
     return Inspection(documents, at)
 
 
@@ -108,7 +111,7 @@ def write_page(inspection, path, *, model_name, lang=None):
     title = TEXTS[choose_language(lang)]["title_suspicious" if inspection.temperature is None else "title"]
     html = render(documents, title=title, model_name=str(model_name), at=inspection.temperature, lang=lang)
     with files_for_folder(path.parent) as staged:
-        (staged / path.name).write_text(html, encoding="utf-8")
+        (staged / path.name).write_text(html, encoding="utf-8", newline="\n")
     return path
 
 
@@ -131,23 +134,13 @@ def load_pair(checkpoint, revision=None, token=None):
     return model.to(device).eval(), tokenizer
 
 
-def _read(how, model, tokenizer, text, top_k):
-    """One text in its pieces, joined to one reading again."""
+def _read(how, model, tokenizer, texts, top_k):
+    """All texts, in batches of pieces: `list` of [`Reading`], one a text."""
     longest = min(LONGEST, model.config.max_position_embeddings)
-    pieces = pieces_of_text(text, tokenizer, longest)
+    by_text = [pieces_of_text(text, tokenizer, longest) for text in texts]
+    pieces = [piece for pieces in by_text for piece in pieces]
     readings = []
     for first in range(0, len(pieces), AT_ONCE):
         readings += how(model, tokenizer, pieces[first : first + AT_ONCE], top_k=top_k)
-    return join(text, readings)
-
-
-def join(text, readings):
-    """The readings of a text's pieces as one, with the places of the whole text.
-
-    Args: text (`str`); readings (`list` of [`Reading`]), whose texts make it up. Returns: [`Reading`].
-    """
-    tokens, start = [], 0
-    for reading in readings:
-        tokens += [replace(token, start=token.start + start, end=token.end + start) for token in reading.tokens]
-        start += len(reading.text)
-    return Reading(text, tuple(tokens), readings[0].temperature if readings else None)
+    rest = iter(readings)
+    return [join(text, list(islice(rest, len(pieces)))) for text, pieces in zip(texts, by_text, strict=True)]

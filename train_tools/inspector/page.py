@@ -4,14 +4,14 @@ The page holds every text once, as readable HTML at the temperature it opens wit
 and the details of the tokens, travel as JSON beside it, and a short script (`page.js.j2`) puts them in place.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
 from markupsafe import Markup, escape
 
 from ..language import choose_language
-from .reading import CAUGHT, FALSE_ALARM, MISSED, Reading, Token, Word
+from .reading import CAUGHT, FALSE_ALARM, MISSED, Token, Word, join
 from .texts import TEXTS
 
 
@@ -110,7 +110,7 @@ class _Document:
 
     def __init__(self, number, by_temperature, texts):
         self.number = number
-        self.readings = [_joined(readings) for readings in by_temperature.values()]
+        self.readings = [join("".join(one.text for one in readings), readings) for readings in by_temperature.values()]
         if len({reading.text for reading in self.readings}) > 1:
             raise ValueError(f"`documents[{number}]` has another text at each temperature: it must be the same one.")
         self.views = [_view(reading, texts) for reading in self.readings]
@@ -189,16 +189,6 @@ def _page_texts(lang, suspicious):
         if suspicious:
             texts[key.removesuffix("_suspicious")] = text
     return texts
-
-
-def _joined(readings):
-    """The reading of a whole text from those of its pieces."""
-    text, tokens = "", []
-    for reading in readings:
-        shift = len(text)
-        tokens += [replace(one, start=one.start + shift, end=one.end + shift) for one in reading.tokens]
-        text += reading.text
-    return Reading(text, tuple(tokens), readings[0].temperature if readings else None)
 
 
 def _view(reading, texts):

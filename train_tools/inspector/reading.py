@@ -1,7 +1,7 @@
 """What the two networks make of a text, token by token: the one source of every view (terminal, page, JSON, W&B)."""
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -317,6 +317,20 @@ def at_temperature(model, temperature):
         yield
     finally:
         model.config.sampling_temperature = before
+
+
+def join(text, readings):
+    """The readings of a text's pieces as one, with the places of the whole text.
+
+    Args: text (`str`); readings (`list` of [`Reading`]), in order; none where the text has no token.
+    Returns: [`Reading`].
+    """
+    start = 0
+    tokens: list[Token] = []
+    for reading in readings:
+        tokens += [replace(token, start=token.start + start, end=token.end + start) for token in reading.tokens]
+        start += len(reading.text)
+    return Reading(text, tuple(tokens), readings[0].temperature if readings else None)
 
 
 def _batch(pieces, tokenizer, device):
