@@ -300,6 +300,18 @@ def test_forwards_of_others_do_not_count(make_trainer, rows, ids):
     assert {name: disturbed[name] for name in EVAL} == {name: alone[name] for name in EVAL}
 
 
+def test_no_choices_are_kept_of_who_asks_the_head_alone_or_of_a_forward_that_broke_off(make_trainer, rows, ids):
+    callback = RTDMetricsCallback(detailed=True)
+    model, batch = make_trainer(callbacks=[callback]).model.eval(), torch.tensor([rows[3]["input_ids"]])
+    model(batch)
+    model.generator.generator_lm_head(torch.randn(3, model.config.generator_config.embedding_size))
+    assert callback._best == {}
+    with pytest.raises(ValueError, match="input_ids"):
+        model(batch + ids.vocab_size)
+    model(batch)
+    assert callback._best == {}
+
+
 def test_an_evaluation_that_broke_off_does_not_count(make_trainer, rows):
     trainer = make_trainer()
     first = trainer.evaluate()
@@ -316,6 +328,29 @@ def test_figures_of_part_of_an_evaluation_are_never_reported(make_trainer):
     assert not set(EVAL) & first.keys() and callback.held_out is None
     second = trainer.evaluate()
     assert set(EVAL) <= second.keys() and callback.held_out.totals[0] > 0
+
+
+def test_what_a_batch_does_not_show_is_not_taken_from_the_batch_before(make_trainer):
+    callback = RTDMetricsCallback(detailed=True)
+    trainer = make_trainer(callbacks=[callback], per_device_eval_batch_size=2)
+    whole, calls = trainer.evaluate(), []
+    head = trainer.model.generator.generator_lm_head
+    stop = SimpleNamespace(at=None)
+
+    class Deafen(TrainerCallback):
+        def on_prediction_step(self, args, state, control, **kwargs):
+            calls.append(1)
+            if len(calls) == 2:  # from the third batch on, somebody has taken the hooks away
+                stop.at._forward_hooks.clear()
+
+    trainer.add_callback(Deafen())
+    stop.at = head
+    metrics = trainer.evaluate()
+    assert metrics["eval_mlm_loss"] == whole["eval_mlm_loss"] and not set(EVAL) & metrics.keys()
+    assert callback.held_out is None
+    calls.clear()
+    stop.at = trainer.model
+    assert "eval_mlm_loss" not in trainer.evaluate() and callback.held_out is None
 
 
 def test_f1_can_choose_the_best_model_and_stop_early(make_trainer):
