@@ -353,7 +353,7 @@ def test_the_users_own_settings_of_matplotlib_count_neither_way(whole_run):
 
     chart = charts.calibration_charts(read_run(whole_run), EN)[0]
     drawn = figures.draw_svg(chart)
-    with matplotlib.rc_context({"lines.linewidth": 9.0, "font.size": 30.0}):
+    with matplotlib.rc_context({"lines.linewidth": 9.0, "xtick.labelsize": 30.0}):
         assert figures.draw_svg(chart) == drawn
         assert matplotlib.rcParams["lines.linewidth"] == 9.0
 
