@@ -23,7 +23,7 @@ LAST_FILE = TRAINER_LOG  # the Trainer writes it when all else of a checkpoint i
 RUN_CONTENT = re.compile(
     r"checkpoint-\d+|discriminator|runs|adapt_results\.json|trainer_state\.json|config\.json|training_args\.bin"
     r"|model.*\.safetensors|model\.safetensors\.index\.json|(configuration|modeling)_electra_rtd\.py"
-    r"|held_out\.json|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.txt"
+    r"|held_out\.json|report\.html|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.txt"
     rf"|{re.escape(PARTIAL_PREFIX)}.*"
 )
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
