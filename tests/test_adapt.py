@@ -89,7 +89,7 @@ def test_adapting_a_pretrained_pair_gives_a_pair_a_discriminator_and_figures(tex
     shown = capsys.readouterr().out
     for name in PARTS:
         assert re.search(rf"{name}.*{results['before'][name]:.4f}.*{results['after'][name]:.4f}", shown), name
-    assert f"{results['tokens_seen']:,} tokens" in shown and len(shown.split("Next:")[1].strip().splitlines()) == 3
+    assert f"{results['tokens_seen']:,} tokens" in shown and len(shown.split("Next:")[1].strip().splitlines()) == 4
 
     pair = AutoModel.from_pretrained(tmp_path / "out")
     exported = ElectraForPreTraining.from_pretrained(tmp_path / "out" / "discriminator")
@@ -192,7 +192,7 @@ def test_no_arguments_mean_the_sample_run(monkeypatch):
     assert os.path.isfile(cli.SAMPLE_FILE) and training_args.output_dir == "electra-rtd-sample"
 
 
-@pytest.mark.parametrize(("on_collapse", "status", "steps"), [("stop", 1, 5), ("warn", 0, 8)])
+@pytest.mark.parametrize(("on_collapse", "status", "steps"), [("stop", 1, 6), ("warn", 0, 8)])
 def test_a_run_that_dies_is_named_and_stopped_where_asked(
     text, pair_folders, tmp_path, capsys, on_collapse, status, steps
 ):
@@ -204,7 +204,7 @@ def test_a_run_that_dies_is_named_and_stopped_where_asked(
     results = json.loads((tmp_path / "out" / "adapt_results.json").read_text())
     assert results["steps"] == steps
     assert "generator_rises" in [row["health"] for row in results["health"]]
-    assert "HEALTH         generator_rises, step 5: mlm_loss is" in capsys.readouterr().out
+    assert "HEALTH         generator_rises, step 6: mlm_loss is" in capsys.readouterr().out
 
 
 def test_held_out_sentences_are_shown_in_the_language_asked_for(text, pair_folders, tmp_path, capsys):
