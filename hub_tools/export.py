@@ -81,16 +81,23 @@ def _load(checkpoint):
     return ElectraRTDForPreTraining.from_pretrained(checkpoint), tokenizer
 
 
-def check_is_pair(checkpoint):
+def check_is_pair(checkpoint, **hub):
     """Refuse what is not a checkpoint of this model.
 
     Args:
         checkpoint (`str` or path): a folder or a Hub id.
+        **hub: `revision` and `token`, where there is one.
 
     Raises:
         ValueError: names the type that it is of.
+        OSError: there is nothing of that name.
     """
-    fields, _ = ElectraRTDConfig.get_config_dict(checkpoint)
+    try:
+        fields, _ = ElectraRTDConfig.get_config_dict(checkpoint, **hub)
+    except (OSError, ValueError) as error:
+        raise OSError(
+            f"{checkpoint} is no folder with a checkpoint, and no Hub id that can be had: {error}"
+        ) from error
     model_type = fields.get("model_type")
     if model_type != ElectraRTDConfig.model_type:
         raise ValueError(

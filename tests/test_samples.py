@@ -13,7 +13,7 @@ from transformers.trainer_callback import TrainerCallback
 from electra_rtd.train_tools import RTDMetricsCallback, RTDSampleCallback
 from electra_rtd.train_tools.callbacks.samples import COLUMNS, markdown_table
 from electra_rtd.train_tools.inspector.reading import piece_of_ids, read_pieces
-from electra_rtd.train_tools.inspector.terminal import TEXTS
+from electra_rtd.train_tools.inspector.texts import TEXTS
 
 
 SENTENCES = [

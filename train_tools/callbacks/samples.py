@@ -9,7 +9,8 @@ from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
 from ..inspector.reading import piece_of_ids, pieces_of_text, read_pieces
-from ..inspector.terminal import TEXTS, closing, sample_view
+from ..inspector.terminal import closing, sample_view
+from ..inspector.texts import TEXTS
 from ..language import choose_language
 from .handler import handler_of, reporter
 

@@ -123,8 +123,7 @@ def load_pair(checkpoint, revision=None, token=None):
     Raises: ValueError: no pair, or no fast tokenizer beside it.
     """
     hub = {name: value for name, value in (("revision", revision), ("token", token)) if value is not None}
-    if not hub:
-        check_is_pair(checkpoint)
+    check_is_pair(checkpoint, **hub)
     config = ElectraRTDConfig.from_pretrained(checkpoint, **hub)
     model = ElectraRTDForPreTraining.from_pretrained(checkpoint, config=config, dtype=torch.float32, **hub)
     tokenizer = find_tokenizer(str(checkpoint), **hub)

@@ -183,6 +183,7 @@ def _place_of(at, temperatures):
 def _page_texts(lang, suspicious):
     """The texts of the page without their prefix; those of a page of suspicious words take the place of others."""
     texts = {key.removeprefix("page_"): text for key, text in TEXTS[lang].items() if key.startswith("page_")}
+    texts["closing"] = TEXTS[lang]["odd" if suspicious else "closing"]
     special = {key: text for key, text in texts.items() if key.endswith("_suspicious")}
     for key, text in special.items():
         del texts[key]

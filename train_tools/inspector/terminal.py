@@ -7,58 +7,8 @@ from rich.text import Text
 
 from ..language import choose_language
 from .reading import CAUGHT, FALSE_ALARM, MISSED, RIGHT
+from .texts import TEXTS
 
-
-TEXTS = {
-    "en": {
-        "original": "original",
-        "generator": "generator reads",
-        "replacement": "discriminator reads",
-        "verdict": "says replaced",
-        "closing": "{wrong} of {tokens} tokens wrong; {caught} of {replaced} replaced tokens caught",
-        "odd": "{odd} of {tokens} tokens look odd to the discriminator",
-        "legend": "✓ caught   ✗ missed   ! false alarm   · rightly taken for original",
-        "sample": "RTD sample · epoch {epoch} · step {step}",
-        "text": "text {number} of {of}",
-        "temperature": "sampling temperature {temperature:g}",
-        "token": "token",
-        "word": "in the word",
-        "became": "became",
-        "probability": "replaced?",
-        "result": "result",
-        "candidates": "the generator's best",
-        "caught": "✓ caught",
-        "missed": "✗ missed",
-        "false_alarm": "! false alarm",
-        "right": "· original",
-        "lucky": "= same again",
-        "nothing": "Nothing was masked, and nothing looks odd.",
-    },
-    "ko": {
-        "original": "원문",
-        "generator": "생성기가 읽은 글",
-        "replacement": "판별기가 읽은 글",
-        "verdict": "바뀌었다는 판정",
-        "closing": "토큰 {tokens}개 중 {wrong}개 오판, 바뀐 토큰 {replaced}개 중 {caught}개 적발",
-        "odd": "토큰 {tokens}개 중 {odd}개를 판별기가 어색하다고 봅니다",
-        "legend": "✓ 적발   ✗ 놓침   ! 오경보   · 원문이라고 맞게 봄",
-        "sample": "RTD 표본 · 에폭 {epoch} · 스텝 {step}",
-        "text": "글 {number}/{of}",
-        "temperature": "표본 추출 온도 {temperature:g}",
-        "token": "토큰",
-        "word": "속한 어절",
-        "became": "바뀐 토큰",
-        "probability": "바뀜?",
-        "result": "판정",
-        "candidates": "생성기의 후보",
-        "caught": "✓ 적발",
-        "missed": "✗ 놓침",
-        "false_alarm": "! 오경보",
-        "right": "· 원문",
-        "lucky": "= 같은 토큰",
-        "nothing": "가린 토큰도, 어색한 토큰도 없습니다.",
-    },
-}
 
 SIGNS = {CAUGHT: "✓", MISSED: "✗", FALSE_ALARM: "!", RIGHT: "·"}
 STYLES = {CAUGHT: "bold green", MISSED: "bold red", FALSE_ALARM: "bold yellow", RIGHT: "dim"}
@@ -99,10 +49,15 @@ def text_view(reading, *, number, of, width, lang=None):
         for token in word.tokens
         if token.masked or token.called_replaced or token.replaced
     ]
-    parts = [Rule(Text(" · ".join(heading)), align="left"), *interlinear(reading, texts, width)]
-    parts.append(_table(reading, rows, texts) if rows else Text(texts["nothing"], style="dim"))
-    parts.append(Text(closing(reading, texts)))
-    return Group(*parts)
+    found = _table(reading, rows, texts) if rows else Text(texts["nothing"], style="dim")
+    return Group(
+        Rule(Text(" · ".join(heading)), align="left"),
+        *interlinear(reading, texts, width),
+        Text(""),
+        found,
+        Text(""),
+        Text(closing(reading, texts)),
+    )
 
 
 def print_readings(readings, *, lang=None):
@@ -135,8 +90,8 @@ def interlinear(reading, texts, width):
     labels = [Text(texts[name], style="dim") for name in names]
     label_width = max(label.cell_len for label in labels)
     columns = [_column(token, corrupted) for token in reading.tokens]
-    blocks = _blocks(columns, width - label_width - 2)
-    return [_block(labels, block) for block in blocks]
+    blocks = [_block(labels, block) for block in _blocks(columns, width - label_width - 2)]
+    return [part for block in blocks for part in (Text(""), block)][1:]
 
 
 def _column(token, corrupted):
