@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
 
 from electra_rtd.train_tools import RTDMetricsCallback
+from electra_rtd.train_tools.callbacks import metrics
 
 
 PARTS = ("mlm_loss", "disc_loss", "gen_acc", "disc_acc")
@@ -71,6 +73,21 @@ def test_logged_parts_add_up_to_the_logged_loss(make_trainer, accumulation):
     for entry in logs:
         assert weighted(entry) == pytest.approx(entry["loss"], abs=2e-3)  # some releases round the loss
         assert 0 <= entry["gen_acc"] <= 1 and 0 <= entry["disc_acc"] <= 1
+
+
+def test_tokens_a_second_count_training_alone(make_trainer, rows, monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(metrics.time, "perf_counter", lambda: clock.now)
+    trainer = make_trainer(eval_strategy="steps", eval_steps=1, max_steps=4, logging_steps=2)
+
+    def pass_time(module, *arguments):
+        clock.now += 2.0 if module.training else 100.0
+
+    trainer.model.register_forward_pre_hook(pass_time)
+    trainer.train()
+    speeds = [entry["tokens_per_second"] for entry in trainer.state.log_history if "loss" in entry]
+    tokens = sum(len(ids) for ids in rows.select(range(16))["input_ids"])  # of the one epoch that these steps are
+    assert sum(speeds) == pytest.approx(2 * tokens / 8.0)  # two logs of two steps each
 
 
 def test_evaluate_returns_and_logs_the_parts_beside_eval_loss(make_trainer):

@@ -1,16 +1,17 @@
 """The parts of the RTD loss, and more figures, in the logs of the stock Trainer."""
 
 import sys
+import time
 from typing import NamedTuple
 
 import torch
 from accelerate.state import GradientState
 from accelerate.utils import gather, reduce
 from transformers import TrainerCallback
-from transformers.trainer_callback import CallbackHandler
 from transformers.trainer_utils import IntervalStrategy
 
 from ..metrics import BEST, HeldOutStatistics, ReadBatch
+from .handler import handler_of
 
 
 LOSS_PARTS = ("mlm_loss", "disc_loss", "gen_acc", "disc_acc")
@@ -27,7 +28,8 @@ class RTDMetricsCallback(TrainerCallback):
 
     In training three shares of the tokens since the last log stand beside them: `disc_recall` (of the replaced tokens,
     those called replaced), `lucky_hits` (of the masked tokens, those that the generator put back) and `replaced_share`
-    (of all tokens, those replaced). A share of nothing is left out.
+    (of all tokens, those replaced). A share of nothing is left out. `tokens_per_second` counts tokens without padding,
+    of all processes, and the time outside of evaluating and saving.
 
     With `detailed`, evaluation has `disc_precision`, `disc_recall`, `disc_f1`, `disc_auc`, `gen_perplexity`,
     `gen_top1`, `gen_top5`, `lucky_hits` and `replaced_share` too, over all tokens of all processes: see
@@ -59,6 +61,7 @@ class RTDMetricsCallback(TrainerCallback):
         self._steps = _Mean()  # since the last log
         self._counts = torch.zeros(4, dtype=torch.long)  # since the last log: see `_count`
         self._tokens = torch.zeros((), dtype=torch.long)
+        self._seconds, self._resumed_at = 0.0, 0.0  # of training since the last log; when its clock went on
         # By device, since the replicas of `DataParallel` run at the same time, one on each.
         self._best = {}  # of the model's forward under way: the generator's first choices, part by part
         self._outputs = {}  # of the evaluation batch under way
@@ -84,6 +87,7 @@ class RTDMetricsCallback(TrainerCallback):
         self._attach(model)  # `model_init` makes a new model for each run
         self._micro_batches, self._steps = _Mean(), _Mean()
         self._counts = torch.zeros_like(self._counts)
+        self._seconds, self._resumed_at = 0.0, time.perf_counter()
 
     def _attach(self, model):
         if model is None or model is self._model:
@@ -136,10 +140,18 @@ class RTDMetricsCallback(TrainerCallback):
         self._tokens = self._tokens.to(counts.device) + counts[0]
 
     def on_step_end(self, args, state, control, **kwargs):
+        now = time.perf_counter()
+        self._seconds, self._resumed_at = self._seconds + now - self._resumed_at, now
         # The Trainer's loss is a mean over steps of the mean over a step's micro-batches.
         if self._micro_batches.weight:
             self._steps.add(self._micro_batches.mean(), weight=1)
             self._micro_batches = _Mean()
+
+    def on_evaluate(self, args, state, control, **kwargs):
+        self._resumed_at = time.perf_counter()
+
+    def on_save(self, args, state, control, **kwargs):
+        self._resumed_at = time.perf_counter()
 
     def on_prediction_step(self, args, state, control, model=None, eval_dataloader=None, **kwargs):
         if eval_dataloader is not self._eval_dataloader:  # a new evaluation, even where the last one broke off
@@ -187,7 +199,7 @@ class RTDMetricsCallback(TrainerCallback):
             values = self._training_values()
             _write(values, logs, state)
             if args.eval_strategy == IntervalStrategy.NO:
-                _write_in_notebook(values, logs, state, _handler_of_event())
+                _write_in_notebook(values, logs, state, handler_of(self))
         for name in [name for name in logs if name.endswith("_runtime") and name != "train_runtime"]:
             self._write_evaluation(name.removesuffix("runtime"), logs, state)
 
@@ -206,6 +218,8 @@ class RTDMetricsCallback(TrainerCallback):
             values["lucky_hits"] = (masked - replaced) / masked  # only masked tokens are ever replaced
         if tokens:
             values["replaced_share"] = replaced / tokens
+            values["tokens_per_second"] = tokens / self._seconds
+        self._seconds = 0.0
         return values
 
     def _write_evaluation(self, prefix, logs, state):
@@ -226,7 +240,7 @@ class RTDMetricsCallback(TrainerCallback):
 
         They read `logs` in `on_log`, so what is added after them never reaches them.
         """
-        handler = _handler_of_event()
+        handler = handler_of(self)
         if handler is not None and self in handler.callbacks and handler.callbacks[0] is not self:
             handler.callbacks.remove(self)
             handler.callbacks.insert(0, self)
@@ -280,19 +294,6 @@ def _write(values, logs, state):
     logs.update(values)
     if state is not None and state.log_history:
         state.log_history[-1].update(values)  # a copy of `logs`, made before the callbacks were asked
-
-
-def _handler_of_event():
-    """The list of callbacks from which the event under way comes, or `None`.
-
-    No public way leads from a callback to the list that holds it; the handler is the caller of an event, and at most
-    two calls away from who asks here.
-    """
-    for depth in (2, 3):
-        handler = sys._getframe(depth).f_locals.get("self")
-        if isinstance(handler, CallbackHandler):
-            return handler
-    return None
 
 
 def _write_in_notebook(values, logs, state, handler):
