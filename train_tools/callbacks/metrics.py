@@ -10,11 +10,11 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import CallbackHandler
 from transformers.trainer_utils import IntervalStrategy
 
+from ...modeling_electra_rtd import NOT_A_LABEL
 from ..metrics import BEST, HeldOutStatistics, ReadBatch
 
 
 LOSS_PARTS = ("mlm_loss", "disc_loss", "gen_acc", "disc_acc")
-NOT_A_LABEL = -100
 
 
 class RTDMetricsCallback(TrainerCallback):
