@@ -10,12 +10,12 @@ from accelerate.utils import gather, reduce
 from transformers import TrainerCallback
 from transformers.trainer_utils import IntervalStrategy
 
+from ...modeling_electra_rtd import NOT_A_LABEL
 from ..metrics import BEST, HeldOutStatistics, ReadBatch
 from .handler import handler_of
 
 
 LOSS_PARTS = ("mlm_loss", "disc_loss", "gen_acc", "disc_acc")
-NOT_A_LABEL = -100
 
 
 class RTDMetricsCallback(TrainerCallback):
