@@ -11,6 +11,7 @@ from rich.console import Console
 
 from electra_rtd.cli import main
 from electra_rtd.train_tools.inspector import inspect_texts, write_page
+from electra_rtd.train_tools.inspector import reading as reading_module
 from electra_rtd.train_tools.inspector.reading import (
     at_temperature,
     find_suspicious,
@@ -145,6 +146,14 @@ def test_suspicious_asks_the_generator_about_odd_tokens_one_at_a_time(make_model
         with torch.no_grad():
             best = model.generator(ids).logits[0, place].softmax(dim=-1).topk(3)
         assert [one.token for one in token.candidates] == tokenizer.convert_ids_to_tokens(best.indices)
+
+
+def test_where_many_tokens_are_odd_the_oddest_get_candidates(make_model, tokenizer, monkeypatch):
+    monkeypatch.setattr(reading_module, "ODD_TOKENS", 1)
+    [reading] = find_suspicious(make_model(), tokenizer, pieces_of_text(TEXT, tokenizer, 64))
+    assert sum(token.called_replaced for token in reading.tokens) > 1
+    [asked] = [token for token in reading.tokens if token.candidates]
+    assert asked.probability == max(token.probability for token in reading.tokens)
 
 
 def test_a_temperature_holds_for_its_reading_alone(make_model, tokenizer):

@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ...modeling_electra_rtd import positions_from_first_token
-
 
 REPLACED = 0.5  # from this probability on, the discriminator says "replaced"
 CAUGHT, MISSED, FALSE_ALARM, RIGHT = "caught", "missed", "false_alarm", "right"
@@ -348,12 +346,8 @@ def _batch(pieces, tokenizer, device):
 def _candidates(model, tokenizer, masked_input_ids, attention_mask, positions, top_k):
     """The generator's best tokens at positions (bool, (B, L)): `dict` by row and column, tuples of [`Candidate`]."""
     generator = model.generator
-    hidden = generator.electra(
-        input_ids=masked_input_ids,
-        attention_mask=attention_mask,
-        position_ids=positions_from_first_token(attention_mask == 1),
-        return_dict=True,
-    )[0][positions]  # (M, H)
+    hidden = generator.electra(input_ids=masked_input_ids, attention_mask=attention_mask, return_dict=True)[0]
+    hidden = hidden[positions]  # (M, H)
     logits = generator.generator_lm_head(generator.generator_predictions(hidden))  # (M, V)
     best = torch.softmax(logits.float(), dim=-1).topk(min(top_k, logits.shape[-1]), dim=-1)
     cells = [tuple(cell) for cell in positions.nonzero().tolist()]
