@@ -16,6 +16,7 @@ from transformers import AutoModel, AutoTokenizer, ElectraForPreTraining, Traine
 
 from electra_rtd import cli
 from electra_rtd.train_tools.from_scratch import SPECIAL_TOKENS, load_tokenizer, train_tokenizer
+from electra_rtd.train_tools.metrics import DETAILED
 from electra_rtd.train_tools.run_folder import RunFolder
 
 
@@ -65,7 +66,7 @@ def test_adapting_a_pretrained_pair_gives_a_pair_a_discriminator_and_figures(tex
     arguments = ["--generator", generator, "--discriminator", discriminator, "--train-file", text, *QUICK]
     assert adapt(*arguments, "--output-dir", "out", "--learning_rate", "1e-3") == 0
     files = {"adapt_results.json", "config.json", "model.safetensors", "training_args.bin", "discriminator"}
-    files |= {*CODE, "trainer_state.json"}
+    files |= {*CODE, "trainer_state.json", "held_out.json"}
     assert {name for name in listing(tmp_path / "out") if "token" not in name and name != "vocab.txt"} == files
     results = json.loads((tmp_path / "out" / "adapt_results.json").read_text())
     assert results["steps"] == 4 and results["tokens_seen"] > 4 * 4 * 4
@@ -76,7 +77,10 @@ def test_adapting_a_pretrained_pair_gives_a_pair_a_discriminator_and_figures(tex
         assert figures["mlm_loss"] + 50 * figures["disc_loss"] == pytest.approx(figures["loss"], rel=1e-5)
     log = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["log_history"]
     evaluations = [row for row in log if "eval_loss" in row]
-    assert evaluations[0] == {"step": 0, **{f"eval_{name}": results["before"][name] for name in PARTS}}
+    held_out = json.loads((tmp_path / "out" / "held_out.json").read_text())
+    figures = {name: value for name, value in held_out["before"].items() if not isinstance(value, dict)}
+    assert evaluations[0] == {"step": 0, **{f"eval_{name}": figures[name] for name in figures}}
+    assert {*PARTS, *DETAILED} == set(figures) and figures.items() >= results["before"].items()
     assert evaluations[-1]["eval_disc_loss"] == results["after"]["disc_loss"]
     settings = results["settings"]
     assert settings["learning_rate"] == 1e-3 and settings["generator"] == "generator"  # no path of this disk

@@ -17,8 +17,9 @@ from .callbacks import LOSS_PARTS, RTDMetricsCallback
 from .data import read_text, tokenize_text
 from .fast import FastSettings, apply, choose, chosen_fields, process_restored, settings_of_checkpoint
 from .from_scratch import SIZES, build_pair, load_tokenizer, train_tokenizer
+from .held_out import describe_held_out, evaluate_held_out
 from .provenance import describe_run
-from .run_folder import DISCRIMINATOR_FOLDER, LAST_FILE, RESULTS_FILE, RunFolder
+from .run_folder import DISCRIMINATOR_FOLDER, HELD_OUT_FILE, LAST_FILE, RESULTS_FILE, RunFolder
 
 
 logger = logging.getLogger(__name__)
@@ -171,8 +172,8 @@ def adapt(arguments, training_args, *, given=()):
     """Adapt a pair to text: read, tokenize, evaluate, train under the stock Trainer, evaluate, save, export.
 
     `output_dir` then holds the pair with its tokenizer, `discriminator/` (a stock checkpoint), the Trainer's
-    checkpoints and `trainer_state.json`, and `adapt_results.json`. If anything fails, nothing half-written is left;
-    complete checkpoints are.
+    checkpoints and `trainer_state.json`, `adapt_results.json`, and `held_out.json` (see [`describe_held_out`]). If
+    anything fails, nothing half-written is left; complete checkpoints are.
 
     With `arguments.fast`, fast settings (see [`fast.choose`]) are chosen for those fields of `training_args` that
     stand at their defaults and are not among `given`. `training_args` itself stays as it is.
@@ -220,7 +221,7 @@ def adapt(arguments, training_args, *, given=()):
         choices = _choose(arguments, training_args, given, model, tokenizer, train_set, last_checkpoint)
         training_args = apply(choices, training_args)
         _report(choices, training_args, last_checkpoint)
-        metrics = RTDMetricsCallback()
+        metrics = RTDMetricsCallback(detailed=True, by_token=True)
         trainer = Trainer(
             model=model,
             args=training_args,
@@ -229,13 +230,14 @@ def adapt(arguments, training_args, *, given=()):
             processing_class=tokenizer,
             callbacks=[metrics, FastSettings(chosen_fields(choices))],
         )
-        before = _held_out(trainer)
+        before = evaluate_held_out(trainer, metrics)
         folder.replace_earlier_run()
         run = describe_run(arguments, training_args, choices)  # while what it names is still there
         trained = trainer.train(resume_from_checkpoint=last_checkpoint)
-        after = _held_out(trainer)
+        after = evaluate_held_out(trainer, metrics)
         if last_checkpoint is None:  # training began a new log
-            trainer.state.log_history.insert(0, {"step": 0, **{f"eval_{name}": before[name] for name in before}})
+            row = {f"eval_{name}": value for name, value in before.figures.items()}
+            trainer.state.log_history.insert(0, {"step": 0, **row})
         return _finish(trainer, metrics, before, after, trained.metrics["train_runtime"], run)
 
 
@@ -339,21 +341,13 @@ def _freeze_generator(model):
     model.generator.requires_grad_(False)
 
 
-def _held_out(trainer):
-    # Releases before 5.23 draw the order of like-length held-out batches, and the loss is a mean over batches.
-    with torch.random.fork_rng():
-        torch.manual_seed(trainer.args.seed)
-        metrics = trainer.evaluate()
-    return {name: metrics[f"eval_{name}"] for name in ("loss", *LOSS_PARTS)}
-
-
 def _finish(trainer, metrics, before, after, seconds, run):
     """Save the pair, export its discriminator, write down the figures and how the run was made."""
     output_dir = Path(trainer.args.output_dir)
     tokens = metrics.tokens_seen()
     result = AdaptResult(
-        before=before,
-        after=after,
+        before=_parts_of(before),
+        after=_parts_of(after),
         steps=trainer.state.global_step,
         tokens_seen=tokens,
         tokens_per_second=tokens / seconds,
@@ -369,6 +363,15 @@ def _finish(trainer, metrics, before, after, seconds, run):
             trainer.state.save_to_json(str(staged / LAST_FILE))  # the card of a push draws its curves
             results = {**asdict(result), **run}
             (staged / RESULTS_FILE).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+            held_out = describe_held_out(before, after, trainer.processing_class)
+            if held_out is None:
+                (output_dir / HELD_OUT_FILE).unlink(missing_ok=True)  # of the same run, resumed
+            else:
+                (staged / HELD_OUT_FILE).write_text(json.dumps(held_out, allow_nan=False) + "\n", encoding="utf-8")
     if trainer.args.push_to_hub:
         trainer.push_to_hub()
     return result
+
+
+def _parts_of(held_out):
+    return {name: held_out.figures[name] for name in ("loss", *LOSS_PARTS)}

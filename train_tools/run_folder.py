@@ -16,13 +16,14 @@ from ..hub_tools.staging import PARTIAL_PREFIX
 
 
 DISCRIMINATOR_FOLDER = "discriminator"
+HELD_OUT_FILE = "held_out.json"  # what the held-out text says, before and after
 CHECKPOINT_NAME = re.compile(r"checkpoint-\d+")
 LAST_FILE = TRAINER_LOG  # the Trainer writes it when all else of a checkpoint is written
 # What a run leaves in its folder: names of the final pair, its exports and logs.
 RUN_CONTENT = re.compile(
     r"checkpoint-\d+|discriminator|runs|adapt_results\.json|trainer_state\.json|config\.json|training_args\.bin"
     r"|model.*\.safetensors|model\.safetensors\.index\.json|(configuration|modeling)_electra_rtd\.py"
-    r"|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.txt"
+    r"|held_out\.json|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.txt"
     rf"|{re.escape(PARTIAL_PREFIX)}.*"
 )
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

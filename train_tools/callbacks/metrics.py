@@ -1,15 +1,20 @@
-"""The parts of the RTD loss in the logs of the stock Trainer."""
+"""The parts of the RTD loss, and more figures, in the logs of the stock Trainer."""
 
 import sys
+from typing import NamedTuple
 
 import torch
 from accelerate.state import GradientState
 from accelerate.utils import gather, reduce
 from transformers import TrainerCallback
 from transformers.trainer_callback import CallbackHandler
+from transformers.trainer_utils import IntervalStrategy
+
+from ..metrics import BEST, HeldOutStatistics, ReadBatch
 
 
 LOSS_PARTS = ("mlm_loss", "disc_loss", "gen_acc", "disc_acc")
+NOT_A_LABEL = -100
 
 
 class RTDMetricsCallback(TrainerCallback):
@@ -20,19 +25,45 @@ class RTDMetricsCallback(TrainerCallback):
     evaluation they are averaged over the examples, as `eval_loss` is, stand under `eval_` names in the log and in what
     `evaluate()` returns, and can be the `metric_for_best_model`. Several processes are averaged.
 
-    The values are read from the model's outputs by a forward hook and stay on the device until the Trainer logs.
+    In training three shares of the tokens since the last log stand beside them: `disc_recall` (of the replaced tokens,
+    those called replaced), `lucky_hits` (of the masked tokens, those that the generator put back) and `replaced_share`
+    (of all tokens, those replaced). A share of nothing is left out.
+
+    With `detailed`, evaluation has `disc_precision`, `disc_recall`, `disc_f1`, `disc_auc`, `gen_perplexity`,
+    `gen_top1`, `gen_top5`, `lucky_hits` and `replaced_share` too, over all tokens of all processes: see
+    [`HeldOutStatistics`] for what each means and how exact it is.
+
+    The values are read from the model's outputs by forward hooks and stay on the device until the Trainer logs. A
+    notebook's table of the Trainer shows them.
+
+    Args:
+        detailed (`bool`): more figures in evaluation.
+        by_token (`bool`): with `detailed`, also keep counts by original token, in `held_out`.
+
+    Attributes:
+        held_out ([`HeldOutStatistics`] or `None`): with `detailed`, of the last evaluation, on the CPU; `None` where a
+            batch of it passed unseen.
+
+    Raises:
+        ValueError: `by_token` without `detailed`.
     """
 
-    def __init__(self):
-        self._model = None
-        self._hook = None
+    def __init__(self, detailed=False, by_token=False):
+        if by_token and not detailed:
+            raise ValueError("`by_token` is True, but `detailed` is False: set both, or neither.")
+        self.detailed, self.by_token = detailed, by_token
+        self.held_out: HeldOutStatistics | None = None
+        self._model: torch.nn.Module | None = None
+        self._hooks: list = []
         self._micro_batches = _Mean()  # of the step under way
         self._steps = _Mean()  # since the last log
+        self._counts = torch.zeros(4, dtype=torch.long)  # since the last log: see `_count`
         self._tokens = torch.zeros((), dtype=torch.long)
-        self._outputs = []  # of the evaluation batch under way: the parts and the rows of each output
-        self._evaluation = _Mean()
+        # By device, since the replicas of `DataParallel` run at the same time, one on each.
+        self._best = {}  # of the model's forward under way: the generator's first choices, part by part
+        self._outputs = {}  # of the evaluation batch under way
         self._eval_dataloader = None
-        self._saw_all_batches = True
+        self._start_evaluation()
 
     def tokens_seen(self):
         """Tokens without padding that training has read so far, over all processes. Every process has to ask.
@@ -52,25 +83,59 @@ class RTDMetricsCallback(TrainerCallback):
         self._move_to_front()
         self._attach(model)  # `model_init` makes a new model for each run
         self._micro_batches, self._steps = _Mean(), _Mean()
+        self._counts = torch.zeros_like(self._counts)
 
     def _attach(self, model):
         if model is None or model is self._model:
             return
-        if self._hook is not None:
-            self._hook.remove()
-        self._model, self._hook = model, model.register_forward_hook(self._read)
+        for hook in self._hooks:
+            hook.remove()
+        self._model, self._hooks = model, [model.register_forward_hook(self._read, with_kwargs=True)]
+        if self.detailed:
+            self._hooks.append(model.register_forward_pre_hook(self._expect_choices, with_kwargs=True))
+            self._hooks.append(model.generator.generator_lm_head.register_forward_hook(self._read_choices))
 
     @torch.compiler.disable
-    def _read(self, module, arguments, output):
+    def _expect_choices(self, module, arguments, named):
+        device = _inputs(arguments, named)[0].device
+        self._best.pop(device, None)  # of a forward that broke off
+        if not module.training:
+            self._best[device] = []
+
+    @torch.compiler.disable
+    def _read_choices(self, module, arguments, logits):
+        # The model asks for some of its masked tokens at a time, in order. Who asks for the head alone is not heard.
+        if logits.device in self._best:
+            logits = logits.detach()  # (m, V)
+            self._best[logits.device].append(logits.topk(min(BEST, logits.shape[-1]), dim=-1).indices)
+
+    @torch.compiler.disable
+    def _read(self, module, arguments, named, output):
+        input_ids, labels = _inputs(arguments, named)
+        best = self._best.pop(input_ids.device, [])
         if not hasattr(output, "disc_labels") or output.loss is None:
             return  # a tuple, or a call that asked for no loss
         parts = torch.stack([output[name].detach().float() for name in LOSS_PARTS])  # (4,)
-        labels = output.disc_labels  # (B, L)
         if module.training:
             self._micro_batches.add(parts, weight=1)
-            self._tokens = self._tokens.to(labels.device) + (labels >= 0).sum()
-        else:
-            self._outputs.append((parts, labels.shape[0]))
+            self._count(output)
+            return
+        batch = None
+        if best:
+            if labels is not None:  # what a masking collator hid stands in its labels
+                input_ids = torch.where(labels != NOT_A_LABEL, labels, input_ids)  # (B, L)
+            read = output.masked_positions, output.disc_labels, output.logits.detach(), output.mlm_loss.detach()
+            batch = ReadBatch(input_ids, *read, best_ids=torch.cat(best))
+        # The last of a device: whoever else asked the model in between does not count.
+        self._outputs[parts.device] = _Output(parts, output.disc_labels.shape[0], batch)
+
+    def _count(self, output):
+        replaced = output.disc_labels == 1
+        caught = replaced & (output.disc_predictions == 1)
+        counted = (output.disc_labels >= 0, output.masked_positions, replaced, caught)
+        counts = torch.stack(counted).sum(dim=(1, 2))  # (4,)
+        self._counts = self._counts.to(counts.device) + counts
+        self._tokens = self._tokens.to(counts.device) + counts[0]
 
     def on_step_end(self, args, state, control, **kwargs):
         # The Trainer's loss is a mean over steps of the mean over a step's micro-batches.
@@ -80,8 +145,9 @@ class RTDMetricsCallback(TrainerCallback):
 
     def on_prediction_step(self, args, state, control, model=None, eval_dataloader=None, **kwargs):
         if eval_dataloader is not self._eval_dataloader:  # a new evaluation, even where the last one broke off
-            self._eval_dataloader, self._evaluation, self._saw_all_batches = eval_dataloader, _Mean(), True
-        outputs, self._outputs = self._outputs[-max(1, args.n_gpu) :], []  # one a device of this process
+            self._eval_dataloader = eval_dataloader
+            self._start_evaluation()
+        outputs, self._outputs = list(self._outputs.values()), {}  # one a device of this process
         if not outputs:
             # Added after the Trainer was made, and evaluated without training: this batch passed unseen, and an
             # average of the others would be a wrong figure. The next evaluation is complete.
@@ -89,10 +155,29 @@ class RTDMetricsCallback(TrainerCallback):
             self._attach(model)
             self._saw_all_batches = False
             return
-        parts = torch.stack([parts.to(outputs[0][0].device) for parts, _ in outputs]).mean(dim=0)  # (4,)
+        rows = sum(output.rows for output in outputs)
+        parts = torch.stack([output.parts.to(outputs[0].parts.device) for output in outputs]).mean(dim=0)  # (4,)
         # As the Trainer gathers its losses: a value an example, without those that fill up the last batch.
-        values = _without_fill(gather(parts.repeat(sum(rows for _, rows in outputs), 1)))  # (examples, 4)
+        values = _without_fill(gather(parts.repeat(rows, 1)))  # (examples, 4)
         self._evaluation.add(values.mean(dim=0), weight=len(values))
+        if self.detailed:
+            self._count_held_out(outputs, _rows_without_fill(rows, args.process_index))
+
+    def _start_evaluation(self):
+        self._evaluation, self._statistics, self._saw_all_batches = _Mean(), None, True
+
+    def _count_held_out(self, outputs, rows):
+        """Count the first so many rows of this process's outputs, each on the device of the first."""
+        if any(output.batch is None for output in outputs):
+            self._saw_all_batches = False
+            return
+        if self._statistics is None:
+            assert self._model is not None  # its outputs are here
+            vocab_size = self._model.config.vocab_size if self.by_token else None
+            self._statistics = HeldOutStatistics(vocab_size, device=outputs[0].parts.device)
+        for output in outputs:
+            self._statistics.add(output.batch, rows=min(rows, output.rows))
+            rows -= min(rows, output.rows)
 
     # ---- Writing into the logs ----
 
@@ -100,9 +185,10 @@ class RTDMetricsCallback(TrainerCallback):
         if logs is None:
             return
         if "loss" in logs and self._steps.weight:
-            values = reduce(self._steps.mean(), reduction="mean")
-            self._steps = _Mean()
-            self._write(values, "", logs, state)
+            values = self._training_values()
+            _write(values, logs, state)
+            if args.eval_strategy == IntervalStrategy.NO:
+                _write_in_notebook(values, logs, state, _handler_of_event())
         for name in [name for name in logs if name.endswith("_runtime") and name != "train_runtime"]:
             self._write_evaluation(name.removesuffix("runtime"), logs, state)
 
@@ -110,27 +196,49 @@ class RTDMetricsCallback(TrainerCallback):
         prefixes = [name.removesuffix("runtime") for name in metrics if name.endswith("_runtime")]
         self._write_evaluation(prefixes[0] if prefixes else "test_", metrics, state=None)
 
-    def _write_evaluation(self, prefix, logs, state):
-        if self._saw_all_batches and self._evaluation.weight:
-            self._write(self._evaluation.mean(), prefix, logs, state)
-        self._evaluation, self._saw_all_batches = _Mean(), True
+    def _training_values(self):
+        means = reduce(self._steps.mean(), reduction="mean").tolist()
+        tokens, masked, replaced, caught = reduce(self._counts, reduction="sum").tolist()
+        self._steps, self._counts = _Mean(), torch.zeros_like(self._counts)
+        values = dict(zip(LOSS_PARTS, means, strict=True))
+        if replaced:
+            values["disc_recall"] = caught / replaced
+        if masked:
+            values["lucky_hits"] = (masked - replaced) / masked  # only masked tokens are ever replaced
+        if tokens:
+            values["replaced_share"] = replaced / tokens
+        return values
 
-    def _write(self, values, prefix, logs, state):
-        named = {f"{prefix}{name}": value for name, value in zip(LOSS_PARTS, values.tolist(), strict=True)}
-        logs.update(named)
-        if state is not None and state.log_history:
-            state.log_history[-1].update(named)  # a copy of `logs`, made before the callbacks were asked
+    def _write_evaluation(self, prefix, logs, state):
+        self.held_out = None
+        if self._saw_all_batches and self._evaluation.weight:
+            values = dict(zip(LOSS_PARTS, self._evaluation.mean().tolist(), strict=True))
+            if self._statistics is not None:
+                self.held_out = self._statistics.reduce()
+                values.update(self.held_out.as_dict())
+            _write({f"{prefix}{name}": value for name, value in values.items()}, logs, state)
+            if f"{prefix}loss" in logs:
+                # A notebook's table takes its prefix from the last `..._loss`, to leave out times by their names.
+                logs[f"{prefix}loss"] = logs.pop(f"{prefix}loss")
+        self._start_evaluation()
 
     def _move_to_front(self):
         """Stand before the reporters (TensorBoard, W&B, ...), which the Trainer puts before a user's callbacks.
 
-        They read `logs` in `on_log`, so what is added after them never reaches them. No public way leads from a
-        callback to the list that holds it; the handler is the caller of an event, and is taken only where it is one.
+        They read `logs` in `on_log`, so what is added after them never reaches them.
         """
-        handler = sys._getframe(2).f_locals.get("self")  # this method, the event's method, who called the event
-        if isinstance(handler, CallbackHandler) and self in handler.callbacks and handler.callbacks[0] is not self:
+        handler = _handler_of_event()
+        if handler is not None and self in handler.callbacks and handler.callbacks[0] is not self:
             handler.callbacks.remove(self)
             handler.callbacks.insert(0, self)
+
+
+class _Output(NamedTuple):
+    """Of one evaluation batch on one device: the parts (float32, (4,)), its rows, and what the details need."""
+
+    parts: torch.Tensor
+    rows: int
+    batch: ReadBatch | None
 
 
 class _Mean:
@@ -150,7 +258,53 @@ class _Mean:
         return self.total / self.weight
 
 
+def _inputs(arguments, named):
+    """`input_ids` and `labels` of a call of the model."""
+    return named["input_ids"] if "input_ids" in named else arguments[0], named.get("labels")
+
+
 def _without_fill(values):
     """Without the examples that a distributed loader repeats to fill its last batch (see `gather_for_metrics`)."""
     loader = GradientState()
     return values[: loader.remainder] if loader.end_of_dataloader and loader.remainder > 0 else values
+
+
+def _rows_without_fill(rows, process_index):
+    """How many of this process's rows the same leaves: gathered, they stand at `process_index * rows` and after."""
+    loader = GradientState()
+    if not loader.end_of_dataloader or loader.remainder <= 0:
+        return rows
+    return min(max(loader.remainder - process_index * rows, 0), rows)
+
+
+def _write(values, logs, state):
+    logs.update(values)
+    if state is not None and state.log_history:
+        state.log_history[-1].update(values)  # a copy of `logs`, made before the callbacks were asked
+
+
+def _handler_of_event():
+    """The list of callbacks from which the event under way comes, or `None`.
+
+    No public way leads from a callback to the list that holds it; the handler is the caller of an event, and at most
+    two calls away from who asks here.
+    """
+    for depth in (2, 3):
+        handler = sys._getframe(depth).f_locals.get("self")
+        if isinstance(handler, CallbackHandler):
+            return handler
+    return None
+
+
+def _write_in_notebook(values, logs, state, handler):
+    """The loss parts in a notebook's table of a training without evaluation, whose rows have the loss alone.
+
+    The table's own callback comes later and writes into the row of the same step.
+    """
+    notebook = sys.modules.get("transformers.utils.notebook")  # where nobody has imported it, there is no table
+    if notebook is None or handler is None:
+        return
+    parts = {name.replace("_", " ").title(): values[name] for name in LOSS_PARTS}
+    for callback in handler.callbacks:
+        if isinstance(callback, notebook.NotebookProgressCallback) and callback.training_tracker is not None:
+            callback.training_tracker.write_line({"Step": state.global_step, "Training Loss": logs["loss"], **parts})
