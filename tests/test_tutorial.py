@@ -98,7 +98,7 @@ def kinds(cell):
     return {output.get("name", output.output_type) for output in cell.outputs if shows(output)}
 
 
-# ---- Run -------------------------------------------------------------------------------------------------------------
+# ---- Run ------------------------------------------------------------------------------------------------------------
 
 
 def execute(lang, folder, hub):
@@ -195,7 +195,7 @@ def test_the_plan_of_a_push_comes_from_the_hub_or_says_what_it_needs(executed):
         assert "hf auth login" in printed
 
 
-# ---- As committed ----------------------------------------------------------------------------------------------------
+# ---- As committed ---------------------------------------------------------------------------------------------------
 
 
 def test_both_notebooks_run_the_same_code():
