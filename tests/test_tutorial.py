@@ -62,7 +62,6 @@ print(json.dumps({
     "dead_stopped": [dead.state.global_step, dead.args.max_steps],
     "code_in_encoder": [path.name for path in encoder.glob("*.py")],
     "accuracy": accuracy,
-    "majority": max(np.mean(labelled["test"]["label"]), 1 - np.mean(labelled["test"]["label"])),
 }))
 """
 
@@ -181,7 +180,7 @@ def test_the_run_that_was_made_to_die_is_noticed(executed):
 def test_the_export_is_stock_and_learns_the_small_task(executed):
     _, _, facts = executed
     assert facts["code_in_encoder"] == []
-    assert facts["accuracy"] > facts["majority"]
+    assert facts["accuracy"] > 0.6  # whoever guesses has 0.5
 
 
 def test_the_plan_of_a_push_comes_from_the_hub_or_says_what_it_needs(executed):
