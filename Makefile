@@ -23,7 +23,7 @@ adapt: $(VENV)/installed ## adapt a tiny pair, from scratch, to the sample text:
 
 test: $(VENV)/installed ## run the tests: a few minutes
 	@echo "Running the test suite."
-	$(BIN)/python -m pytest -n auto $(PYTEST_OPTIONS)
+	$(BIN)/python -m pytest -n auto --dist loadgroup $(PYTEST_OPTIONS)
 
 style: $(VENV)/installed ## check style and types; `make style FIX=1` mends what can be mended
 	$(BIN)/ruff check $(if $(FIX),--fix) .
@@ -33,8 +33,8 @@ style: $(VENV)/installed ## check style and types; `make style FIX=1` mends what
 killed: $(VENV)/installed ## kill pushes and pulls at more than a hundred drawn points
 	ELECTRA_RTD_KILL_POINTS=45 $(BIN)/python -m pytest tests/test_killed.py
 
-docs: $(VENV)/installed ## run the round trip of docs/hub.md, and write what it prints into the page
-	ELECTRA_RTD_WRITE_DOCS=1 $(BIN)/python -m pytest tests/test_hub_docs.py
+docs: $(VENV)/installed ## run docs/hub.md and the tutorial, and write what they print into them
+	ELECTRA_RTD_WRITE_DOCS=1 $(BIN)/python -m pytest tests/test_hub_docs.py tests/test_tutorial.py
 
 common: $(VENV)/installed ## run transformers' own model tests over the model
 	$(BIN)/python -m pytest tests/common -n 2

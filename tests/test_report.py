@@ -370,8 +370,8 @@ def test_both_languages_have_the_same_texts_with_the_same_gaps():
 
 def test_a_korean_page_speaks_korean_with_the_same_figures(page, korean):
     assert ("html", {"lang": "ko"}) in korean.elements
-    assert korean.rows(KO["held_out"])["판별자 정확도"][:3] == ["50.0%", "40.0%", "▼ 나빠짐"]
-    assert korean.rows(KO["held_out"])["판별자 정확도"][3] == "-10.0%p"
+    assert korean.rows(KO["held_out"])["판별기 정확도"][:3] == ["50.0%", "40.0%", "▼ 나빠짐"]
+    assert korean.rows(KO["held_out"])["판별기 정확도"][3] == "-10.0%p"
     assert "2분 5초" in korean.text
     english = [EN[name] for name in EN if len(EN[name]) > 12 and "{" not in EN[name] and EN[name] != KO[name]]
     assert [text for text in english if text in korean.text] == []

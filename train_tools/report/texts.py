@@ -204,8 +204,8 @@ TEXTS = {
         "missing_evaluations": "기록에 평가가 없어 검증 텍스트의 곡선이 없습니다. eval_strategy 없이 학습한 "
         "실행입니다.",
         "held_out": "검증 텍스트에서 본 학습 전과 후",
-        "held_out_note": "텍스트는 매번 같은 자리를 가립니다. 다만 생성자가 좋아질수록 더 그럴듯한 토큰을 넣으므로 "
-        "판별자가 풀 문제는 어려워집니다. 그래서 판별자는 배우고 있어도 수치가 내려갈 수 있습니다.",
+        "held_out_note": "텍스트는 매번 같은 자리를 가립니다. 다만 생성기가 좋아질수록 더 그럴듯한 토큰을 넣으므로 "
+        "판별기가 풀 문제는 어려워집니다. 그래서 판별기는 배우고 있어도 수치가 내려갈 수 있습니다.",
         "figure": "지표",
         "better_when": "좋은 방향",
         "lower": "낮을수록",
@@ -220,17 +220,17 @@ TEXTS = {
         "worse": "▼ 나빠짐",
         "same": "= 그대로",
         "loss": "손실",
-        "mlm_loss": "생성자 손실",
-        "disc_loss": "판별자 손실",
-        "gen_acc": "생성자 정확도",
-        "disc_acc": "판별자 정확도",
+        "mlm_loss": "생성기 손실",
+        "disc_loss": "판별기 손실",
+        "gen_acc": "생성기 정확도",
+        "disc_acc": "판별기 정확도",
         "disc_precision": "바뀐 토큰 정밀도",
         "disc_recall": "바뀐 토큰 재현율",
         "disc_f1": "바뀐 토큰 F1",
         "disc_auc": "바뀐 토큰 AUC",
-        "gen_perplexity": "생성자 퍼플렉시티",
-        "gen_top1": "생성자: 첫 번째 추측이 정답",
-        "gen_top5": "생성자: 추측 다섯 개 안에 정답",
+        "gen_perplexity": "생성기 퍼플렉시티",
+        "gen_top1": "생성기: 첫 번째 추측이 정답",
+        "gen_top5": "생성기: 추측 다섯 개 안에 정답",
         "lucky_hits": "우연히 맞힌 토큰",
         "replaced_share": "바뀐 토큰 비율",
         "learning_rate": "학습률",
@@ -254,7 +254,7 @@ TEXTS = {
         "described": "{label}: {first_step}스텝에서 {first}, {last_step}스텝에서 {last}. 최저 {lowest}, 최고 "
         "{highest}.",
         "numbers": "그래프의 수치 보기",
-        "confusion": "판별자는 어떤 토큰을 찾아내는가",
+        "confusion": "판별기는 어떤 토큰을 찾아내는가",
         "confusion_note": "원래 토큰을 기준으로 나눕니다. 모든 토큰은 자주 쓰이는 토큰이거나 드문 토큰이고, 이와 "
         "별도로 "
         "한글, 로마자, 숫자, 기타로도 나눕니다.",
@@ -280,7 +280,7 @@ TEXTS = {
         "bar_described": "{label}: {shares}.",
         "share_axis": "토큰 비율",
         "calibration": "확률을 믿어도 되는가",
-        "calibration_note": "판별자가 30%라고 한 토큰은 백 개 중 서른 개가 실제로 바뀐 토큰이어야 합니다. 점이 "
+        "calibration_note": "판별기가 30%라고 한 토큰은 백 개 중 서른 개가 실제로 바뀐 토큰이어야 합니다. 점이 "
         "대각선에 "
         "놓이면 그렇습니다. 세로선은 95% 구간입니다. 기대 보정 오차는 구간 {bins}개에서 실제 비율과 평균 확률의 "
         "차이를 토큰 수로 가중 평균한 값이며, 학습 전 {before}, 학습 후 {after}입니다.",
@@ -298,10 +298,10 @@ TEXTS = {
         "token_note": "판정한 자리가 {least}곳 이상인 토큰만 싣습니다. 순서는 비율이 아니라 95% 신뢰 한계로 "
         "정합니다. 다섯 번 "
         "나온 토큰이 오백 번 나온 토큰보다 앞에 서려면 훨씬 더 좋아져야 합니다.",
-        "generator_improved": "생성자: 가장 좋아진 토큰",
-        "generator_worst": "생성자: 학습 후 가장 못 맞히는 토큰",
-        "discriminator_improved": "판별자: 가장 좋아진 토큰",
-        "discriminator_worst": "판별자: 학습 후 가장 자주 틀리는 토큰",
+        "generator_improved": "생성기: 가장 좋아진 토큰",
+        "generator_worst": "생성기: 학습 후 가장 못 맞히는 토큰",
+        "discriminator_improved": "판별기: 가장 좋아진 토큰",
+        "discriminator_worst": "판별기: 학습 후 가장 자주 틀리는 토큰",
         "generator_rate": "가려진 자리에서 상위 다섯 개 추측 안에 정답이 있는 비율",
         "discriminator_rate": "놓치거나 잘못 의심해 판정이 틀린 비율",
         "token": "토큰",
