@@ -125,7 +125,11 @@ def execute(lang, folder, hub):
     return notebook, json.loads("".join(output.text for output in probe.outputs if output.get("name") == "stdout"))
 
 
-@pytest.fixture(scope="module", params=LANGUAGES)
+# A group a language: several processes of a test run do not each run the notebook (`--dist loadgroup`).
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(lang, marks=pytest.mark.xdist_group(f"tutorial-{lang}")) for lang in LANGUAGES],
+)
 def executed(request, tmp_path_factory):
     lang = request.param
     with sys.modules["hub_server"].Hub() if lang == WITH_HUB or WRITES else nullcontext() as hub:
