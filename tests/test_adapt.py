@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from transformers import AutoModel, AutoTokenizer, ElectraForPreTraining, Trainer
 
 from electra_rtd import cli
+from electra_rtd.train_tools import recipes
 from electra_rtd.train_tools.from_scratch import SPECIAL_TOKENS, load_tokenizer, train_tokenizer
 from electra_rtd.train_tools.metrics import DETAILED
 from electra_rtd.train_tools.run_folder import RunFolder
@@ -149,6 +150,8 @@ def test_two_processes_adapt_with_one_vocabulary(text, tmp_path):
     assert process.returncode == 0, process.stderr[-3000:]
     results = json.loads((tmp_path / "out" / "adapt_results.json").read_text())
     assert results["after"]["mlm_loss"] + 50 * results["after"]["disc_loss"] == pytest.approx(results["after"]["loss"])
+    held_out = json.loads((tmp_path / "out" / "held_out.json").read_text())
+    assert held_out["after"].items() >= results["after"].items()
     model = AutoModel.from_pretrained("out")
     assert len(AutoTokenizer.from_pretrained("out")) == model.config.vocab_size
     assert listing(tmp_path / "out" / "discriminator")
@@ -209,6 +212,18 @@ def test_resume_goes_on_from_the_last_whole_checkpoint(text, tmp_path, pair_fold
     whole, cut = (AutoModel.from_pretrained(tmp_path / name).state_dict() for name in ("whole", "cut"))
     for name, value in whole.items():
         torch.testing.assert_close(cut[name], value, rtol=1e-6, atol=1e-7, msg=name)
+
+
+def test_a_held_out_file_of_an_earlier_run_never_stays_beside_a_later_pair(text, tmp_path, monkeypatch):
+    scratch = ["--from_scratch", "tiny", "--vocab_size", "60", "--train_file", text, "--output_dir", "out", *QUICK]
+    scratch += ["--save_strategy", "steps", "--save_steps", "2"]
+    assert adapt(*scratch) == 0
+    first = json.loads((tmp_path / "out" / "held_out.json").read_text())
+    assert adapt(*scratch, "--resume", "--max_steps", "6") == 0
+    assert json.loads((tmp_path / "out" / "held_out.json").read_text())["after"] != first["after"]
+    monkeypatch.setattr(recipes, "describe_held_out", lambda *arguments: None)  # as where a batch passed unseen
+    assert adapt(*scratch, "--resume", "--max_steps", "8") == 0
+    assert "held_out.json" not in listing(tmp_path / "out")
 
 
 def test_resume_keeps_the_vocabulary_of_the_first_run(text, tmp_path):

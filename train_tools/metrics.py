@@ -24,7 +24,7 @@ DETAILED = (
     "lucky_hits",
     "replaced_share",
 )
-BINS, LARGEST_LOGIT = 4096, 20.0  # of the histogram of the discriminator's logits
+BINS, LARGEST_LOGIT = 2**14, 20.0  # of the histogram of the discriminator's logits
 CALIBRATION_BINS = 20
 LARGEST_EXPONENT = 700.0  # exp(710) is infinite, which JSON does not know
 
@@ -56,7 +56,7 @@ class HeldOutStatistics:
 
     The positive class is "replaced"; all attended tokens count, special ones too. A share of nothing is 0 (precision
     where nothing is called replaced, recall where nothing is replaced), and the area under the curve is 0.5 where one
-    of the two classes is empty. That area comes from a histogram of the logits, 4096 bins over [-20, 20] and what is
+    of the two classes is empty. That area comes from a histogram of the logits, 16384 bins over [-20, 20] and what is
     beyond in the outermost: pairs of a replaced and an original token that share a bin count half, so that it is wrong
     by at most half the share of such pairs, which is `auc_error`.
 

@@ -10,11 +10,11 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import CallbackHandler
 from transformers.trainer_utils import IntervalStrategy
 
+from ...modeling_electra_rtd import NOT_A_LABEL
 from ..metrics import BEST, HeldOutStatistics, ReadBatch
 
 
 LOSS_PARTS = ("mlm_loss", "disc_loss", "gen_acc", "disc_acc")
-NOT_A_LABEL = -100
 
 
 class RTDMetricsCallback(TrainerCallback):
@@ -41,8 +41,8 @@ class RTDMetricsCallback(TrainerCallback):
         by_token (`bool`): with `detailed`, also keep counts by original token, in `held_out`.
 
     Attributes:
-        held_out ([`HeldOutStatistics`] or `None`): with `detailed`, of the last evaluation, on the CPU; `None` where a
-            batch of it passed unseen.
+        held_out ([`HeldOutStatistics`] or `None`): with `detailed`, of the last evaluation, on the CPU; `None` where
+            something of it passed unseen, and then none of the further figures is logged.
 
     Raises:
         ValueError: `by_token` without `detailed`.
@@ -97,10 +97,8 @@ class RTDMetricsCallback(TrainerCallback):
 
     @torch.compiler.disable
     def _expect_choices(self, module, arguments, named):
-        device = _inputs(arguments, named)[0].device
-        self._best.pop(device, None)  # of a forward that broke off
         if not module.training:
-            self._best[device] = []
+            self._best[_inputs(arguments, named)[0].device] = []  # without those of a forward that broke off
 
     @torch.compiler.disable
     def _read_choices(self, module, arguments, logits):
@@ -164,12 +162,13 @@ class RTDMetricsCallback(TrainerCallback):
             self._count_held_out(outputs, _rows_without_fill(rows, args.process_index))
 
     def _start_evaluation(self):
-        self._evaluation, self._statistics, self._saw_all_batches = _Mean(), None, True
+        self._evaluation, self._statistics = _Mean(), None
+        self._saw_all_batches = self._saw_all_choices = True
 
     def _count_held_out(self, outputs, rows):
         """Count the first so many rows of this process's outputs, each on the device of the first."""
         if any(output.batch is None for output in outputs):
-            self._saw_all_batches = False
+            self._saw_all_choices = False
             return
         if self._statistics is None:
             assert self._model is not None  # its outputs are here
@@ -213,7 +212,7 @@ class RTDMetricsCallback(TrainerCallback):
         self.held_out = None
         if self._saw_all_batches and self._evaluation.weight:
             values = dict(zip(LOSS_PARTS, self._evaluation.mean().tolist(), strict=True))
-            if self._statistics is not None:
+            if self._statistics is not None and self._saw_all_choices:
                 self.held_out = self._statistics.reduce()
                 values.update(self.held_out.as_dict())
             _write({f"{prefix}{name}": value for name, value in values.items()}, logs, state)
