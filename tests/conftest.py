@@ -17,7 +17,13 @@ import pytest
 import torch
 from huggingface_hub import constants
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining, PreTrainedTokenizerFast
+from transformers import (
+    ElectraConfig,
+    ElectraForMaskedLM,
+    ElectraForPreTraining,
+    PreTrainedTokenizerFast,
+    TrainingArguments,
+)
 
 import electra_rtd
 from electra_rtd import ElectraRTDConfig, ElectraRTDForPreTraining
@@ -180,6 +186,29 @@ def make_same_rows(ids):
         draw = torch.Generator().manual_seed(seed)
         inner = torch.tensor(ORDINARY)[torch.randint(len(ORDINARY), (length,), generator=draw)]
         return torch.cat([torch.tensor([CLS]), inner, torch.tensor([SEP])]).repeat(rows, 1)
+
+    return make
+
+
+@pytest.fixture
+def make_arguments(tmp_path):
+    """`TrainingArguments` of a short and silent run on the CPU, in a folder of its own."""
+
+    def make(**arguments):
+        defaults = {
+            "output_dir": str(tmp_path / "run"),
+            "per_device_train_batch_size": 4,
+            "per_device_eval_batch_size": 5,
+            "max_steps": 6,
+            "logging_steps": 2,
+            "learning_rate": 1e-3,
+            "save_strategy": "no",
+            "report_to": [],
+            "disable_tqdm": True,
+            "use_cpu": True,
+            "dataloader_pin_memory": False,
+        }
+        return TrainingArguments(**{**defaults, **arguments})
 
     return make
 

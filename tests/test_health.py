@@ -7,7 +7,7 @@ import pytest
 import torch
 from datasets import Dataset
 from torch.nn import functional
-from transformers import Trainer, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerControl, TrainerState
 
 from electra_rtd import ElectraRTDForPreTraining
 from electra_rtd.train_tools import RTDHealthCallback, RTDMetricsCallback
@@ -212,7 +212,7 @@ class LabelsOriginal(ElectraRTDForPreTraining):
 
 
 @pytest.fixture
-def train(make_model, make_config, tokenizer, tmp_path):
+def train(make_model, make_arguments, tokenizer):
     """Train a tiny pair on two sentences that it can learn, under the stock Trainer; the Trainer comes back."""
     texts = ["나는 오늘 학교에 간다 . 너는 내일 병원에서 책을 읽는다 .", "산 강 바다 산 강 바다 산 강 바다 산"] * 64
     rows = Dataset.from_list([dict(tokenizer(text)) for text in texts])
@@ -223,17 +223,8 @@ def train(make_model, make_config, tokenizer, tmp_path):
         if model_class is not None:
             weights, model = model.state_dict(), model_class(model.config)
             model.load_state_dict(weights)
-        args = TrainingArguments(
-            output_dir=str(tmp_path / "run"),
-            max_steps=steps,
-            logging_steps=5,
-            learning_rate=learning_rate,
-            per_device_train_batch_size=8,
-            save_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
-            use_cpu=True,
-            dataloader_pin_memory=False,
+        args = make_arguments(
+            max_steps=steps, logging_steps=5, learning_rate=learning_rate, per_device_train_batch_size=8
         )
         trainer = Trainer(
             model, args, train_dataset=rows, processing_class=tokenizer, callbacks=[RTDMetricsCallback(), callback]

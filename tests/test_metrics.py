@@ -10,7 +10,6 @@ import pytest
 import torch
 from datasets import Dataset
 from transformers import DataCollatorForLanguageModeling, EarlyStoppingCallback, Trainer, TrainerCallback
-from transformers import TrainingArguments as Arguments
 
 from electra_rtd import modeling_electra_rtd as modeling
 from electra_rtd.train_tools import RTDMetricsCallback
@@ -43,24 +42,11 @@ def rows(ids):
 
 
 @pytest.fixture
-def make_trainer(make_model, rows, tokenizer, tmp_path):
+def make_trainer(make_model, make_arguments, rows, tokenizer):
     def make(model=None, callbacks=None, collator=None, eval_dataset=None, **arguments):
-        defaults = {
-            "output_dir": str(tmp_path / "run"),
-            "per_device_train_batch_size": 4,
-            "per_device_eval_batch_size": 5,
-            "max_steps": 6,
-            "logging_steps": 2,
-            "learning_rate": 1e-3,
-            "save_strategy": "no",
-            "report_to": [],
-            "disable_tqdm": True,
-            "use_cpu": True,
-            "dataloader_pin_memory": False,
-        }
         return Trainer(
             model=model if model is not None else make_model(mask_prob=0.4),
-            args=Arguments(**{**defaults, **arguments}),
+            args=make_arguments(**arguments),
             data_collator=collator,
             train_dataset=rows.select(range(16)),
             eval_dataset=rows.select(range(16, 24)) if eval_dataset is None else eval_dataset,

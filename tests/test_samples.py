@@ -29,23 +29,11 @@ def rows(tokenizer):
 
 
 @pytest.fixture
-def make_trainer(make_model, rows, tokenizer, tmp_path):
+def make_trainer(make_model, make_arguments, rows, tokenizer):
     def make(callbacks, model=None, **arguments):
-        defaults = {
-            "output_dir": str(tmp_path / "run"),
-            "per_device_train_batch_size": 4,
-            "max_steps": 6,
-            "logging_steps": 2,
-            "learning_rate": 1e-3,
-            "save_strategy": "no",
-            "report_to": [],
-            "disable_tqdm": True,
-            "use_cpu": True,
-            "dataloader_pin_memory": False,
-        }
         return Trainer(
             model=model if model is not None else make_model(dropout=0.1),
-            args=TrainingArguments(**{**defaults, **arguments}),
+            args=make_arguments(**arguments),
             train_dataset=rows,
             eval_dataset=rows.select(range(3)),
             processing_class=tokenizer,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from datasets import Dataset
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
+from transformers import EarlyStoppingCallback, Trainer
 
 from electra_rtd.train_tools import RTDMetricsCallback
 from electra_rtd.train_tools.callbacks import metrics
@@ -32,24 +32,11 @@ def rows(ids):
 
 
 @pytest.fixture
-def make_trainer(make_model, rows, tokenizer, tmp_path):
+def make_trainer(make_model, make_arguments, rows, tokenizer):
     def make(model=None, callbacks=None, **arguments):
-        defaults = {
-            "output_dir": str(tmp_path / "run"),
-            "per_device_train_batch_size": 4,
-            "per_device_eval_batch_size": 5,
-            "max_steps": 6,
-            "logging_steps": 2,
-            "learning_rate": 1e-3,
-            "save_strategy": "no",
-            "report_to": [],
-            "disable_tqdm": True,
-            "use_cpu": True,
-            "dataloader_pin_memory": False,
-        }
         return Trainer(
             model=model if model is not None else make_model(),
-            args=TrainingArguments(**{**defaults, **arguments}),
+            args=make_arguments(**arguments),
             train_dataset=rows.select(range(16)),
             eval_dataset=rows.select(range(16, 24)),
             processing_class=tokenizer,
