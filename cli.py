@@ -1,6 +1,7 @@
 """`electra-rtd`: one thin command per library function."""
 
 import argparse
+import io
 import json
 import logging
 import os
@@ -210,7 +211,7 @@ def run_adapt(argv):
     result = adapt(arguments, training_args, given=given_options(argv))
     if training_args.process_index == 0:
         print(f"\n{summary(result)}")
-    return 1 if result.health and arguments.on_collapse == "stop" else 0
+    return 1 if result.stopped else 0
 
 
 def run_export(argv):
@@ -256,7 +257,8 @@ def run_inspect(argv):
     if left_out:
         logging.getLogger(__name__).warning(f"{left_out} texts are left out: --limit is {arguments.limit}.")
     if arguments.html:
-        print(write_page(inspection, arguments.html, model_name=arguments.checkpoint, lang=arguments.lang))
+        page = write_page(inspection, arguments.html, model_name=arguments.checkpoint, lang=arguments.lang)
+        print(page, file=sys.stderr if arguments.json else sys.stdout)
     if arguments.json:
         print(json.dumps([reading.as_dict() for reading in inspection.readings], indent=2, ensure_ascii=False))
     elif not arguments.html:
@@ -455,6 +457,8 @@ def main(argv=None):
     parser.add_argument("--version", action="version", version=f"electra-rtd {__version__}")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
     command = parser.parse_args(argv[:1] or ["--help"]).command
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a sign that an encoding lacks is no reason to end
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger(__package__).setLevel(logging.INFO)
     try:

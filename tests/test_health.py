@@ -115,6 +115,7 @@ def test_a_loss_that_only_jumps_does_not_rise():
         ({"grad_norm": math.nan}, ""),
         ({"loss": math.inf}, ""),
         ({"eval_loss": math.nan, "eval_runtime": 1.0}, "eval"),
+        ({"eval_news_disc_loss": math.nan, "eval_news_runtime": 1.0}, "eval"),
     ],
 )
 def test_what_is_not_a_number_is_seen_at_once(changes, prefix):
@@ -162,6 +163,17 @@ def test_a_resumed_run_does_not_say_again_what_its_log_holds(caplog):
     findings(dead, state=state)
     assert findings(dead, RTDHealthCallback(), state=state) == [(50, "generator_copies")]
     assert len(caplog.records) == 1
+
+
+def test_a_resumed_run_that_is_still_dead_stops_all_the_same(caplog):
+    dead = [healthy(lucky_hits=0.99, gen_acc=0.99, replaced_share=0.001, disc_loss=0.001)] * 6
+    state, control = TrainerState(max_steps=300), TrainerControl()
+    findings(dead, state=state)
+    callback = RTDHealthCallback("stop")
+    findings(dead, callback, state=state, control=control)
+    assert control.should_training_stop and callback.stopped
+    findings([healthy()] * 6, callback, state=state)  # resumed once more, and well
+    assert not callback.stopped
 
 
 def test_a_weight_of_zero_is_named_as_the_reason(caplog):

@@ -284,6 +284,26 @@ def test_a_folder_without_a_pair_or_without_tokenizer_is_named(pair_copy, capsys
     assert main(["inspect", "--checkpoint", str(pair_copy / "nothing"), "산"]) == 2
 
 
+def test_json_stands_alone_on_standard_output(saved_pair, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    main(["inspect", "--checkpoint", str(saved_pair), "산", "--json", "--html", str(page)])
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)[0]["text"] == "산" and str(page) in captured.err
+
+
+def test_bytes_that_are_no_utf8_are_read_as_a_question_mark(make_model, tokenizer):
+    [reading] = inspect_texts((make_model(), tokenizer), ["나는 \udcff 간다"]).readings
+    assert reading.text == "나는 ? 간다"
+
+
+def test_a_text_without_tokens_is_a_reading_like_the_others(make_model, tokenizer):
+    inspection = inspect_texts((make_model(), tokenizer), ["나는 간다", "\u200b"])
+    assert [(reading.text, reading.temperature) for reading in inspection.readings] == [
+        ("나는 간다", 1.0),
+        ("\u200b", 1.0),
+    ]
+
+
 def test_a_page_replaces_the_last_one_whole(saved_pair, tmp_path, capsys):
     page = tmp_path / "page.html"
     assert main(["inspect", "--checkpoint", str(saved_pair), TEXT, "--html", str(page), "--lang", "ko"]) == 0

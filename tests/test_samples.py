@@ -1,18 +1,21 @@
 """RTDSampleCallback: held-out text in the terminal, TensorBoard and W&B, without an effect on training."""
 
+import io
 import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate.utils import DistributedType
 from datasets import Dataset
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import TrainerCallback
 
 from electra_rtd.train_tools import RTDMetricsCallback, RTDSampleCallback
+from electra_rtd.train_tools.callbacks import samples
 from electra_rtd.train_tools.callbacks.samples import COLUMNS, markdown_table
-from electra_rtd.train_tools.inspector.reading import piece_of_ids, read_pieces
+from electra_rtd.train_tools.inspector.reading import piece_of_ids, pieces_of_text, read_pieces
 from electra_rtd.train_tools.inspector.texts import TEXTS
 
 
@@ -199,9 +202,57 @@ def test_markdown_of_tokens_cannot_break_its_table(make_model, tokenizer):
     assert all(line.replace("\\|", "").count("|") == columns + 1 for line in lines)
 
 
-def test_under_fsdp_it_shows_nothing_and_says_why(make_trainer, tokenizer, make_model, capsys, caplog):
-    callback = RTDSampleCallback(SENTENCES)
-    args = SimpleNamespace(fsdp=["full_shard"], deepspeed=None)
+def test_an_output_that_lacks_the_signs_does_not_end_the_run(make_trainer, monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="cp949"))
+    make_trainer([RTDSampleCallback(SENTENCES, lang="ko")], max_steps=2).train()
+    sys.stdout.flush()
+    assert "나 ##는 오늘" in " ".join(written.getvalue().decode("cp949").split())
+
+
+def test_the_tokenizer_is_saved_as_it_was(make_trainer, make_tokenizer, make_model, capsys):
+    tokenizer = make_tokenizer()
+    tokenizer.backend_tokenizer.enable_padding(length=9, pad_id=7, pad_token="[PAD]")
+    before = tokenizer.backend_tokenizer.to_str()
+    pieces_of_text("산 강 바다", tokenizer, 4)
+    assert tokenizer.backend_tokenizer.to_str() == before
+    assert tokenizer.backend_tokenizer.truncation is None
+
+
+def test_a_model_that_reads_less_gets_less(make_trainer, make_model, capsys):
+    short = {"max_position_embeddings": 16}
+    model = make_model(generator=short, discriminator=short)
+    long = [" ".join(["산"] * 40), {"input_ids": [31, *[1] * 40, 32]}]
+    trainer = make_trainer([RTDSampleCallback(long, lang="en")], model, max_steps=2)
+    trainer.train_dataset = trainer.train_dataset.filter(lambda row: len(row["input_ids"]) <= 16)
+    trainer.train()
+    assert capsys.readouterr().out.count("of 14 tokens wrong") == 2
+
+
+def test_padding_of_the_examples_is_not_shown(make_trainer, tokenizer, capsys):
+    ids = tokenizer(SENTENCES[1])["input_ids"]
+    padding = [tokenizer.pad_token_id] * 100
+    examples = [{"input_ids": padding + ids}, {"input_ids": ids + padding}]
+    make_trainer([RTDSampleCallback(examples, lang="en")], max_steps=2).train()
+    assert capsys.readouterr().out.count(f"of {len(ids) - 2} tokens wrong") == 2
+
+
+def test_ids_above_the_tokenizers_have_a_name(make_model, tokenizer):
+    model = make_model(
+        generator={"vocab_size": 400}, discriminator={"vocab_size": 400}, replace_prob=0.0, random_token_prob=1.0
+    )
+    readings = read_pieces(
+        model, tokenizer, [piece_of_ids(tokenizer(text)["input_ids"], tokenizer) for text in SENTENCES]
+    )
+    names = {token.generator_read for reading in readings for token in reading.tokens if token.masked}
+    assert any(name.startswith("[") and 80 <= int(name[1:-1]) < 400 for name in names if name[1:-1].isdigit())
+    assert "|" in markdown_table(readings[0], TEXTS["en"])
+
+
+def test_under_fsdp_it_shows_nothing_and_says_why(tokenizer, make_model, monkeypatch, capsys, caplog):
+    callback, args = RTDSampleCallback(SENTENCES), SimpleNamespace()
+    # As a launcher leaves it, whose settings never reach the arguments.
+    monkeypatch.setattr(samples, "AcceleratorState", lambda: SimpleNamespace(distributed_type=DistributedType.FSDP))
     state = SimpleNamespace(is_world_process_zero=True, global_step=2, epoch=0.1)
     for _ in range(2):
         callback.on_log(args, state, None, logs={"loss": 1.0}, model=make_model(), processing_class=tokenizer)

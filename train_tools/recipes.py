@@ -179,6 +179,7 @@ class AdaptResult:
             steps included.
         checkpoint, discriminator (`str`): folders of the adapted pair and of the exported stock discriminator.
         health (`list[dict]`): what [`RTDHealthCallback`] found, as in the log: `step`, `health`, `message`.
+        stopped (`bool`): whether it stopped this training.
     """
 
     before: dict
@@ -190,6 +191,7 @@ class AdaptResult:
     checkpoint: str
     discriminator: str
     health: list = field(default_factory=list)
+    stopped: bool = False
 
 
 def adapt(arguments, training_args, *, given=()):
@@ -246,6 +248,8 @@ def adapt(arguments, training_args, *, given=()):
         training_args = apply(choices, training_args)
         _report(choices, training_args, last_checkpoint)
         metrics = RTDMetricsCallback(detailed=True, by_token=True)
+        patience = PATIENCE if arguments.from_scratch else PATIENCE_OF_PRETRAINED
+        health = RTDHealthCallback(arguments.on_collapse, patience=patience)
         trainer = Trainer(
             model=model,
             args=training_args,
@@ -254,7 +258,8 @@ def adapt(arguments, training_args, *, given=()):
             processing_class=tokenizer,
             callbacks=[
                 metrics,
-                *_watchers(arguments, validation_set),
+                health,
+                *_samples(arguments, validation_set),
                 FastSettings(chosen_fields(choices)),
             ],
         )
@@ -266,13 +271,11 @@ def adapt(arguments, training_args, *, given=()):
         if last_checkpoint is None:  # training began a new log
             row = {f"eval_{name}": value for name, value in before.figures.items()}
             trainer.state.log_history.insert(0, {"step": 0, **row})
-        return _finish(trainer, metrics, before, after, trained.metrics["train_runtime"], run)
+        return _finish(trainer, metrics, health, before, after, trained.metrics["train_runtime"], run)
 
 
-def _watchers(arguments, validation_set):
-    """Who looks at the run for a person: its health, and what becomes of some held-out sentences."""
-    patience = PATIENCE if arguments.from_scratch else PATIENCE_OF_PRETRAINED
-    yield RTDHealthCallback(arguments.on_collapse, patience=patience)
+def _samples(arguments, validation_set):
+    """Who shows what becomes of held-out sentences, where that is asked for."""
     if arguments.sample_steps:
         yield RTDSampleCallback(validation_set, every=arguments.sample_steps, lang=arguments.lang)
 
@@ -377,7 +380,7 @@ def _freeze_generator(model):
     model.generator.requires_grad_(False)
 
 
-def _finish(trainer, metrics, before, after, seconds, run):
+def _finish(trainer, metrics, health, before, after, seconds, run):
     """Save the pair, export its discriminator, write down the figures and how the run was made."""
     output_dir = Path(trainer.args.output_dir)
     tokens = metrics.tokens_seen()
@@ -391,6 +394,7 @@ def _finish(trainer, metrics, before, after, seconds, run):
         checkpoint=str(output_dir),
         discriminator=str(output_dir / DISCRIMINATOR_FOLDER),
         health=[row for row in trainer.state.log_history if "health" in row],
+        stopped=health.stopped,
     )
     with files_for_folder(output_dir) as staged:
         trainer.save_model(str(staged), _internal_call=True)

@@ -24,7 +24,7 @@ AT_CHANCE = 0.1  # nats below ln(V)
 OF_CONSTANT = 0.98  # share of the loss of the best constant answer
 OF_CONSTANT_SILENT = 0.95  # likewise, where almost nothing is called replaced
 
-FINITE = ("loss", "mlm_loss", "disc_loss", "eval_loss", "eval_mlm_loss", "eval_disc_loss")
+FINITE = ("loss", "mlm_loss", "disc_loss")  # and every `eval_..._loss`, of whatever set
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,9 @@ class RTDHealthCallback(TrainerCallback):
         window (`int`): training logs in a row that have to agree.
         patience (`int`): steps. A released pair needs none of it: 100 is enough there.
 
+    Attributes:
+        stopped (`bool`): whether it stopped the last training.
+
     Raises:
         ValueError: an argument is out of range.
     """
@@ -75,6 +78,7 @@ class RTDHealthCallback(TrainerCallback):
         if window < 1 or patience < 0:
             raise ValueError(f"`window` is {window} and `patience` {patience}: at least 1 log, and 0 steps.")
         self.on_collapse, self.window, self.patience = on_collapse, window, patience
+        self.stopped = False
         self._start()
 
     def _start(self):
@@ -84,6 +88,7 @@ class RTDHealthCallback(TrainerCallback):
         self._said_missing = False
 
     def on_train_begin(self, args, state, control, **kwargs):
+        self.stopped = False
         self._start()
 
     def on_log(self, args, state, control, logs=None, model=None, **kwargs):
@@ -111,6 +116,8 @@ class RTDHealthCallback(TrainerCallback):
         return [finding for finding in findings if finding is not None]
 
     def _say(self, finding, state, control):
+        if self.on_collapse == "stop":
+            self.stopped = control.should_training_stop = True
         if any(row.get("health") == finding.name for row in state.log_history):
             return  # said before, in this run or in the one that it resumes
         message = f"step {state.global_step}: {finding.message}"
@@ -119,8 +126,6 @@ class RTDHealthCallback(TrainerCallback):
         if state.is_world_process_zero:
             stops = " Training stops (on_collapse='stop')." if self.on_collapse == "stop" else ""
             logger.warning(f"health: {finding.name}, {message}{stops}")
-        if self.on_collapse == "stop":
-            control.should_training_stop = True
 
     def _say_missing(self):
         if not self._said_missing:
@@ -143,7 +148,9 @@ def entropy(share):
 
 
 def _not_a_number(logs, with_gradients):
-    names = (*FINITE, "grad_norm") if with_gradients else FINITE  # fp16 skips steps whose gradients overflow
+    evaluated = [name for name in logs if name.startswith("eval_") and name.endswith("loss")]
+    gradients = ["grad_norm"] if with_gradients else []  # fp16 skips steps whose gradients overflow
+    names = [*FINITE, *gradients, *evaluated]
     broken = [f"{name} is {logs[name]}" for name in names if name in logs and not math.isfinite(logs[name])]
     if broken:
         yield Finding(

@@ -2,8 +2,11 @@
 
 import logging
 import shutil
+import sys
 from itertools import islice
 
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType
 from rich.console import Console
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
@@ -17,6 +20,7 @@ from .handler import handler_of, reporter
 
 logger = logging.getLogger(__name__)
 
+IN_PARTS = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 LONGEST = 64  # tokens of a sample: as much as one looks at
 COLUMNS = ("step", "epoch", "text", "place", "token", "generator_read", "discriminator_read", "probability", "verdict")
 
@@ -64,7 +68,7 @@ class RTDSampleCallback(TrainerCallback):
     def _show(self, args, state, model=None, processing_class=None, eval_dataloader=None, **kwargs):
         if not state.is_world_process_zero:
             return
-        pieces = self._pieces_to_read(args, processing_class, eval_dataloader)
+        pieces = self._pieces_to_read(args, model, processing_class, eval_dataloader)
         if not pieces:
             return
         readings = read_pieces(model, processing_class, pieces, top_k=1)
@@ -80,12 +84,14 @@ class RTDSampleCallback(TrainerCallback):
             console.print(
                 sample_view(readings, step=state.global_step, epoch=state.epoch, width=width, lang=self.lang)
             )
-        tqdm.write(captured.get(), end="")  # above a progress bar, not through it
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        shown = captured.get().encode(encoding, "replace").decode(encoding)  # no sign is worth a run
+        tqdm.write(shown, end="")  # above a progress bar, not through it
 
-    def _pieces_to_read(self, args, tokenizer, eval_dataloader):
+    def _pieces_to_read(self, args, model, tokenizer, eval_dataloader):
         if self._pieces is not None:
             return self._pieces
-        if getattr(args, "fsdp", None) or getattr(args, "deepspeed", None):
+        if AcceleratorState().distributed_type in IN_PARTS:
             return self._say_why_not("the weights lie in parts (FSDP, DeepSpeed), which one process cannot read.")
         if tokenizer is None:
             return self._say_why_not("the Trainer has no tokenizer. Give it processing_class=tokenizer.")
@@ -96,7 +102,8 @@ class RTDSampleCallback(TrainerCallback):
             return self._say_why_not(
                 "no evaluation has been yet, so it knows no held-out text. Give it some: RTDSampleCallback(texts)."
             )
-        self._pieces = [piece for example in examples for piece in _piece(example, tokenizer)]
+        longest = min(LONGEST, model.config.max_position_embeddings)
+        self._pieces = [piece for example in examples for piece in _piece(example, tokenizer, longest)]
         return self._pieces
 
     def _say_why_not(self, reason):
@@ -120,11 +127,11 @@ def _first_examples(examples, rows):
     return found[:rows]
 
 
-def _piece(example, tokenizer):
+def _piece(example, tokenizer, longest):
     if isinstance(example, str):
-        return pieces_of_text(example, tokenizer, LONGEST)[:1]
-    ids = [int(token_id) for token_id in example]
-    ids = ids if len(ids) <= LONGEST else [*ids[: LONGEST - 1], ids[-1]]  # with its [SEP]
+        return pieces_of_text(example, tokenizer, longest)[:1]
+    ids = [int(token_id) for token_id in example if int(token_id) != tokenizer.pad_token_id]
+    ids = ids if len(ids) <= longest else [*ids[: longest - 1], ids[-1]]  # with its [SEP]
     return [piece_of_ids(ids, tokenizer)]
 
 

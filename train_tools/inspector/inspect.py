@@ -69,7 +69,8 @@ def inspect_texts(
         ValueError: nothing to read, no pair, no tokenizer, or an argument out of range.
         OSError: the checkpoint cannot be had.
     """
-    texts = [text for text in texts if text.strip()]
+    # Bytes that were no UTF-8 come from a command line as lone surrogates, which no tokenizer takes.
+    texts = [text.encode("utf-8", "replace").decode("utf-8") for text in texts if text.strip()]
     if not texts:
         raise ValueError("There is no text to read: give one or more, none of them empty.")
     if top_k < 1:
@@ -86,8 +87,9 @@ def inspect_texts(
     documents: list[dict] = [{} for _ in texts]
     for one in sorted({at, *map(float, more_temperatures)}):
         with at_temperature(model, one):
-            for document, reading in zip(documents, _read(read_pieces, model, tokenizer, texts, top_k), strict=True):
-                document[one] = reading
+            readings = _read(read_pieces, model, tokenizer, texts, top_k, one)
+        for document, reading in zip(documents, readings, strict=True):
+            document[one] = reading
     return Inspection(documents, at)
 
 
@@ -133,7 +135,7 @@ def load_pair(checkpoint, revision=None, token=None):
     return model.to(device).eval(), tokenizer
 
 
-def _read(how, model, tokenizer, texts, top_k):
+def _read(how, model, tokenizer, texts, top_k, temperature=None):
     """All texts, in batches of pieces: `list` of [`Reading`], one a text."""
     longest = min(LONGEST, model.config.max_position_embeddings)
     by_text = [pieces_of_text(text, tokenizer, longest) for text in texts]
@@ -142,4 +144,5 @@ def _read(how, model, tokenizer, texts, top_k):
     for first in range(0, len(pieces), AT_ONCE):
         readings += how(model, tokenizer, pieces[first : first + AT_ONCE], top_k=top_k)
     rest = iter(readings)
-    return [join(text, list(islice(rest, len(pieces)))) for text, pieces in zip(texts, by_text, strict=True)]
+    of_each = [list(islice(rest, len(pieces))) for pieces in by_text]
+    return [join(text, own, temperature) for text, own in zip(texts, of_each, strict=True)]

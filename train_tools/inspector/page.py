@@ -110,7 +110,10 @@ class _Document:
 
     def __init__(self, number, by_temperature, texts):
         self.number = number
-        self.readings = [join("".join(one.text for one in readings), readings) for readings in by_temperature.values()]
+        self.readings = [
+            join("".join(one.text for one in readings), readings, temperature)
+            for temperature, readings in by_temperature.items()
+        ]
         if len({reading.text for reading in self.readings}) > 1:
             raise ValueError(f"`documents[{number}]` has another text at each temperature: it must be the same one.")
         self.views = [_view(reading, texts) for reading in self.readings]

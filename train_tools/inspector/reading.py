@@ -163,14 +163,15 @@ def pieces_of_text(text, tokenizer, max_length):
     Args: text (`str`); tokenizer (`PreTrainedTokenizerBase`), a fast one; max_length (`int`), added tokens included.
     Returns: `list` of [`Piece`], whose texts make up the text; none for a text without tokens.
     """
-    encoded = tokenizer(
-        text,
-        truncation=True,
-        max_length=max_length,
-        return_overflowing_tokens=True,
-        return_offsets_mapping=True,
-        return_special_tokens_mask=True,
-    )
+    with as_it_was(tokenizer):
+        encoded = tokenizer(
+            text,
+            truncation=True,
+            max_length=max_length,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+        )
     pieces: list[Piece] = []
     start = 0
     for ids, offsets, added in zip(
@@ -186,6 +187,23 @@ def pieces_of_text(text, tokenizer, max_length):
     return pieces
 
 
+@contextmanager
+def as_it_was(tokenizer):
+    """A call leaves its truncation and padding in a fast tokenizer, which would be saved with it: put them back."""
+    backend = tokenizer.backend_tokenizer
+    truncation, padding = backend.truncation, backend.padding
+    try:
+        yield
+    finally:
+        backend.no_truncation() if truncation is None else backend.enable_truncation(**truncation)
+        backend.no_padding() if padding is None else backend.enable_padding(**padding)
+
+
+def token_name(tokenizer, token_id):
+    """A token as in the vocabulary; `[80]` for an id above it, which a padded vocabulary has. Returns: `str`."""
+    return tokenizer.convert_ids_to_tokens(token_id) or f"[{token_id}]"
+
+
 def piece_of_ids(input_ids, tokenizer):
     """A piece from token ids alone, as a tokenized data set holds them: its text is the tokens, `##` joined.
 
@@ -195,7 +213,8 @@ def piece_of_ids(input_ids, tokenizer):
     kept = [token_id for token_id in input_ids if token_id != tokenizer.pad_token_id]
     text = ""
     places: list[tuple[int, int] | None] = []
-    for token_id, token in zip(kept, tokenizer.convert_ids_to_tokens(kept), strict=True):
+    for token_id in kept:
+        token = token_name(tokenizer, token_id)
         if token_id in added:
             places.append(None)
             continue
@@ -233,8 +252,8 @@ def read_pieces(model, tokenizer, pieces, *, top_k=5):
             Token(
                 **_in_the_text(piece, tokenizer, column),
                 masked=masked[row][column],
-                generator_read=tokenizer.convert_ids_to_tokens(generator_read[row][column]),
-                discriminator_read=tokenizer.convert_ids_to_tokens(discriminator_read[row][column]),
+                generator_read=token_name(tokenizer, generator_read[row][column]),
+                discriminator_read=token_name(tokenizer, discriminator_read[row][column]),
                 replaced=discriminator_read[row][column] != piece.input_ids[column],
                 probability=probabilities[row][column],
                 candidates=candidates.get((row, column), ()),
@@ -317,18 +336,18 @@ def at_temperature(model, temperature):
         model.config.sampling_temperature = before
 
 
-def join(text, readings):
+def join(text, readings, temperature=None):
     """The readings of a text's pieces as one, with the places of the whole text.
 
-    Args: text (`str`); readings (`list` of [`Reading`]), in order; none where the text has no token.
-    Returns: [`Reading`].
+    Args: text (`str`); readings (`list` of [`Reading`]), in order; none where the text has no token; temperature
+        (`float` or `None`): of all of them. Returns: [`Reading`].
     """
     start = 0
     tokens: list[Token] = []
     for reading in readings:
         tokens += [replace(token, start=token.start + start, end=token.end + start) for token in reading.tokens]
         start += len(reading.text)
-    return Reading(text, tuple(tokens), readings[0].temperature if readings else None)
+    return Reading(text, tuple(tokens), temperature)
 
 
 def _batch(pieces, tokenizer, device):
@@ -351,7 +370,7 @@ def _candidates(model, tokenizer, masked_input_ids, attention_mask, positions, t
     logits = generator.generator_lm_head(generator.generator_predictions(hidden))  # (M, V)
     best = torch.softmax(logits.float(), dim=-1).topk(min(top_k, logits.shape[-1]), dim=-1)
     cells = [tuple(cell) for cell in positions.nonzero().tolist()]
-    tokens = [tokenizer.convert_ids_to_tokens(ids) for ids in best.indices.tolist()]
+    tokens = [[token_name(tokenizer, one) for one in ids] for ids in best.indices.tolist()]
     return {
         cell: tuple(Candidate(*one) for one in zip(names, values, strict=True))
         for cell, names, values in zip(cells, tokens, best.values.tolist(), strict=True)
@@ -361,4 +380,4 @@ def _candidates(model, tokenizer, masked_input_ids, attention_mask, positions, t
 def _in_the_text(piece, tokenizer, column) -> dict:
     """The fields `token`, `start` and `end` of a [`Token`]."""
     place = piece.places[column]
-    return {"token": tokenizer.convert_ids_to_tokens(piece.input_ids[column]), "start": place[0], "end": place[1]}
+    return {"token": token_name(tokenizer, piece.input_ids[column]), "start": place[0], "end": place[1]}

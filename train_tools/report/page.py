@@ -86,7 +86,8 @@ def _missing(run, texts):
     missing = {
         "missing_results": not run.results,
         "missing_held_out": run.held_out is None,
-        "missing_evaluations": not run.evaluations,
+        "missing_evaluations": not (run.evaluations or run.has_named_evaluations),
+        "missing_named_evaluations": run.has_named_evaluations,
     }
     return [texts[name] for name, is_missing in missing.items() if is_missing]
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,11 @@ class Run:
         """`dict`: the row that the Trainer writes when training has ended; empty for a run that has not."""
         # `train_runtime` alone stands in every row where the Trainer counts tokens.
         return next((row for row in reversed(self.log) if "train_loss" in row), {})
+
+    @property
+    def has_named_evaluations(self):
+        """`bool`: whether there are evaluations of several sets, `eval_NAME_loss`."""
+        return any(re.fullmatch(rf"{EVALUATION}.+_runtime", key) for row in self.log for key in row)
 
     def points(self, name, *, held_out=False):
         """A figure over the steps, without values that are no finite numbers.

@@ -254,7 +254,9 @@ def best_checkpoint(run, texts):
     if not checkpoint or not is_number(value):
         return None
     name = PurePath(checkpoint.replace("\\", "/")).name
-    metric = next((key for row in run.evaluations for key in row if row[key] == value), "")
+    rows = [row for row in run.evaluations if name == f"checkpoint-{row.get('step')}"]
+    names = {key for row in rows for key in row if key.startswith("eval_") and row[key] == value}
+    metric = names.pop() if len(names) == 1 else texts["best_metric"]  # equal figures do not tell which it was
     return texts["best_checkpoint"].format(checkpoint=name, metric=metric, value=number(value))
 
 

@@ -18,6 +18,7 @@ TEXTS = {
         "going "
         "on, was stopped, or this is one of its checkpoints.",
         "best_checkpoint": "Best checkpoint: {checkpoint}, with {metric} {value}.",
+        "best_metric": "the chosen figure",
         # Findings
         "findings": "Health",
         "no_findings": "No finding stands in the log. Findings come from RTDHealthCallback: a run without it has none "
@@ -36,6 +37,8 @@ TEXTS = {
         "token, when it ends. Token classes, calibration and single tokens are therefore left out.",
         "missing_evaluations": "The log holds no evaluation, so there are no curves of held-out text: the run had no "
         "eval_strategy.",
+        "missing_named_evaluations": "The log holds evaluations of several sets by name. Their curves are left out: "
+        "this page reads eval_loss and what stands beside it.",
         # Held-out table
         "held_out": "Held-out text, before and after",
         "held_out_note": "The text is corrupted alike each time, except that a better generator puts more plausible "
@@ -184,6 +187,7 @@ TEXTS = {
         "중이거나 "
         "도중에 멈춘 실행, 또는 중간 체크포인트입니다.",
         "best_checkpoint": "가장 좋은 체크포인트: {checkpoint} ({metric} {value})",
+        "best_metric": "고른 지표",
         "findings": "학습 상태",
         "no_findings": "기록에 남은 이상 징후가 없습니다. 징후는 RTDHealthCallback이 남기므로, 이 콜백 없이 "
         "학습했다면 "
@@ -203,6 +207,8 @@ TEXTS = {
         "때만 합니다. 그래서 토큰 종류별 결과, 확률 보정, 개별 토큰 표는 빠져 있습니다.",
         "missing_evaluations": "기록에 평가가 없어 검증 텍스트의 곡선이 없습니다. eval_strategy 없이 학습한 "
         "실행입니다.",
+        "missing_named_evaluations": "기록에 이름을 붙인 여러 검증 세트의 평가가 있습니다. 이 페이지는 eval_loss와 "
+        "그 옆의 값만 읽으므로 그 곡선은 빠져 있습니다.",
         "held_out": "검증 텍스트에서 본 학습 전과 후",
         "held_out_note": "텍스트는 매번 같은 자리를 가립니다. 다만 생성기가 좋아질수록 더 그럴듯한 토큰을 넣으므로 "
         "판별기가 풀 문제는 어려워집니다. 그래서 판별기는 배우고 있어도 수치가 내려갈 수 있습니다.",
