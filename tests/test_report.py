@@ -158,6 +158,22 @@ def test_the_best_checkpoint_is_named_without_its_folder(tmp_path, no_figures):
     assert "somebody" not in page.html
 
 
+def test_the_best_figure_is_named_only_where_one_evaluation_figure_has_its_value(tmp_path, no_figures):
+    row = {"eval_loss": 2.0, "eval_disc_precision": 1.0, "eval_disc_recall": 1.0, "epoch": 1.0, "step": 10}
+    folder = write_run(tmp_path / "run", [made_up_run.training_row(10), row], results=None)
+    state = made_up_run.state([made_up_run.training_row(10), row])
+    state |= {"best_model_checkpoint": "out/checkpoint-10", "best_metric": 1.0}
+    (folder / "trainer_state.json").write_text(json.dumps(state))
+    assert "Best checkpoint: checkpoint-10, with the chosen figure 1." in report(folder).text
+
+
+def test_evaluations_of_several_sets_are_said_to_be_left_out(tmp_path, no_figures):
+    row = {"eval_news_loss": 2.0, "eval_news_runtime": 0.1, "step": 10}
+    page = report(write_run(tmp_path / "run", [made_up_run.training_row(10), row], results=None))
+    assert EN["missing_named_evaluations"] in page.text
+    assert EN["missing_evaluations"] not in page.text
+
+
 # ---- Confusion, calibration, tokens ----
 
 
