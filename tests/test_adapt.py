@@ -185,7 +185,7 @@ def test_no_arguments_mean_the_sample_run(monkeypatch):
 
     def adapt(*arguments, given):
         received.extend(arguments)
-        return SimpleNamespace(health=[])
+        return SimpleNamespace(stopped=False)
 
     monkeypatch.setattr(cli, "adapt", adapt)
     monkeypatch.setattr(cli, "summary", lambda result: "")
