@@ -444,7 +444,8 @@ def main(argv=None):
         argv (`list[str]`, *optional*): without the program's name; `sys.argv` by default.
 
     Returns:
-        `int`: 0 for success, 1 for a checkpoint with errors or a difference, 2 for wrong input, 130 when interrupted.
+        `int`: 0 for success, 1 for a checkpoint with errors, a difference or a run that was stopped because it was
+            dead, 2 for wrong input, 130 when interrupted.
     """
     argv = sys.argv[1:] if argv is None else argv
     listing = "\n".join(f"  {name:<8}{about}" for name, (_, about) in COMMANDS.items())
