@@ -12,14 +12,8 @@ from rich.console import Console
 from electra_rtd.cli import main
 from electra_rtd.train_tools.inspector import inspect_texts, write_page
 from electra_rtd.train_tools.inspector import reading as reading_module
-from electra_rtd.train_tools.inspector.reading import (
-    at_temperature,
-    find_suspicious,
-    in_eval_mode,
-    piece_of_ids,
-    pieces_of_text,
-    read_pieces,
-)
+from electra_rtd.train_tools.inspector.pieces import piece_of_ids, pieces_of_text
+from electra_rtd.train_tools.inspector.reading import at_temperature, find_suspicious, in_eval_mode, read_pieces
 from electra_rtd.train_tools.inspector.terminal import text_view
 
 

@@ -14,13 +14,14 @@ from transformers import AutoTokenizer
 
 from electra_rtd import ElectraRTDForPreTraining
 from electra_rtd.train_tools.inspector import page
+from electra_rtd.train_tools.inspector.pieces import pieces_of_text
 from electra_rtd.train_tools.inspector.reading import (
     Candidate,
     Reading,
     Token,
     at_temperature,
     find_suspicious,
-    pieces_of_text,
+    join,
     read_pieces,
 )
 
@@ -119,7 +120,8 @@ TEXTS = {
 def test_a_text_stays_what_it_was_character_by_character(open_page, make_model, tokenizer, text):
     model = make_model(mask_prob=0.5)
     pieces = pieces_of_text(text, tokenizer, 12)
-    documents = [{1.0: read_pieces(model, tokenizer, pieces), 2.0: read_pieces(model, tokenizer, pieces)}]
+    reading = join(text, read_pieces(model, tokenizer, pieces), 1.0)
+    documents = [{1.0: reading, 2.0: reading}]
     view = open_page(documents, viewport=PHONE)
     assert view.locator(".text").evaluate("e => e.textContent") == text
     view.locator("#temperature").press("End")
@@ -130,7 +132,7 @@ def test_a_text_stays_what_it_was_character_by_character(open_page, make_model, 
 def test_what_is_copied_is_the_original_text_with_its_spaces_and_line_breaks(open_page):
     text = "나는  학교에\n\n\n  간다."
     tokens = (token("나는", 0, put="너는"), token("학교에", 4, probability=0.9), token("간다", 12), token(".", 14))
-    view = open_page([{1.0: [Reading(text, tokens, 1.0)]}])
+    view = open_page([{1.0: Reading(text, tokens, 1.0)}])
     view.locator(".text").evaluate("e => getSelection().selectAllChildren(e)")
     assert view.evaluate("getSelection().toString()") == text
 
@@ -142,7 +144,7 @@ def test_a_word_is_broken_only_where_it_is_wider_than_the_line(open_page):
         for word in range(0, 72, 6)
         for start, end in ((word, word + 2), (word + 2, word + 5))
     ]
-    view = open_page([{1.0: [Reading(text, (*halves, token("가" * 100, 72)), 1.0)]}], viewport=PHONE)
+    view = open_page([{1.0: Reading(text, (*halves, token("가" * 100, 72)), 1.0)}], viewport=PHONE)
     tops = view.locator(".w").evaluate_all(
         "words => words.map(w => [...w.children].map(t => t.getBoundingClientRect().top))"
     )
@@ -161,14 +163,14 @@ def note(view, text):
 
 
 def test_replacements_and_signs_stand_below_the_original(open_page):
-    view = open_page([{1.0: [school()]}])
+    view = open_page([{1.0: school()}])
     notes = {text: note(view, text) for text in ("학교", "에", "간다", "는", ".")}
     assert notes == {"학교": "병원 ✓", "에": "도 ✗", "간다": "!", "는": "=", ".": "= !"}
     assert view.locator(".text .t", has_text="나").get_attribute("data-note") is None
 
 
 def test_the_slider_chooses_the_temperature(open_page):
-    documents = [{0.5: [school(0.5)], 1.0: [school(1.0)], 2.0: [school(2.0, put="산", probability=0.2)]}]
+    documents = [{0.5: school(0.5), 1.0: school(1.0), 2.0: school(2.0, put="산", probability=0.2)}]
     view = open_page(documents, at=1.0)
     slider, closing = view.get_by_role("slider", name="Temperature of the generator"), view.locator("article .closing")
     assert slider.get_attribute("aria-valuetext") == "temperature 1"
@@ -184,7 +186,7 @@ def test_the_slider_chooses_the_temperature(open_page):
 
 
 def test_the_total_follows_the_slider(open_page):
-    documents = [{1.0: [school(1.0)], 2.0: [school(2.0, probability=0.1)]}] * 2
+    documents = [{1.0: school(1.0), 2.0: school(2.0, probability=0.1)}] * 2
     view = open_page(documents)
     view.locator("#temperature").press("End")
     assert view.locator("#total").inner_text() == ("All 2 texts: 8 of 12 tokens wrong; 0 of 4 replaced tokens caught")
@@ -208,7 +210,7 @@ def facts(view):
 
 
 def test_pointing_at_a_token_shows_what_happened_and_the_candidates(open_page):
-    view = open_page([{1.0: [school()]}])
+    view = open_page([{1.0: school()}])
     view.locator(".text .t", has_text="학교").hover()
     shown = facts(view)
     assert shown["paragraphs"] == ["학교", "Caught: it was replaced, and the discriminator says so."]
@@ -226,7 +228,7 @@ def test_pointing_at_a_token_shows_what_happened_and_the_candidates(open_page):
 
 
 def test_the_details_follow_the_slider(open_page):
-    view = open_page([{1.0: [school(1.0)], 2.0: [school(2.0, put="집", probability=0.11)]}])
+    view = open_page([{1.0: school(1.0), 2.0: school(2.0, put="집", probability=0.11)}])
     view.locator(".text .t", has_text="학교").hover()
     view.locator("#temperature").focus()
     view.keyboard.press("End")
@@ -239,7 +241,7 @@ def focused(view):
 
 
 def test_arrow_keys_walk_over_what_has_something_to_say_and_tab_leaves(open_page):
-    view = open_page([{1.0: [school()]}, {1.0: [school()]}])
+    view = open_page([{1.0: school()}, {1.0: school()}])
     view.locator("summary").focus()
     visited = []
     for key in ["Tab", "ArrowRight", "ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft", "Home", "End"]:
@@ -257,7 +259,7 @@ def test_arrow_keys_walk_over_what_has_something_to_say_and_tab_leaves(open_page
 
 
 def test_one_token_of_a_text_is_in_the_tab_order_the_one_last_visited(open_page):
-    view = open_page([{1.0: [school()]}])
+    view = open_page([{1.0: school()}])
     in_order = view.locator(".text [tabindex='0']")
     assert in_order.all_inner_texts() == ["는"]
     in_order.press("ArrowRight")
@@ -267,7 +269,7 @@ def test_one_token_of_a_text_is_in_the_tab_order_the_one_last_visited(open_page)
 
 
 def test_focus_is_visible(open_page):
-    view = open_page([{1.0: [school()]}])
+    view = open_page([{1.0: school()}])
     view.locator("summary").focus()
     view.keyboard.press("Tab")
     style, width = view.evaluate(
@@ -278,7 +280,7 @@ def test_focus_is_visible(open_page):
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_escape_closes_the_details_and_enter_opens_them_again(open_page, viewport):
-    view = open_page([{1.0: [school()]}], viewport=viewport)
+    view = open_page([{1.0: school()}], viewport=viewport)
     view.locator("summary").focus()
     view.keyboard.press("Tab")
     assert view.locator("#facts .word").is_visible()
@@ -290,7 +292,7 @@ def test_escape_closes_the_details_and_enter_opens_them_again(open_page, viewpor
 
 
 def test_a_tap_opens_the_details_and_the_button_closes_them(open_page):
-    view = open_page([{1.0: [school()]}], viewport=PHONE, has_touch=True, is_mobile=True)
+    view = open_page([{1.0: school()}], viewport=PHONE, has_touch=True, is_mobile=True)
     assert not view.locator("#details").is_visible()
     view.locator(".text .t", has_text="학교").tap()
     assert facts(view)["paragraphs"][0] == "학교"
@@ -325,7 +327,7 @@ def test_a_tap_opens_the_details_and_the_button_closes_them(open_page):
     ],
 )
 def test_a_screen_reader_hears_in_words_what_happened(open_page, lang, labels):
-    view = open_page([{1.0: [school()]}], lang=lang)
+    view = open_page([{1.0: school()}], lang=lang)
     buttons = view.get_by_role("group").get_by_role("button")
     assert buttons.evaluate_all("all => all.map(e => e.ariaLabel)") == labels
     assert view.locator("#facts").get_attribute("aria-live") == "polite"
@@ -361,7 +363,7 @@ def coloured():
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_is_legible_at_every_probability(open_page, scheme):
-    view = open_page([{1.0: [coloured()]}], color_scheme=scheme, reduced_motion="reduce")
+    view = open_page([{1.0: coloured()}], color_scheme=scheme, reduced_motion="reduce")
     text, line, paper = zip(*view.evaluate(CONTRASTS), strict=True)
     assert min(text) >= 4.5
     assert min(line) >= 3.0  # the lines below tokens are graphics
@@ -369,7 +371,7 @@ def test_text_is_legible_at_every_probability(open_page, scheme):
 
 
 def test_the_button_turns_light_into_dark_and_back(open_page):
-    view = open_page([{1.0: [school()]}], color_scheme="light")
+    view = open_page([{1.0: school()}], color_scheme="light")
     button, background = (
         view.get_by_role("button", name="Dark colours"),
         "getComputedStyle(document.body).backgroundColor",
@@ -383,7 +385,7 @@ def test_the_button_turns_light_into_dark_and_back(open_page):
 
 
 def test_verdicts_differ_without_colour(open_page):
-    view = open_page([{1.0: [school()]}], forced_colors="active")
+    view = open_page([{1.0: school()}], forced_colors="active")
     marks = view.locator(".text .t[data-note]").evaluate_all(
         """all => all.map(e => {
             const s = getComputedStyle(e, "::after");
@@ -400,7 +402,7 @@ def test_verdicts_differ_without_colour(open_page):
 
 
 def test_the_legend_explains_every_mark(open_page):
-    view = open_page([{1.0: [school()]}])
+    view = open_page([{1.0: school()}])
     explained = view.locator(".legend li .t").evaluate_all("all => all.map(e => e.className)")
     assert sorted(explained) == sorted(
         view.locator(".text .t[data-note]").evaluate_all("all => all.map(e => e.className)")
@@ -409,12 +411,12 @@ def test_the_legend_explains_every_mark(open_page):
 
 def test_reduced_motion_moves_nothing(open_page):
     duration = "e => getComputedStyle(e).transitionDuration"
-    still = open_page([{1.0: [school()]}], reduced_motion="reduce")
+    still = open_page([{1.0: school()}], reduced_motion="reduce")
     assert still.locator(".text .t").first.evaluate(duration) == "0s"
 
 
 def test_without_javascript_the_page_shows_its_temperature_and_offers_nothing_that_fails(open_page):
-    documents = [{0.5: [school(0.5, put="집")], 1.0: [school(1.0)]}]
+    documents = [{0.5: school(0.5, put="집"), 1.0: school(1.0)}]
     view = open_page(documents, at=1.0, java_script_enabled=False)
     assert view.locator(".text .caught").get_attribute("data-note") == "병원 ✓"
     assert view.locator("article .closing").inner_text() == "3 of 6 tokens wrong; 1 of 2 replaced tokens caught"
@@ -425,14 +427,14 @@ def test_without_javascript_the_page_shows_its_temperature_and_offers_nothing_th
 def test_texts_stay_texts(open_page):
     hostile = "</script><script>document.title='taken'</script>"
     reading = Reading(hostile, (token(hostile, 0, put=hostile, candidates=[(hostile, 0.5)]),), 1.0)
-    view = open_page([{1.0: [reading]}], title="Ours")
+    view = open_page([{1.0: reading}], title="Ours")
     view.locator(".text .t").hover()
     assert facts(view)["candidates"][0][0] == hostile
     assert view.title() == "Ours"
 
 
 def test_odd_words_lead_to_their_place_in_the_text(open_page):
-    view = open_page([{None: [odd()]}])
+    view = open_page([{None: odd()}])
     assert view.locator("#temperature").count() == 0
     view.get_by_role("link", name="학굥").click()
     assert focused(view) == "굥"
@@ -444,7 +446,7 @@ def test_odd_words_lead_to_their_place_in_the_text(open_page):
 
 
 def test_printed_it_is_the_texts_alone(open_page):
-    view = open_page([{1.0: [school()], 2.0: [school(2.0)]}], color_scheme="dark")
+    view = open_page([{1.0: school(), 2.0: school(2.0)}], color_scheme="dark")
     view.emulate_media(media="print")
     assert not any(view.locator(name).is_visible() for name in ("#temperature", "#dark", "#details"))
     assert view.locator(".text").is_visible()
@@ -479,7 +481,7 @@ def read_sentences(model, tokenizer, temperatures=(0.5, 1.0, 1.5, 2.0)):
         pieces, document = pieces_of_text(sentence, tokenizer, 64), {}
         for temperature in temperatures:
             with at_temperature(model, temperature):
-                document[temperature] = read_pieces(model, tokenizer, pieces)
+                document[temperature] = join(sentence, read_pieces(model, tokenizer, pieces), temperature)
         documents.append(document)
     return documents
 
@@ -503,7 +505,9 @@ def test_pictures_of_readings(open_page, trained, name, lang, scheme, viewport):
 @needs_checkpoint
 def test_picture_of_suspicious_words(open_page, trained):
     model, tokenizer = trained
-    documents = [{None: find_suspicious(model, tokenizer, pieces_of_text(text, tokenizer, 64))} for text in TYPOS]
+    documents = [
+        {None: join(text, find_suspicious(model, tokenizer, pieces_of_text(text, tokenizer, 64)))} for text in TYPOS
+    ]
     names = {"title": "어색한 낱말 찾기", "model_name": "electra-rtd-sample"}
     view = open_page(documents, lang="ko", color_scheme="light", **names)
     view.locator(".text .odd").first.hover()

@@ -7,7 +7,7 @@ import string
 import pytest
 
 from electra_rtd.train_tools.inspector import page
-from electra_rtd.train_tools.inspector.reading import Candidate, Reading, Token
+from electra_rtd.train_tools.inspector.reading import Candidate, Reading, Token, join
 from electra_rtd.train_tools.inspector.texts import TEXTS
 
 
@@ -77,14 +77,14 @@ def test_texts_and_tokens_cannot_break_out_of_the_page():
         (token(BREAKS_OUT, 0, name=f"##{BREAKS_OUT}", put=BREAKS_OUT, candidates=[(BREAKS_OUT, 0.5)]),),
         1.0,
     )
-    html = page.render([{1.0: [hostile]}], title=BREAKS_OUT, model_name=f'"{BREAKS_OUT}', lang="en")
+    html = page.render([{1.0: hostile}], title=BREAKS_OUT, model_name=f'"{BREAKS_OUT}', lang="en")
     assert "<img" not in html and "<!--" not in html
     assert html.count("</script>") == 2  # the page's own: the data and the script
     assert data_of(html)["documents"][0]["candidates"] == {"0": [[BREAKS_OUT, 500]]}
 
 
 def test_the_same_readings_give_the_same_bytes():
-    documents = [{0.5: [school(0.5, put="집")], 1.0: [school(1.0)]}]
+    documents = [{0.5: school(0.5, put="집"), 1.0: school(1.0)}]
     assert render(documents) == render(documents)
 
 
@@ -104,7 +104,7 @@ def test_the_same_readings_give_the_same_bytes():
     ],
 )
 def test_closing_lines_count_what_is_wrong_and_what_is_caught(lang, closing, total):
-    html = render([{1.0: [school(1.0)]}, {1.0: [school(1.0, probability=0.2)]}], lang=lang)
+    html = render([{1.0: school(1.0)}, {1.0: school(1.0, probability=0.2)}], lang=lang)
     assert f'<html lang="{lang}">' in html
     assert f'<p class="closing">{closing}</p>' in html
     assert f'aria-live="polite">{total}</p>' in html
@@ -119,14 +119,14 @@ def test_both_languages_have_the_same_texts_with_the_same_gaps():
 
 
 def test_the_page_asks_nothing_of_the_network():
-    html = render([{None: [odd()]}])
+    html = render([{None: odd()}])
     assert "default-src 'none'" in html
     assert re.findall(r'(?:src|href|action)="([^"]*)"', html) == ["#t0-2"]
     assert "url(" not in html and "@import" not in html and "http://" not in html and "https://" not in html
 
 
 def test_it_opens_at_the_temperature_asked_for():
-    documents = [{0.5: [school(0.5, put="집")], 1.0: [school(1.0)]}]
+    documents = [{0.5: school(0.5, put="집"), 1.0: school(1.0)}]
     assert 'data-note="집 ✓"' in render(documents)
     html = render(documents, at=1.0)
     assert 'data-note="병원 ✓"' in html and 'data-note="집 ✓"' not in html
@@ -134,43 +134,44 @@ def test_it_opens_at_the_temperature_asked_for():
 
 
 def test_one_temperature_has_no_slider():
-    assert 'type="range"' not in render([{1.0: [school(1.0)]}])
+    assert 'type="range"' not in render([{1.0: school(1.0)}])
 
 
 def test_views_that_are_equal_travel_once():
-    same = {0.5: [school(0.5)], 1.0: [school(1.0)], 2.0: [school(2.0, put="집", probability=0.3)]}
+    same = {0.5: school(0.5), 1.0: school(1.0), 2.0: school(2.0, put="집", probability=0.3)}
     document = data_of(render([same]))["documents"][0]
     assert document["view_at"] == [0, 0, 1]
     assert [view["put"]["2"] for view in document["views"]] == ["병원", "집"]
 
 
 def test_rounding_never_changes_a_verdict():
-    view = data_of(render([{1.0: [school(1.0, probability=0.50004)]}]))["documents"][0]["views"][0]
+    view = data_of(render([{1.0: school(1.0, probability=0.50004)}]))["documents"][0]["views"][0]
     assert view["probabilities"][2] == 500
     assert view["marks"] == ".lc.f."
 
 
 def test_pieces_are_one_text():
-    html = render([{1.0: [school(1.0), Reading(" 집.", (token("집", 1, put="산"), token(".", 2)), 1.0)]}])
+    first, second = school(1.0), Reading(" 집.", (token("집", 1, put="산"), token(".", 2)), 1.0)
+    html = render([{1.0: join(first.text + second.text, [first, second], 1.0)}])
     assert "3 of 8 tokens wrong" not in html and "2 of 8 tokens wrong; 1 of 2 replaced tokens caught" in html
     assert data_of(html)["documents"][0]["views"][0]["put"] == {"1": "##는", "2": "병원", "6": "산"}
     assert html.count("<article") == 1
 
 
 def test_a_carriage_return_reaches_the_browser_as_one():
-    assert "&#13;\n" in render([{1.0: [Reading("나\r\n너", (token("나", 0), token("너", 3)), 1.0)]}])
+    assert "&#13;\n" in render([{1.0: Reading("나\r\n너", (token("나", 0), token("너", 3)), 1.0)}])
 
 
 @pytest.mark.parametrize(
     ("text", "lang"), [("나는 school", "ko"), ("a school", "en"), ("école", ""), ("1 2", ""), ("\u1112\u1161", "ko")]
 )
 def test_a_text_says_its_own_language(text, lang):
-    html = render([{1.0: [Reading(text, (token(text, 0),), 1.0)]}])
+    html = render([{1.0: Reading(text, (token(text, 0),), 1.0)}])
     assert f'class="text" role="group" aria-labelledby="h0" lang="{lang}"' in html
 
 
 def test_odd_words_are_listed_oddest_first_with_the_word_that_the_generator_would_write():
-    html = render([{None: [odd()]}, {None: [odd(probability=0.991)]}])
+    html = render([{None: odd()}, {None: odd(probability=0.991)}])
     rows = re.findall(r'<a href="#(.*?)">(.*?)</a></th><td>(.*?)</td><td>(.*?)</td>', html)
     assert rows == [
         ("t1-2", "학굥에", "99.1 %", "학교에 · 병원"),
@@ -182,17 +183,17 @@ def test_odd_words_are_listed_oddest_first_with_the_word_that_the_generator_woul
 
 
 def test_a_long_list_of_odd_words_says_how_many_are_left():
-    html = render([{None: [odd()]}] * 53)
+    html = render([{None: odd()}] * 53)
     assert html.count('<th scope="row">') == 50
     assert "… and 3 more, marked in the text" in html
 
 
 def test_a_text_without_anything_odd_says_so():
-    assert "어색한 곳이 없습니다" in render([{None: [odd(probability=0.5)]}], lang="ko")
+    assert "어색한 곳이 없습니다" in render([{None: odd(probability=0.5)}], lang="ko")
 
 
 def test_a_text_without_tokens_is_a_text():
-    html = render([{1.0: []}])
+    html = render([{1.0: Reading("", (), 1.0)}])
     assert "There is no token in this text." in html
 
 
@@ -209,20 +210,20 @@ def test_five_hundred_sentences_stay_small():
         )
         return Reading(text, tokens, temperature)
 
-    html = render([{one: [reading(one)] for one in (0.5, 1.0, 1.5, 2.0)}] * 500)
+    html = render([{one: reading(one) for one in (0.5, 1.0, 1.5, 2.0)}] * 500)
     assert len(html.encode()) < 3e6
 
 
 def test_documents_of_different_temperatures_are_refused():
     with pytest.raises(ValueError, match=r"`documents\[1\]` has the temperatures \[2.0\].*\[1.0\]"):
-        render([{1.0: [school(1.0)]}, {2.0: [school(2.0)]}])
+        render([{1.0: school(1.0)}, {2.0: school(2.0)}])
 
 
 def test_another_text_at_another_temperature_is_refused():
     with pytest.raises(ValueError, match=r"`documents\[0\]` has another text"):
-        render([{1.0: [school(1.0)], 2.0: [odd("x" * 10)]}])
+        render([{1.0: school(1.0), 2.0: odd("x" * 10)}])
 
 
 def test_a_temperature_that_was_not_computed_is_refused():
     with pytest.raises(ValueError, match=r"`at` is 3.0: it must be one of the temperatures \[1.0\]"):
-        render([{1.0: [school(1.0)]}], at=3.0)
+        render([{1.0: school(1.0)}], at=3.0)

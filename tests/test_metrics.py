@@ -579,7 +579,7 @@ def test_incomplete_statistics_are_not_described(tokenizer):
 @pytest.fixture
 def notebook(monkeypatch):
     """`transformers.utils.notebook`, which shows nothing."""
-    pytest.importorskip("IPython")
+    pytest.importorskip("IPython", reason="a notebook's table needs IPython: install '.[dev]'")
     from transformers.utils import notebook
 
     shown = SimpleNamespace(update=lambda content: None)

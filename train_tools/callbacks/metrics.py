@@ -241,7 +241,7 @@ class RTDMetricsCallback(TrainerCallback):
         They read `logs` in `on_log`, so what is added after them never reaches them.
         """
         handler = handler_of(self)
-        if handler is not None and self in handler.callbacks and handler.callbacks[0] is not self:
+        if handler is not None and handler.callbacks[0] is not self:
             handler.callbacks.remove(self)
             handler.callbacks.insert(0, self)
 

@@ -11,7 +11,8 @@ from rich.console import Console
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
-from ..inspector.reading import piece_of_ids, pieces_of_text, read_pieces
+from ..inspector.pieces import piece_of_ids, pieces_of_text
+from ..inspector.reading import read_pieces
 from ..inspector.terminal import closing, sample_view
 from ..inspector.texts import TEXTS
 from ..language import choose_language
@@ -71,7 +72,7 @@ class RTDSampleCallback(TrainerCallback):
         pieces = self._pieces_to_read(args, model, processing_class, eval_dataloader)
         if not pieces:
             return
-        readings = read_pieces(model, processing_class, pieces, top_k=1)
+        readings = read_pieces(model, processing_class, pieces, top_k=0)
         self._print(readings, state)
         handler = handler_of(self)
         _to_tensorboard(reporter(handler, "TensorBoardCallback"), readings, state, self.lang)

@@ -12,7 +12,8 @@ from ...hub_tools.staging import files_for_folder
 from ...modeling_electra_rtd import ElectraRTDForPreTraining, find_tokenizer
 from ..language import choose_language
 from .page import render
-from .reading import at_temperature, find_suspicious, join, pieces_of_text, read_pieces
+from .pieces import pieces_of_text
+from .reading import at_temperature, find_suspicious, join, read_pieces
 from .texts import TEXTS
 
 
@@ -109,9 +110,8 @@ def write_page(inspection, path, *, model_name, lang=None):
     path = Path(path)
     if path.is_dir() or not path.parent.is_dir():
         raise ValueError(f"{path} cannot be written: give a file in a folder that exists, such as page.html.")
-    documents = [{one: [reading] for one, reading in document.items()} for document in inspection.documents]
     title = TEXTS[choose_language(lang)]["title_suspicious" if inspection.temperature is None else "title"]
-    html = render(documents, title=title, model_name=str(model_name), at=inspection.temperature, lang=lang)
+    html = render(inspection.documents, title=title, model_name=str(model_name), at=inspection.temperature, lang=lang)
     with files_for_folder(path.parent) as staged:
         (staged / path.name).write_text(html, encoding="utf-8", newline="\n")
     return path

@@ -11,7 +11,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from ..language import choose_language
-from .reading import CAUGHT, FALSE_ALARM, MISSED, Token, Word, join
+from .reading import CAUGHT, FALSE_ALARM, MISSED, Token, Word
 from .texts import TEXTS
 
 
@@ -35,7 +35,7 @@ def render(documents, *, title, model_name, at=None, lang=None):
 
     Args:
         documents (`list` of `dict`): one for each text. A key is a temperature (`float`), or the only key is `None`,
-            where the text was read as it is. A value is a `list` of [`Reading`]: the pieces of the text in order.
+            where the text was read as it is. A value is the [`Reading`] of the whole text.
         title, model_name (`str`): stand at the head.
         at (`float`, *optional*): the temperature that the page opens with; left out, the first.
         lang (`str`, *optional*): `"ko"` or `"en"`; left out, that of the locale.
@@ -105,15 +105,12 @@ class _Span:
 class _Document:
     """One text of the page.
 
-    Args: number (`int`), from 0; by_temperature (`dict` of temperature to `list` of [`Reading`]); texts (`dict`).
+    Args: number (`int`), from 0; by_temperature (`dict` of temperature to [`Reading`]); texts (`dict`).
     """
 
     def __init__(self, number, by_temperature, texts):
         self.number = number
-        self.readings = [
-            join("".join(one.text for one in readings), readings, temperature)
-            for temperature, readings in by_temperature.items()
-        ]
+        self.readings = list(by_temperature.values())
         if len({reading.text for reading in self.readings}) > 1:
             raise ValueError(f"`documents[{number}]` has another text at each temperature: it must be the same one.")
         self.views = [_view(reading, texts) for reading in self.readings]
