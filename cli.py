@@ -25,8 +25,7 @@ from .hub_tools import (
     verify_checkpoint,
 )
 from .hub_tools.pull import last_lock, read_lock
-from .train_tools.data import read_text
-from .train_tools.inspector import PAGE_TEMPERATURES, inspect_texts, print_readings, write_page
+from .train_tools.inspector import PAGE_TEMPERATURES, collect_texts, inspect_texts, print_readings, write_page
 from .train_tools.language import LANGUAGES
 from .train_tools.recipes import SAMPLE_FILE, AdaptArguments, adapt
 from .train_tools.report import report_run
@@ -243,7 +242,8 @@ def run_inspect(argv):
     _add(parser, "--token", help="Access token. The saved one by default, which is safer: others see command lines.")
     _add_language(parser)
     arguments = parser.parse_args(argv)
-    texts, left_out = _texts_to_inspect(arguments)
+    given = [line for text in arguments.texts for line in (sys.stdin.read().splitlines() if text == "-" else [text])]
+    texts, left_out = collect_texts(given, arguments.file, text_column=arguments.text_column, limit=arguments.limit)
     inspection = inspect_texts(
         arguments.checkpoint,
         texts,
@@ -263,25 +263,6 @@ def run_inspect(argv):
         print(json.dumps([reading.as_dict() for reading in inspection.readings], indent=2, ensure_ascii=False))
     elif not arguments.html:
         print_readings(inspection.readings, lang=arguments.lang)
-
-
-def _texts_to_inspect(arguments):
-    """The texts that a command line names, and how many more there are."""
-    if arguments.limit < 1:
-        raise ValueError(f"--limit is {arguments.limit}: it must be 1 or more.")
-    texts: list[str] = []
-    for text in arguments.texts:
-        texts += sys.stdin.read().splitlines() if text == "-" else [text]
-    if arguments.file:
-        rows = read_text(arguments.file, text_column=arguments.text_column).dataset
-        texts += rows.select(range(min(len(rows), arguments.limit)))["text"]
-        more = len(rows) - min(len(rows), arguments.limit)
-    else:
-        more = 0
-    texts = [text for text in texts if text.strip()]
-    if not texts:
-        raise ValueError("Give text: one or more TEXT, --file FILES, or - for standard input.")
-    return texts[: arguments.limit], more + len(texts[arguments.limit :])
 
 
 def run_report(argv):

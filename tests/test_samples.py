@@ -112,6 +112,15 @@ def test_a_run_with_the_callback_equals_one_without_bit_for_bit(make_trainer, ma
     assert torch.equal(seen_random_state, random_state)
 
 
+def test_a_view_asks_each_network_once(make_trainer, make_model, capsys):
+    model, asked = make_model(), []
+    for name in ("generator", "discriminator"):
+        encoder = getattr(model, name).electra
+        encoder.register_forward_hook(lambda module, *_, name=name: None if module.training else asked.append(name))
+    make_trainer([RTDSampleCallback(SENTENCES, every=2)], model, max_steps=2).train()
+    assert asked == ["generator", "discriminator"]
+
+
 def test_each_module_keeps_its_mode(make_trainer, make_model):
     model = make_model()
 

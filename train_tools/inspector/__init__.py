@@ -1,6 +1,6 @@
 """A trained pair looked at: what it reads in a text, in the terminal and on a page."""
 
-from .inspect import PAGE_TEMPERATURES, Inspection, inspect_texts, write_page
+from .inspect import PAGE_TEMPERATURES, Inspection, collect_texts, inspect_texts, write_page
 from .reading import Candidate, Reading, Token, Word
 from .terminal import print_readings
 
@@ -12,6 +12,7 @@ __all__ = [
     "Reading",
     "Token",
     "Word",
+    "collect_texts",
     "inspect_texts",
     "print_readings",
     "write_page",

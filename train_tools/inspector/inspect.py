@@ -10,6 +10,7 @@ from ...configuration_electra_rtd import ElectraRTDConfig
 from ...hub_tools.export import check_is_pair
 from ...hub_tools.staging import files_for_folder
 from ...modeling_electra_rtd import ElectraRTDForPreTraining, find_tokenizer
+from ..data import read_text
 from ..language import choose_language
 from .page import render
 from .pieces import pieces_of_text
@@ -39,6 +40,30 @@ class Inspection:
     def readings(self):
         """`list` of [`Reading`]: each text at the temperature that was asked for."""
         return [document[self.temperature] for document in self.documents]
+
+
+def collect_texts(texts, files=None, *, text_column=None, limit=100):
+    """The first texts of what was given, and of files with one text a row.
+
+    Args:
+        texts (`list[str]`): empty ones do not count.
+        files (`list` of `str` or path, *optional*): as [`read_text`] takes them. text_column (`str`, *optional*)
+        limit (`int`): texts at most.
+
+    Returns:
+        `list[str]`, and how many more there are: `int`
+
+    Raises:
+        ValueError: there is none, `limit` is not 1 or more, or a file cannot be read.
+    """
+    if limit < 1:
+        raise ValueError(f"--limit is {limit}: it must be 1 or more.")
+    texts = [text for text in texts if text.strip()]
+    rows = read_text(files, text_column=text_column).dataset["text"] if files else []
+    count = len(texts) + len(rows)
+    if count == 0:
+        raise ValueError("Give text: one or more TEXT, --file FILES, or - for standard input.")
+    return [*texts, *rows[: max(0, limit - len(texts))]][:limit], max(0, count - limit)
 
 
 def inspect_texts(
