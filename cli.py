@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import shlex
 import sys
 from dataclasses import asdict, dataclass
 
@@ -441,7 +442,9 @@ def main(argv=None):
     command = parser.parse_args(argv[:1] or ["--help"]).command
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a sign that an encoding lacks is no reason to end
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.addFilter(_is_not_shown_otherwise)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     logging.getLogger(__package__).setLevel(logging.INFO)
     try:
         return COMMANDS[command][0](argv[1:]) or 0
@@ -455,9 +458,34 @@ def main(argv=None):
         if not isinstance(error, (ValueError, OSError)):  # not one of ours: it may need the whole story
             print("ELECTRA_RTD_TRACEBACK=1 shows where it came from.", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"electra-rtd {command}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"electra-rtd {command}: interrupted {interrupt}".rstrip(), file=sys.stderr)
+        if (
+            "--resume" in str(interrupt) and os.environ.get("WORLD_SIZE", "1") == "1"
+        ):  # what started several, none knows
+            print(f"  electra-rtd {command} {shlex.join(_resuming(argv[1:]))}", file=sys.stderr)
         return 130
+
+
+def _is_not_shown_otherwise(record):
+    """Whether no library writes this message itself: `datasets` and `huggingface_hub` do, and hand it on too."""
+    logger = logging.getLogger(record.name)
+    while logger is not None and logger.parent is not None:  # the root has none
+        if any(isinstance(handler, logging.StreamHandler) for handler in logger.handlers):
+            return False
+        logger = logger.parent if logger.propagate else None
+    return True
+
+
+def _resuming(argv):
+    """The command line of `adapt` that goes on with the run that another began."""
+    kept, left_out = [], False
+    for word in argv:
+        is_value = left_out and word.lower() in ("true", "false")
+        left_out = word.replace("-", "_").partition("=")[0] in ("__overwrite", "__resume")
+        if not left_out and not is_value:
+            kept.append(word)
+    return [*kept, "--resume"]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Text in, training seen."""
 
-from .callbacks import RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
+from .callbacks import RTDConsoleCallback, RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
 from .data import TextData, read_text, tokenize_text
 from .recipes import AdaptArguments, AdaptResult, adapt
 
@@ -8,6 +8,7 @@ from .recipes import AdaptArguments, AdaptResult, adapt
 __all__ = [
     "AdaptArguments",
     "AdaptResult",
+    "RTDConsoleCallback",
     "RTDHealthCallback",
     "RTDMetricsCallback",
     "RTDSampleCallback",

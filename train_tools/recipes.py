@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ..configuration_electra_rtd import ElectraRTDConfig
 from ..hub_tools.export import check_is_pair, export_discriminator
 from ..hub_tools.staging import files_for_folder
 from ..modeling_electra_rtd import ElectraRTDForPreTraining, find_tokenizer
-from .callbacks import LOSS_PARTS, RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
+from .callbacks import LOSS_PARTS, RTDConsoleCallback, RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
 from .callbacks.health import PATIENCE
 from .data import read_text, tokenize_text
 from .fast import FastSettings, apply, choose, chosen_fields, process_restored, settings_of_checkpoint
@@ -214,13 +215,18 @@ def adapt(arguments, training_args, *, given=()):
     Raises:
         ValueError: wrong input; the message says which and what to do.
         OSError: a disk is full or a file cannot be written.
+        KeyboardInterrupt: with what is saved and how to go on, for a person.
     """
-    folder = RunFolder(
+    with RunFolder.opened(
         training_args.output_dir,
         resume=arguments.resume,
         overwrite=arguments.overwrite,
         is_main_process=training_args.process_index == 0,
-    )
+    ) as folder:
+        return _adapt_into(folder, arguments, training_args, given)
+
+
+def _adapt_into(folder, arguments, training_args, given):
     folder.refuse_inside(arguments.sources())
     last_checkpoint = folder.last_checkpoint or training_args.resume_from_checkpoint
     set_seed(training_args.seed)
@@ -243,7 +249,7 @@ def adapt(arguments, training_args, *, given=()):
         f"{len(train_set)} sequences to train on, {len(validation_set)} held out, of up to "
         f"{arguments.max_seq_length} tokens."
     )
-    with folder.guarded(), process_restored():
+    with folder.guarded(), process_restored(), closing(RTDConsoleCallback(lang=arguments.lang)) as console:
         choices = _choose(arguments, training_args, given, model, tokenizer, train_set, last_checkpoint)
         training_args = apply(choices, training_args)
         _report(choices, training_args, last_checkpoint)
@@ -259,10 +265,12 @@ def adapt(arguments, training_args, *, given=()):
             callbacks=[
                 metrics,
                 health,
+                console,
                 *_samples(arguments, validation_set),
                 FastSettings(chosen_fields(choices)),
             ],
         )
+        folder.follow(trainer)
         before = evaluate_held_out(trainer, metrics)
         folder.replace_earlier_run()
         run = describe_run(arguments, training_args, choices)  # while what it names is still there

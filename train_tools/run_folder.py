@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import pickle
 import re
 import shutil
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from safetensors import SafetensorError
 from ..configuration_electra_rtd import ElectraRTDConfig
 from ..hub_tools.gather import RESULTS_FILE, TRAINER_LOG
 from ..hub_tools.staging import PARTIAL_PREFIX
+from .damage import find_damage
+from .run_lock import LOCK_FILE, only_run
 
 
 DISCRIMINATOR_FOLDER = "discriminator"
@@ -26,11 +29,14 @@ RUN_CONTENT = re.compile(
     r"|held_out\.json|report\.html|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.txt"
     rf"|{re.escape(PARTIAL_PREFIX)}.*"
 )
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, a quota, a limit of file sizes
+# What serialisers say instead: those in Rust keep the system's words, torch has its own.
+NO_ROOM_TEXTS = [os.strerror(number) for number in NO_ROOM]
+NO_ROOM_TEXTS += ["unexpected pos", "PytorchStreamWriter", "basic_ios::clear"]
 
 
 class RunFolder:
-    """An output folder under the rules of `electra-rtd adapt`.
+    """An output folder under the rules of `electra-rtd adapt`. [`RunFolder.opened`] also keeps other runs out of it.
 
     Args:
         path (`str` or path): the folder.
@@ -42,8 +48,8 @@ class RunFolder:
         last_checkpoint (`str` or `None`): where to resume.
 
     Raises:
-        ValueError: it holds something and neither is given, nothing to resume, or something that is not a run.
-        OSError: it cannot be written to.
+        ValueError: it holds something and neither is given, nothing to resume, a damaged checkpoint to resume, or
+            something that is not a run.
     """
 
     def __init__(self, path, *, resume=False, overwrite=False, is_main_process=True):
@@ -51,17 +57,16 @@ class RunFolder:
         self.last_checkpoint = None
         self._overwrite = overwrite
         self._is_main_process = is_main_process
-        self._was_there = self.path.exists()
-        if self._was_there and not self.path.is_dir():
-            raise ValueError(f"--output_dir {path} is a file: give a folder.")
-        existing = next(folder for folder in (self.path, *self.path.absolute().parents) if folder.exists())
-        if not os.access(existing, os.W_OK):
-            raise PermissionError(f"--output_dir {path}: {existing} cannot be written to. Give another folder.")
-        self._held_something = self._was_there and any(self.path.iterdir())
+        self._trainer = None
+        self._held_something = any(self._content())
+        self._holds_another_run = overwrite and self._held_something  # until that is replaced
         if resume:
             checkpoints = self._complete_checkpoints()
             if not checkpoints:
                 raise ValueError(f"--resume: there is no complete checkpoint in {path}. Start without --resume.")
+            damage = find_damage(checkpoints[-1])
+            if damage:
+                raise ValueError(f"--resume: {self._say_damaged(checkpoints[-1], damage)}")
             self.last_checkpoint = str(checkpoints[-1])
         elif self._held_something and not overwrite:
             raise ValueError(
@@ -70,6 +75,53 @@ class RunFolder:
             )
         elif self._held_something and not self._is_a_run():
             raise ValueError(f"--overwrite: {path} holds no run of electra-rtd, so nothing in it is removed.")
+
+    @classmethod
+    @contextmanager
+    def opened(cls, path, **options):
+        """The folder for one run at a time, see [`only_run`].
+
+        Args:
+            path (`str` or path), **options: as above.
+
+        Yields:
+            [`RunFolder`]
+
+        Raises:
+            ValueError: as above, or another run is writing into it.
+            OSError: it cannot be written to.
+            KeyboardInterrupt: with what is saved and how to go on, for a person.
+        """
+        with only_run(path, is_main_process=options.get("is_main_process", True)):
+            folder = cls(path, **options)
+            try:
+                yield folder
+            except KeyboardInterrupt as interrupt:
+                raise KeyboardInterrupt(folder.what_is_saved()) from interrupt
+
+    def follow(self, trainer):
+        """From here on, count the steps of this `Trainer`, to tell which of them are saved."""
+        self._trainer = trainer
+
+    def what_is_saved(self):
+        """What a run leaves that ends now, and how to go on: `str`, in words; empty but in the main process."""
+        if not self._is_main_process:
+            return ""
+        step = 0 if self._trainer is None else self._trainer.state.global_step
+        kept = self._newest_whole()
+        if step and _read_json(self.path / RESULTS_FILE).get("steps") == step and not self._holds_another_run:
+            return f"at step {step}. The adapted pair is saved in {self.path}."
+        when = f"at step {step}" if step else "before the first step"
+        if kept is not None:
+            lost = step - int(kept.name.split("-")[1])
+            lost_steps = f"; the {lost} step{'s' if lost > 1 else ''} since then are lost" if lost > 0 else ""
+            return f"{when}. {kept} is whole{lost_steps}. Go on with --resume."
+        if not step:
+            return f"{when}. Nothing was trained, and what lay in {self.path} is as it was."
+        return (
+            f"{when}. No checkpoint was saved yet, so these steps are lost. Start again; --save_strategy steps "
+            "--save_steps N saves every N steps."
+        )
 
     def refuse_inside(self, sources):
         """Refuse an input that the run would remove.
@@ -88,11 +140,12 @@ class RunFolder:
     def guarded(self):
         """Runs a block that writes into the folder.
 
-        If the block fails, what is not whole is removed, and the folder too if it was not there before and nothing of
-        the run is whole.
+        If the block fails, what is not whole is removed, and everything where nothing was before and nothing of the
+        run is whole.
 
         Raises:
             OSError: in place of the errors of other kinds that serialisers raise when they cannot write.
+            ValueError: likewise, where the checkpoint to resume cannot be read.
         """
         try:
             self._remove(self._unfinished())
@@ -100,16 +153,21 @@ class RunFolder:
         except BaseException as error:
             self._remove(self._unfinished())
             self._remove_if_nothing_is_whole()
-            if not _is_full(error):
-                raise
-            kept = self._complete_checkpoints()
-            mend = f"{kept[-1]} is whole: make room and go on with --resume" if kept else "Make room and start again"
-            raise OSError(f"could not write to {self.path}: {error}. {mend}.") from error
+            if _is_full(error):
+                raise OSError(self._say_full(error)) from error
+            if self.last_checkpoint is not None and _is_damage(error):
+                raise ValueError(self._say_damaged(Path(self.last_checkpoint), _first_line(error))) from error
+            raise
 
     def replace_earlier_run(self):
         """With `overwrite`, remove the earlier run: once the new one has everything that it needs."""
         if self._overwrite and self._held_something:
-            self._remove(child for child in self.path.iterdir() if RUN_CONTENT.fullmatch(child.name))
+            self._remove(child for child in self._content() if RUN_CONTENT.fullmatch(child.name))
+        self._holds_another_run = False
+
+    def _content(self):
+        """What is in the folder, but for the lock."""
+        return [child for child in self.path.iterdir() if child.name != LOCK_FILE] if self.path.is_dir() else []
 
     def _is_a_run(self):
         """Whether something in the folder says that it is ours; names like `config.json` say nothing."""
@@ -119,27 +177,44 @@ class RunFolder:
         )
 
     def _complete_checkpoints(self):
-        if not self.path.is_dir():
-            return []
-        checkpoints = [child for child in self.path.iterdir() if CHECKPOINT_NAME.fullmatch(child.name)]
+        checkpoints = [child for child in self._content() if CHECKPOINT_NAME.fullmatch(child.name)]
         complete = [checkpoint for checkpoint in checkpoints if _read_json(checkpoint / LAST_FILE)]
         return sorted(complete, key=lambda checkpoint: int(checkpoint.name.split("-")[1]))
+
+    def _newest_whole(self):
+        """The newest checkpoint of this run that can be read, or `None`."""
+        checkpoints = [] if self._holds_another_run else self._complete_checkpoints()
+        return next((one for one in reversed(checkpoints) if find_damage(one) is None), None)
+
+    def _say_full(self, error):
+        kept = self._newest_whole()
+        mend = f"{kept} is whole: make room and go on with --resume" if kept else "Make room and start again"
+        return (
+            f"could not write to {self.path}: the disk is full, or a quota or a limit of file sizes is reached "
+            f"({_first_line(error)}). {mend}."
+        )
+
+    def _say_damaged(self, checkpoint, damage):
+        older = [one for one in self._complete_checkpoints() if one != checkpoint and find_damage(one) is None]
+        then = (
+            f"--resume then goes on from {older[-1]}, which can be read"
+            if older
+            else "there is no other checkpoint that can be read, so start again with --overwrite"
+        )
+        return f"{checkpoint} is damaged: {damage}. Put back a good copy, or remove the folder {checkpoint}: {then}."
 
     def _unfinished(self):
         """What a killed or failed run left half-written."""
         whole = self._complete_checkpoints()
-        for child in self.path.iterdir() if self.path.is_dir() else ():
+        for child in self._content():
             is_checkpoint = CHECKPOINT_NAME.fullmatch(child.name)
             if child.name.startswith(PARTIAL_PREFIX) or (is_checkpoint and child not in whole):
                 yield child
 
     def _remove_if_nothing_is_whole(self):
         whole = self._complete_checkpoints() or (self.path / RESULTS_FILE).is_file()
-        if whole or self._held_something or not self.path.is_dir():
-            return
-        self._remove(self.path.iterdir())
-        if not self._was_there and self._is_main_process:
-            self.path.rmdir()
+        if not whole and not self._held_something:
+            self._remove(self._content())
 
     def _remove(self, paths):
         for path in list(paths) if self._is_main_process else ():
@@ -158,7 +233,20 @@ def _read_json(file):
 
 
 def _is_full(error):
-    # `safetensors` and `torch.save` report a full disk as errors of their own.
-    if isinstance(error, OSError):
-        return error.errno in NO_ROOM
-    return isinstance(error, SafetensorError) or "PytorchStreamWriter" in str(error)
+    """Whether an error, or one that it came from, says that there is no room."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            return True
+        if not isinstance(error, OSError) and any(text in str(error) for text in NO_ROOM_TEXTS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _is_damage(error):
+    """Whether an error says that a file could not be read: [`find_damage`] sees most of it before."""
+    return isinstance(error, (SafetensorError, pickle.UnpicklingError)) or "PytorchStreamReader" in str(error)
+
+
+def _first_line(error):
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
