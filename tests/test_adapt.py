@@ -1,6 +1,5 @@
 """`electra-rtd adapt` and `export`, run as a user would: what comes out, and what wrong input leaves behind."""
 
-import errno
 import json
 import os
 import re
@@ -12,14 +11,12 @@ from types import SimpleNamespace
 import datasets
 import pytest
 import torch
-from safetensors import SafetensorError
-from transformers import AutoModel, AutoTokenizer, ElectraForPreTraining, Trainer
+from transformers import AutoModel, AutoTokenizer, ElectraForPreTraining
 
 from electra_rtd import cli
 from electra_rtd.train_tools import recipes
 from electra_rtd.train_tools.from_scratch import SPECIAL_TOKENS, load_tokenizer, train_tokenizer
 from electra_rtd.train_tools.metrics import DETAILED
-from electra_rtd.train_tools.run_folder import RunFolder
 
 
 PARTS = ("loss", "mlm_loss", "disc_loss", "gen_acc", "disc_acc")
@@ -413,47 +410,6 @@ def test_an_output_folder_that_holds_something_is_left_alone(content, text, pair
     assert content == "a run" or listing(out) == [file.name]
 
 
-def disk_full(kind):
-    return {
-        "os": OSError(errno.ENOSPC, "No space left on device"),
-        "safetensors": SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
-        "torch": RuntimeError(
-            "[enforce fail at inline_container.cc] . PytorchStreamWriter failed writing file data/7"
-        ),
-    }[kind]
-
-
-@pytest.mark.parametrize("kind", ["os", "safetensors", "torch"])
-def test_a_full_disk_while_saving_keeps_the_previous_checkpoint(
-    kind, text, pair_folders, tmp_path, capsys, monkeypatch
-):
-    save = Trainer._save_optimizer_and_scheduler
-
-    def save_until_full(trainer, output_dir):
-        if output_dir.endswith("checkpoint-4"):
-            raise disk_full(kind)
-        save(trainer, output_dir)
-
-    monkeypatch.setattr(Trainer, "_save_optimizer_and_scheduler", save_until_full)
-    arguments = ["--generator", pair_folders[0], "--discriminator", pair_folders[1], "--train_file", text, *QUICK]
-    arguments += ["--save_strategy", "steps", "--save_steps", "2", "--output_dir", "out"]
-    assert adapt(*arguments) == 2
-    shown = capsys.readouterr().err
-    assert "could not write to out" in shown and "checkpoint-2 is whole" in shown
-    assert listing(tmp_path / "out") == ["checkpoint-2", *CODE]
-    monkeypatch.undo()
-    monkeypatch.chdir(tmp_path)
-    assert adapt(*arguments, "--resume") == 0
-
-
-def test_a_failure_before_the_first_checkpoint_leaves_no_folder(tmp_path):
-    with pytest.raises(OSError, match="could not write"), RunFolder(tmp_path / "out").guarded():
-        (tmp_path / "out" / "checkpoint-1").mkdir(parents=True)
-        (tmp_path / "out" / "checkpoint-1" / "model.safetensors").write_text("half")
-        raise disk_full("torch")
-    assert listing(tmp_path) == []
-
-
 def test_what_the_run_reads_is_never_removed(text, make_model, tokenizer, tmp_path, capsys):
     make_model().save_pretrained("out")
     tokenizer.save_pretrained("out")
@@ -469,35 +425,6 @@ def test_the_earlier_run_stays_until_the_new_one_can_start(text, pair_folders, t
     before = listing(tmp_path / "out")
     assert adapt(*arguments, "--output_dir", "out", "--overwrite", "--report_to", "wandb") == 2
     assert set(before) <= set(listing(tmp_path / "out"))
-
-
-def test_a_failure_after_the_pair_is_saved_leaves_the_pair(tmp_path):
-    with pytest.raises(ZeroDivisionError), RunFolder(tmp_path / "out").guarded():
-        (tmp_path / "out").mkdir()
-        (tmp_path / "out" / "adapt_results.json").write_text("{}")
-        raise ZeroDivisionError
-    assert listing(tmp_path / "out") == ["adapt_results.json"]
-
-
-def test_an_empty_folder_that_was_there_stays_and_the_error_is_the_real_one(tmp_path, monkeypatch):
-    (tmp_path / "out").mkdir()
-    monkeypatch.chdir(tmp_path / "out")
-    with pytest.raises(ZeroDivisionError), RunFolder(".").guarded():
-        (tmp_path / "out" / "runs").mkdir()
-        raise ZeroDivisionError
-    assert listing(tmp_path / "out") == []
-
-
-def test_other_failures_keep_their_kind_and_complete_checkpoints(tmp_path):
-    for name in ("checkpoint-2", "checkpoint-10"):
-        (tmp_path / "out" / name).mkdir(parents=True)
-        (tmp_path / "out" / name / "trainer_state.json").write_text('{"global_step": 1}')
-    folder = RunFolder(tmp_path / "out", resume=True)
-    assert folder.last_checkpoint == str(tmp_path / "out" / "checkpoint-10")  # by number, not by name
-    with pytest.raises(ZeroDivisionError), folder.guarded():
-        (tmp_path / "out" / "checkpoint-12").mkdir()
-        raise ZeroDivisionError
-    assert listing(tmp_path / "out") == ["checkpoint-10", "checkpoint-2"]
 
 
 def test_export_command_writes_each_network(make_model, tokenizer, tmp_path, capsys):

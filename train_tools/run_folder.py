@@ -110,17 +110,17 @@ class RunFolder:
         step = 0 if self._trainer is None else self._trainer.state.global_step
         kept = self._newest_whole()
         if step and _read_json(self.path / RESULTS_FILE).get("steps") == step and not self._holds_another_run:
-            return f"at step {step}. The adapted pair is saved in {self.path}."
+            return f"at step {step}.\nThe adapted pair is saved in {self.path}."
         when = f"at step {step}" if step else "before the first step"
         if kept is not None:
             lost = step - int(kept.name.split("-")[1])
             lost_steps = f"; the {lost} step{'s' if lost > 1 else ''} since then are lost" if lost > 0 else ""
-            return f"{when}. {kept} is whole{lost_steps}. Go on with --resume."
+            return f"{when}.\n{kept} is whole{lost_steps}.\nGo on with --resume."
         if not step:
-            return f"{when}. Nothing was trained, and what lay in {self.path} is as it was."
+            return f"{when}.\nNothing was trained. Start again."
         return (
-            f"{when}. No checkpoint was saved yet, so these steps are lost. Start again; --save_strategy steps "
-            "--save_steps N saves every N steps."
+            f"{when}.\nNo checkpoint was saved yet, so these steps are lost. Start again; --save_strategy steps "
+            "--save_steps N\nsaves every N steps."
         )
 
     def refuse_inside(self, sources):

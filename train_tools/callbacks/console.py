@@ -29,7 +29,7 @@ TEXTS = {
     "ko": {
         "step": "스텝",
         "train": "학습",
-        "eval": "평가",
+        "eval": "검증",
         "tokens_per_second": "토큰/초",
         BALANCED: "disc_acc (균형)",
         "trained": "{step}스텝까지 {minutes}분 {seconds}초 동안 학습했습니다",
