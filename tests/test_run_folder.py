@@ -196,6 +196,18 @@ def test_what_every_writer_says_of_a_full_disk_is_understood(writer, tokenizer, 
     assert listing(tmp_path / "out") == ["checkpoint-8"]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[enforce fail at inline_container.cc:672] . unexpected pos 2401024 vs 2400976",
+        "[enforce fail at inline_container.cc:595] . PytorchStreamWriter failed writing file data/7",
+    ],
+)
+def test_what_torch_says_alone_is_understood_too(said, tmp_path):
+    with pytest.raises(OSError, match="disk is full"), RunFolder.opened("out") as folder, folder.guarded():
+        raise RuntimeError(said)
+
+
 @pytest.mark.parametrize("method", ["_save", "_save_optimizer_and_scheduler", "_save_rng_state"])
 def test_a_full_disk_while_saving_keeps_the_previous_checkpoint(method, adapt, tmp_path, capsys, monkeypatch):
     save = getattr(Trainer, method)
@@ -302,6 +314,14 @@ def test_resuming_from_a_damaged_checkpoint_names_the_file_and_the_way_on(adapt,
     (tmp_path / "out" / "checkpoint-4" / "optimizer.pt").write_bytes(b"")
     assert adapt("--resume") == 2
     assert "no other checkpoint that can be read, so start again with --overwrite" in capsys.readouterr().err
+
+
+def test_a_damaged_start_is_named(adapt, pair_copy, tmp_path, capsys):
+    (pair_copy / "model.safetensors").write_bytes((pair_copy / "model.safetensors").read_bytes()[:-1])
+    arguments = ["--checkpoint", str(pair_copy), "--train_file", "text.txt", "--output_dir", "out", *QUICK]
+    assert cli.main(["adapt", *arguments]) == 2
+    assert re.search(r"pair is damaged: model\.safetensors is cut short.*pull", capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
 
 
 # ---- Ctrl-C ---------------------------------------------------------------------------------------------------------

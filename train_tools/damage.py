@@ -2,11 +2,27 @@
 
 import json
 import zipfile
+from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 
 from ..hub_tools import layout
+
+
+def refuse_damaged(sources):
+    """Refuse a start whose files cannot be read, before a library says so without the file's name.
+
+    Args:
+        sources (iterable of `str` or `None`): folders; what is not one is passed over.
+
+    Raises:
+        ValueError: a file of one is damaged; the message says which.
+    """
+    for source in filter(None, sources):
+        damage = find_damage(Path(source)) if Path(source).is_dir() else None
+        if damage:
+            raise ValueError(f"{source} is damaged: {damage}. Copy, pull or save it again.")
 
 
 def find_damage(folder):

@@ -16,6 +16,7 @@ from ..hub_tools.staging import files_for_folder
 from ..modeling_electra_rtd import ElectraRTDForPreTraining, find_tokenizer
 from .callbacks import LOSS_PARTS, RTDConsoleCallback, RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
 from .callbacks.health import PATIENCE
+from .damage import refuse_damaged
 from .data import read_text, tokenize_text
 from .fast import FastSettings, apply, choose, chosen_fields, process_restored, settings_of_checkpoint
 from .from_scratch import SIZES, build_pair, load_tokenizer, train_tokenizer
@@ -124,7 +125,7 @@ class AdaptArguments:
     lang: str | None = field(
         default=None,
         metadata={
-            "help": "Language of these sentences' heading and verdicts. By default that of the locale.",
+            "help": "Language of what training shows: these sentences and the log. By default that of the locale.",
             "choices": list(LANGUAGES),
         },
     )
@@ -228,6 +229,7 @@ def adapt(arguments, training_args, *, given=()):
 
 def _adapt_into(folder, arguments, training_args, given):
     folder.refuse_inside(arguments.sources())
+    refuse_damaged([arguments.generator, arguments.discriminator, arguments.checkpoint, arguments.tokenizer])
     last_checkpoint = folder.last_checkpoint or training_args.resume_from_checkpoint
     set_seed(training_args.seed)
     with training_args.main_process_first(desc="reading text"):  # the others read the cache
