@@ -469,7 +469,7 @@ def main(argv=None):
 
 def _is_not_shown_otherwise(record):
     """Whether no library writes this message itself: `datasets` and `huggingface_hub` do, and hand it on too."""
-    logger = logging.getLogger(record.name)
+    logger: logging.Logger | None = logging.getLogger(record.name)
     while logger is not None and logger.parent is not None:  # the root has none
         if any(isinstance(handler, logging.StreamHandler) for handler in logger.handlers):
             return False

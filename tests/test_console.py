@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import pytest
-from datasets import Dataset
 from rich.cells import cell_len
 from transformers import ProgressCallback, Trainer, TrainerCallback
 
@@ -18,12 +17,12 @@ from electra_rtd.train_tools.callbacks.console import REPEAT_TITLES
 @pytest.fixture
 def make_trainer(make_model, make_arguments, tokenizer):
     def make(callbacks, **arguments):
-        rows = Dataset.from_list([dict(tokenizer(text)) for text in ["나는 오늘 학교에 간다 .", "산은 크다 ."] * 6])
+        rows = [dict(tokenizer(text)) for text in ["나는 오늘 학교에 간다 .", "산은 크다 ."] * 6]
         return Trainer(
             model=make_model(),
             args=make_arguments(**arguments),
             train_dataset=rows,
-            eval_dataset=rows.select(range(4)),
+            eval_dataset=rows[:4],
             processing_class=tokenizer,
             callbacks=callbacks,
         )
