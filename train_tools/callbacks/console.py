@@ -137,10 +137,9 @@ def _say_nothing(*arguments, **named):
     pass
 
 
-def _write(line, stream=None):
-    stream = stream or sys.stdout
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    tqdm.write(line.encode(encoding, "replace").decode(encoding), file=stream)  # no sign is worth a run
+def _write(line):
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    tqdm.write(line.rstrip().encode(encoding, "replace").decode(encoding))  # no sign is worth a run
 
 
 @contextmanager
