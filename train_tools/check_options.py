@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from transformers import Trainer, get_scheduler
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ..hub_tools.gather import TRAINER_LOG
 from .callbacks import LOSS_PARTS
@@ -33,10 +34,16 @@ LEAST = {
     "dataloader_prefetch_factor": 1,
     "ddp_timeout": 1,
     "seed": 0,
-    "data_seed": 0,
 }
 POSITIVE = ("adam_epsilon", "num_train_epochs", "logging_steps", "eval_steps", "save_steps", "neftune_noise_alpha")
-GREATEST = {"seed": 2**32 - 1, "data_seed": 2**32 - 1}  # numpy's
+# Field: what makes it one that is not looked at.
+UNUSED = {
+    "num_train_epochs": lambda training_args: training_args.max_steps > 0,
+    "logging_steps": lambda training_args: training_args.logging_strategy != IntervalStrategy.STEPS,
+    "eval_steps": lambda training_args: training_args.eval_strategy != IntervalStrategy.STEPS,
+    "save_steps": lambda training_args: training_args.save_strategy != SaveStrategy.STEPS,
+}
+GREATEST = {"seed": 2**32 - 1}  # numpy's
 # Field: the only value it can have here, and why.
 FIXED = {
     "bf16_full_eval": (
@@ -74,6 +81,8 @@ def check_options(training_args):
     for name, (value, why) in FIXED.items():
         if getattr(training_args, name, value) != value:
             raise ValueError(f"--{name} is {getattr(training_args, name)}: leave it out, {why}.")
+    if training_args.fp16 and training_args.device.type == "cpu":
+        raise ValueError("--fp16 does nothing on a CPU: give --bf16 true, or leave it out.")
     _check_numbers(training_args)
     _check_optimizer(training_args)
     _check_scheduler(training_args)
@@ -119,7 +128,7 @@ def _check_numbers(training_args):
     numbers = LEAST | dict.fromkeys(POSITIVE, 0) | {"max_steps": -1}
     for name, least in numbers.items():
         value = getattr(training_args, name, None)
-        if value is None or (name == "num_train_epochs" and training_args.max_steps > 0):
+        if value is None or (name in UNUSED and UNUSED[name](training_args)):
             continue
         greatest = GREATEST.get(name, math.inf)
         is_too_small = value <= least if name in POSITIVE else value < least
@@ -162,6 +171,10 @@ def _one_weight(training_args):
 
 
 def _check_metric(training_args):
+    chooses = training_args.load_best_model_at_end or training_args.save_strategy == SaveStrategy.BEST
+    if chooses and training_args.eval_strategy == IntervalStrategy.NO:
+        option = "--load_best_model_at_end" if training_args.load_best_model_at_end else "--save_strategy best"
+        raise ValueError(f"{option} needs evaluations to choose by: --eval_strategy is no, give epoch or steps.")
     if training_args.metric_for_best_model is None:
         return
     name = training_args.metric_for_best_model.removeprefix("eval_")

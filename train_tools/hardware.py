@@ -10,8 +10,8 @@ import torch
 
 # bfloat16 units by their names in /proc/cpuinfo, which are part of Linux's interface: two of x86, one of Arm.
 BF16_UNITS = ("amx_bf16", "avx512_bf16", "bf16")
-SECONDS_OF_TIMING = 3.0  # for all numbers of threads together, but for one step of each
-ROUNDS_OF_TIMING = 7
+SECONDS_OF_TIMING = 2.0  # for all numbers of threads together, but for one step of each
+ROUNDS_OF_TIMING = 6
 
 
 def cpu_bfloat16_units(cpuinfo="/proc/cpuinfo"):
@@ -44,6 +44,17 @@ def cuda_bfloat16_units(device):
     if device.type != "cuda" or not torch.cuda.is_bf16_supported(including_emulation=False):
         return None
     return f"{torch.cuda.get_device_name(device)} has it"
+
+
+def has_accelerator():
+    """Whether torch finds anything but the CPU to train on.
+
+    Returns:
+        `bool`
+    """
+    if hasattr(torch, "accelerator"):  # since torch 2.6
+        return torch.accelerator.is_available()
+    return torch.cuda.is_available() or torch.backends.mps.is_available() or torch.xpu.is_available()
 
 
 def usable_cores(proc="/proc/self/cgroup", root="/sys/fs/cgroup"):
