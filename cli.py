@@ -166,7 +166,10 @@ class AdaptTrainingArguments(TrainingArguments):
     def __post_init__(self):
         if self.bf16 and not has_accelerator():
             self.use_cpu = True  # without it, TrainingArguments look for bfloat16 on an accelerator alone
-        super().__post_init__()
+        try:
+            super().__post_init__()
+        except TypeError as error:  # from what an option in JSON names
+            raise ValueError(f"a training option cannot be used: {error}.") from error
 
 
 class _ManualPage(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):

@@ -356,13 +356,14 @@ def test_each_epoch_has_an_order_of_its_own_and_a_resumed_run_has_the_same(start
 def test_a_resumed_run_has_the_settings_of_the_run_that_it_goes_on_with(start, has_bfloat16, monkeypatch, caplog):
     saving = [*start, "--save_strategy", "steps", "--save_steps", "2", "--output_dir"]
     assert cli.main(["adapt", *saving, "plain", "--no_fast"]) == 0
-    assert cli.main(["adapt", *saving, "plain", "--resume"]) == 0
+    longer = ["--resume", "--max_steps", "6"]
+    assert cli.main(["adapt", *saving, "plain", *longer]) == 0
     assert [choice["setting"] for choice in results("plain")["fast"]] == ["padding"]
 
     assert cli.main(["adapt", *saving, "fast"]) == 0
     monkeypatch.setattr(fast, "check_bfloat16", lambda *arguments: (10.0, 20.0))
     with caplog.at_level(logging.INFO):
-        assert cli.main(["adapt", *saving, "fast", "--resume"]) == 0
+        assert cli.main(["adapt", *saving, "fast", *longer]) == 0
     assert "fast: bf16=False (this CPU has amx_bf16, but the first batch's loss is 20.0000" in caplog.text
     assert "bf16 is False, in the run that is resumed it was True" in caplog.text
 

@@ -69,6 +69,8 @@ def read_json(name):
         ({"label_smoothing_factor": 0.1}, "--label_smoothing_factor is 0.1: leave it out"),
         ({"do_predict": True}, "--do_predict is True: leave it out, adapt trains and evaluates"),
         ({"include_for_metrics": ["inputs"]}, "compute_metrics"),
+        ({"debug": "underflow_overflow"}, "--debug is .*: leave it out, the Trainer's tracing stops"),
+        ({"length_column_name": "input_ids"}, "--length_column_name is input_ids"),
         ({"learning_rate": -1e-3}, "--learning_rate is -0.001: it must be 0 or more"),
         ({"learning_rate": math.nan}, "--learning_rate is nan"),
         ({"learning_rate": math.inf}, "--learning_rate is inf"),
@@ -113,7 +115,7 @@ def test_what_cannot_be_done_is_refused_before_the_text_is_read(fields, message,
         {"lr_scheduler_type": "warmup_stable_decay", "lr_scheduler_kwargs": {"num_decay_steps": 5}},
         {"logging_steps": 0.5, "num_train_epochs": 0.3, "eval_strategy": "steps", "eval_steps": 0.5},
         {"num_train_epochs": 0, "max_steps": 3, "save_strategy": "epoch", "save_steps": 0},
-        {"neftune_noise_alpha": 5.0, "data_seed": 3, "gradient_checkpointing": True},
+        {"neftune_noise_alpha": 5.0, "data_seed": 3},
         {"metric_for_best_model": "eval_disc_auc"},
         {"metric_for_best_model": "gen_perplexity", "greater_is_better": False},
     ],
@@ -145,6 +147,11 @@ def test_dropping_the_last_batch_may_not_drop_all(rows, message, training_args):
     check_rows(training_args(), *rows)
 
 
+def test_a_run_counts_its_batches_before_it_evaluates(run):
+    with pytest.raises(ValueError, match="would drop all 2 held-out sequences: a batch is 8"):
+        run(dataloader_drop_last=True)
+
+
 def test_held_out_rows_that_are_not_evaluated_are_counted(training_args, caplog):
     with caplog.at_level(logging.WARNING):
         check_rows(training_args(dataloader_drop_last=True), 100, 20)
@@ -155,6 +162,12 @@ def test_bf16_can_be_given_where_there_is_no_accelerator(monkeypatch):
     monkeypatch.setattr(cli, "has_accelerator", lambda: False)
     given = ["--checkpoint", "c", "--train_file", "f", "--output_dir", "o", "--bf16", "true"]
     assert cli.adapt_parser().parse_args_into_dataclasses(given)[1].bf16
+
+
+def test_json_that_names_what_there_is_not_is_an_error_in_words(capsys):
+    given = ["--checkpoint", "c", "--train_file", "f", "--output_dir", "o", "--accelerator_config", '{"speed": 9}']
+    assert cli.main(["adapt", *given]) == 2
+    assert "a training option cannot be used" in capsys.readouterr().err
 
 
 def test_an_accelerator_is_what_torch_finds(monkeypatch):

@@ -60,6 +60,8 @@ FIXED = {
     "include_inputs_for_metrics": (False, "it is for `compute_metrics`, which adapt does not have"),
     "batch_eval_metrics": (False, "it is for `compute_metrics`, which adapt does not have"),
     "do_predict": (False, "adapt trains and evaluates"),
+    "debug": ([], "the Trainer's tracing stops at outputs that are no floating-point numbers, such as masks"),
+    "length_column_name": ("length", "the lengths are those of the sequences"),
     "past_index": (-1, "this model keeps no past"),
     "save_safetensors": (True, "pairs are saved as safetensors"),
 }
