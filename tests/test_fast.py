@@ -253,7 +253,18 @@ def test_threads_are_those_with_which_a_step_is_fastest(
     threads = {choice.setting: choice for choice in choices}.get("threads")
     assert (threads and threads.value) == chosen and timed == ([list(seconds)] if seconds else [])
     if seconds:
-        assert all(f"{number}: {figure:.3f} s" in threads.why for number, figure in seconds.items())
+        assert all(f"{figure:.3f} s with {number}" in threads.why for number, figure in seconds.items())
+
+
+def test_no_clock_decides_where_determinism_is_asked_for(training_args, monkeypatch, make_model, make_batch):
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(fast, "usable_cores", lambda: 2)
+    monkeypatch.setattr(fast, "time_threads", lambda *arguments, **named: {1: 0.1, 2: 0.9})
+    assert choose(training_args(), make_model(), make_batch())["threads"] == 1
+    deterministic = training_args()
+    deterministic.full_determinism = True
+    assert "threads" not in choose(deterministic, make_model(), make_batch())
 
 
 def test_timing_leaves_weights_gradients_and_generator_as_they_were(make_model, make_batch):

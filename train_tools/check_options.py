@@ -136,8 +136,8 @@ def _check_numbers(training_args):
         is_too_small = value <= least if name in POSITIVE else value < least
         if not math.isfinite(value) or is_too_small or value > greatest:
             allowed = f"more than {least}" if name in POSITIVE else f"{least} or more"
-            at_most = f", and at most {greatest}" if greatest < math.inf else ""
-            raise ValueError(f"--{name} is {value}: it must be {allowed}{at_most}.")
+            at_most = f"at most {greatest}" if greatest < math.inf else "finite"
+            raise ValueError(f"--{name} is {value}: it must be {allowed}, and {at_most}.")
     if training_args.max_steps == 0:
         raise ValueError("--max_steps is 0: it must be 1 or more, or -1 to go by --num_train_epochs.")
 

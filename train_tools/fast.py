@@ -265,13 +265,14 @@ def threads(training_args, model, batch):
     if training_args.device.type != "cpu" or THREADS in os.environ:
         return None
     most = min(usable_cores(), torch.get_num_threads())
-    if most == 1:
-        return Choice("threads", 1, "the cores that this process may use") if torch.get_num_threads() > 1 else None
+    if most == 1 or training_args.full_determinism:  # sums differ with the number of threads: no clock decides then
+        is_fewer = most < torch.get_num_threads()
+        return Choice("threads", most, "the cores that this process may use") if is_fewer else None
     seconds = time_threads(model, batch, sorted({1, min(4, most), most}), bf16=training_args.bf16)
     fastest = min(seconds, key=lambda number: seconds[number])
-    number = fastest if seconds[fastest] < CLEARLY_FASTER * seconds[most] else most
-    figures = ", ".join(f"{number}: {one:.3f} s" for number, one in seconds.items())
-    return Choice("threads", number, f"forward and backward of the first batch with {figures}")
+    chosen = fastest if seconds[fastest] < CLEARLY_FASTER * seconds[most] else most
+    figures = ", ".join(f"{taken:.3f} s with {number}" for number, taken in seconds.items())
+    return Choice("threads", chosen, f"forward and backward of the first batch take {figures}")
 
 
 def threads_again(number, training_args, model, batch):
