@@ -15,6 +15,7 @@ from transformers import AutoModel, TrainingArguments
 from electra_rtd import cli
 from electra_rtd.train_tools import AdaptArguments, adapt, hardware
 from electra_rtd.train_tools.check_options import METRICS, check_options, check_rows
+from electra_rtd.train_tools.resume import read_totals
 
 
 FIELDS = {field.name for field in dataclasses.fields(TrainingArguments)}
@@ -231,6 +232,17 @@ def test_figures_of_a_resumed_run_are_of_the_whole_run(run):
     assert resumed.tokens_per_second == resumed.tokens_seen / resumed.seconds
     log = read_json("trainer_state.json")["log_history"]
     assert log[0]["step"] == 0 and log[0]["eval_disc_loss"] == whole.before["disc_loss"]
+
+
+@pytest.mark.parametrize("save_strategy", ["steps", "epoch", "best"])
+def test_every_checkpoint_says_what_was_read_until_then(run, save_strategy):
+    evaluated = {"eval_strategy": "steps", "eval_steps": 2, "metric_for_best_model": "loss", "save_steps": 2}
+    fields = {"max_steps": 12, "logging_steps": 2, "learning_rate": 1e-3, "save_strategy": save_strategy, **evaluated}
+    whole = run(**fields)
+    steps = sorted(int(folder.name.split("-")[1]) for folder in Path("out").glob("checkpoint-*"))
+    tokens = [read_totals(f"out/checkpoint-{step}")["tokens"] for step in steps]
+    assert len(steps) > 1 and tokens[0] > 0 and tokens == sorted(set(tokens)) and tokens[-1] <= whole.tokens_seen
+    assert (tokens[-1] == whole.tokens_seen) == (steps[-1] == 12)
 
 
 def test_weights_without_an_optimiser_are_no_place_to_go_on(run):

@@ -109,7 +109,7 @@ def time_threads(model, batch, numbers, *, bf16=False):
     """
     threads_before, mode = torch.get_num_threads(), model.training
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
-    seconds = {number: [] for number in numbers}
+    seconds: dict[int, list[float]] = {number: [] for number in numbers}
     end = time.perf_counter() + SECONDS_OF_TIMING
     model.train()
     try:

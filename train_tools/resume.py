@@ -28,7 +28,7 @@ class RunTotals(TrainerCallback, ExportableState):
     def __init__(self, metrics, tokens=0, seconds=0.0):
         self.tokens, self.seconds = tokens, seconds
         self._metrics, self._earlier = metrics, (tokens, seconds)
-        self._began = None
+        self._began: float | None = None  # none while there is no training
 
     def state(self):
         return {"args": {"tokens": self.tokens, "seconds": self.seconds}, "attributes": {}}
@@ -42,10 +42,16 @@ class RunTotals(TrainerCallback, ExportableState):
 
     on_epoch_end = on_step_end
 
+    def on_evaluate(self, args, state, control, **kwargs):
+        if self._began is not None:  # `save_strategy="best"` decides after it
+            self._count()
+
     def on_train_end(self, args, state, control, **kwargs):
         self._count()
+        self._began = None
 
     def _count(self):
+        assert self._began is not None
         tokens, seconds = self._earlier
         self.tokens = tokens + self._metrics.tokens_seen()
         self.seconds = seconds + time.perf_counter() - self._began
