@@ -7,6 +7,7 @@ or do nothing at all for this objective.
 import logging
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import Trainer, get_scheduler
@@ -45,7 +46,7 @@ UNUSED = {
 }
 GREATEST = {"seed": 2**32 - 1}  # numpy's
 # Field: the only value it can have here, and why.
-FIXED = {
+FIXED: dict[str, tuple[Any, str]] = {
     "bf16_full_eval": (
         False,
         "it turns the weights themselves to bfloat16 before training. --bf16 true evaluates in it",
