@@ -26,6 +26,7 @@ from .hub_tools import (
     verify_checkpoint,
 )
 from .hub_tools.pull import last_lock, read_lock
+from .train_tools.hardware import has_accelerator
 from .train_tools.inspector import PAGE_TEMPERATURES, collect_texts, inspect_texts, print_readings, write_page
 from .train_tools.language import LANGUAGES
 from .train_tools.recipes import SAMPLE_FILE, AdaptArguments, adapt
@@ -162,6 +163,14 @@ class AdaptTrainingArguments(TrainingArguments):
     """`TrainingArguments` under a heading of their own in `--help`."""
 
     _argument_group_name = "training: every field of transformers.TrainingArguments"
+
+    def __post_init__(self):
+        if self.bf16 and not has_accelerator():
+            self.use_cpu = True  # without it, TrainingArguments look for bfloat16 on an accelerator alone
+        try:
+            super().__post_init__()
+        except TypeError as error:  # from what an option in JSON names
+            raise ValueError(f"a training option cannot be used: {error}.") from error
 
 
 class _ManualPage(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModel, Trainer, TrainingArguments
 
 from electra_rtd import cli
-from electra_rtd.train_tools import fast, recipes
+from electra_rtd.train_tools import fast, hardware, recipes
 from electra_rtd.train_tools.data import tokenize_text
 
 
@@ -26,6 +26,7 @@ WORDS = "나 너 우리 학교 책 비 눈 산 강 바다 사람 시간 하루 �
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # threads are chosen by the clock, in tests of their own only
     monkeypatch.chdir(tmp_path)
 
 
@@ -226,18 +227,99 @@ def test_cores_are_counted_under_the_quota_of_control_groups(membership, files, 
 
 
 @pytest.mark.parametrize(
-    ("torch_has", "cores", "omp", "chosen"),
-    [(16, 2, None, 2), (2, 2, None, None), (1, 2, None, None), (16, 2, "16", None)],
+    ("torch_has", "cores", "omp", "seconds", "chosen"),
+    [
+        (16, 2, None, {1: 0.2, 2: 0.1}, 2),  # no more than the cores
+        (2, 16, None, {1: 0.2, 2: 0.1}, 2),  # never more than torch would take
+        (2, 2, None, {1: 0.1, 2: 0.65}, 1),  # threads that wait for each other
+        (2, 2, None, {1: 0.095, 2: 0.1}, 2),  # not clearly faster
+        (64, 64, None, {1: 0.4, 4: 0.1, 64: 0.2}, 4),
+        (16, 1, None, None, 1),
+        (1, 2, None, None, None),
+        (16, 2, "16", None, None),
+    ],
 )
-def test_threads_are_lowered_to_the_cores_and_never_raised(
-    torch_has, cores, omp, chosen, training_args, monkeypatch, make_model, make_batch
+def test_threads_are_those_with_which_a_step_is_fastest(
+    torch_has, cores, omp, seconds, chosen, training_args, monkeypatch, make_model, make_batch
 ):
+    timed = []
     monkeypatch.setattr(torch, "get_num_threads", lambda: torch_has)
     monkeypatch.setattr(fast, "usable_cores", lambda: cores)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(fast, "time_threads", lambda *arguments, **named: timed.append(arguments[2]) or seconds)
+    monkeypatch.delenv("OMP_NUM_THREADS")
     if omp:
         monkeypatch.setenv("OMP_NUM_THREADS", omp)
-    assert choose(training_args(), make_model(), make_batch()).get("threads") == chosen
+    choices = fast.choose(training_args(), make_model(), make_batch())
+    threads = {choice.setting: choice for choice in choices}.get("threads")
+    assert (threads and threads.value) == chosen and timed == ([list(seconds)] if seconds else [])
+    if seconds:
+        assert all(f"{figure:.3f} s with {number}" in threads.why for number, figure in seconds.items())
+
+
+def test_no_clock_decides_where_determinism_is_asked_for(training_args, monkeypatch, make_model, make_batch):
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(fast, "usable_cores", lambda: 2)
+    monkeypatch.setattr(fast, "time_threads", lambda *arguments, **named: {1: 0.1, 2: 0.9})
+    assert choose(training_args(), make_model(), make_batch())["threads"] == 1
+    deterministic = training_args()
+    deterministic.full_determinism = True
+    assert "threads" not in choose(deterministic, make_model(), make_batch())
+
+
+def test_timing_leaves_weights_gradients_and_generator_as_they_were(make_model, make_batch):
+    model, batch = make_model(dropout=0.3).eval(), make_batch()
+    first = next(model.parameters())
+    first.grad = torch.ones_like(first)
+    gradient, weights = first.grad, {name: value.clone() for name, value in model.state_dict().items()}
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    seconds = hardware.time_threads(model, batch, [1, 2])
+    assert list(seconds) == [1, 2] and all(figure > 0 for figure in seconds.values())
+    assert torch.equal(torch.get_rng_state(), state) and torch.get_num_threads() == threads
+    assert not any(module.training for module in model.modules())
+    assert first.grad is gradient and torch.equal(gradient, torch.ones_like(first))
+    assert all(parameter.grad is None for parameter in model.parameters() if parameter is not first)
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_resumed_run_has_the_threads_that_it_had(start, two_threads, monkeypatch, caplog):
+    seen, step = [], Trainer.training_step
+
+    def training_step(trainer, *arguments):
+        seen.append(torch.get_num_threads())
+        return step(trainer, *arguments)
+
+    monkeypatch.setattr(Trainer, "training_step", training_step)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(fast, "usable_cores", lambda: 2)
+    monkeypatch.setattr(fast, "time_threads", lambda *arguments, **named: {1: 0.1, 2: 0.5})
+    saving = [*start, "--save_strategy", "steps", "--save_steps", "2", "--output_dir", "out"]
+    assert cli.main(["adapt", *saving]) == 0
+    monkeypatch.setattr(fast, "time_threads", lambda *arguments, **named: {1: 0.5, 2: 0.1})  # it is quiet now
+    assert cli.main(["adapt", *saving, "--resume", "--max_steps", "6"]) == 0
+    assert seen == [1] * 6 and torch.get_num_threads() == 2
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # what a user gives wins
+    with caplog.at_level(logging.WARNING):
+        assert cli.main(["adapt", *saving, "--resume", "--max_steps", "7"]) == 0
+    assert seen == [1] * 6 + [2] and "threads is 2, in the run that is resumed it was 1" in caplog.text
+    assert "set OMP_NUM_THREADS=1" in caplog.text
+
+
+def test_threads_that_are_not_there_any_more_are_chosen_anew(training_args, monkeypatch, make_model, make_batch):
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(fast, "usable_cores", lambda: 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    assert choose(training_args(), make_model(), make_batch(), resumed={"threads": 8})["threads"] == 1
+    assert "threads" not in choose(training_args(), make_model(), make_batch(), resumed={})
 
 
 # ---- Like-length batches ----
@@ -285,13 +367,14 @@ def test_each_epoch_has_an_order_of_its_own_and_a_resumed_run_has_the_same(start
 def test_a_resumed_run_has_the_settings_of_the_run_that_it_goes_on_with(start, has_bfloat16, monkeypatch, caplog):
     saving = [*start, "--save_strategy", "steps", "--save_steps", "2", "--output_dir"]
     assert cli.main(["adapt", *saving, "plain", "--no_fast"]) == 0
-    assert cli.main(["adapt", *saving, "plain", "--resume"]) == 0
+    longer = ["--resume", "--max_steps", "6"]
+    assert cli.main(["adapt", *saving, "plain", *longer]) == 0
     assert [choice["setting"] for choice in results("plain")["fast"]] == ["padding"]
 
     assert cli.main(["adapt", *saving, "fast"]) == 0
     monkeypatch.setattr(fast, "check_bfloat16", lambda *arguments: (10.0, 20.0))
     with caplog.at_level(logging.INFO):
-        assert cli.main(["adapt", *saving, "fast", "--resume"]) == 0
+        assert cli.main(["adapt", *saving, "fast", *longer]) == 0
     assert "fast: bf16=False (this CPU has amx_bf16, but the first batch's loss is 20.0000" in caplog.text
     assert "bf16 is False, in the run that is resumed it was True" in caplog.text
 

@@ -4,11 +4,10 @@ A setting is chosen only while its field of `TrainingArguments` stands at its de
 gave wins. Each is a function below, from (`TrainingArguments`, model, first batch) to a [`Choice`] or `None`.
 """
 
-import json
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +15,9 @@ from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from .hardware import cpu_bfloat16_units, cuda_bfloat16_units, time_threads, usable_cores
+from .resume import callback_state
 
 
 DEFAULTS = {field.name: field.default for field in fields(TrainingArguments)}
@@ -25,12 +27,15 @@ GROUPING: tuple[str, Any] = (
     if "train_sampling_strategy" in DEFAULTS
     else ("group_by_length", True)
 )
-# bfloat16 units by their names in /proc/cpuinfo, which are part of Linux's interface: two of x86, one of Arm.
-BF16_UNITS = ("amx_bf16", "avx512_bf16", "bf16")
 # How far a loss in bfloat16 may be from that in float32, as a share. Rounding moves it by a few thousandths; a sample
 # that falls to another token changes what the discriminator reads, and moves a small batch by another percent or so.
 BF16_TOLERANCE = 0.05
 MIXED_PRECISION = "ACCELERATE_MIXED_PRECISION"  # set by `accelerate launch`, and by TrainingArguments before 5
+TENSORBOARD = "TENSORBOARD_LOGGING_DIR"  # where TensorBoard's files go, in releases from 5 on
+VARIABLES = (MIXED_PRECISION, TENSORBOARD)
+THREADS = "OMP_NUM_THREADS"
+# Fewer threads must save a tenth of a step's time before they are taken: timings differ by some percent anyway.
+CLEARLY_FASTER = 0.9
 
 
 @dataclass(frozen=True)
@@ -66,13 +71,15 @@ def choose(training_args, model, batch, *, given=(), resumed=None):
         `list` of [`Choice`]
     """
     free = [name for name in SETTINGS if name not in given and _at_default(training_args, name)]
+    settings = SETTINGS
     if resumed is not None:
         free = [name for name in free if name not in DEFAULTS or resumed.get(name)]
-    chosen = [SETTINGS[name](training_args, model, batch) for name in free]
+        settings = SETTINGS | {"threads": partial(threads_again, resumed.get("threads"))}
+    chosen = [settings[name](training_args, model, batch) for name in free]
     return broadcast_object_list([[choice for choice in chosen if choice is not None]])[0]
 
 
-def apply(choices, training_args):
+def apply(choices, training_args, **fields_of_adapt):
     """Put the choices into effect: torch's threads, and a new `TrainingArguments`.
 
     A new one even where nothing changes: it is built for this process as it is now, and resets the precision that an
@@ -80,11 +87,12 @@ def apply(choices, training_args):
 
     Args:
         choices (`list` of [`Choice`]), training_args (`TrainingArguments`): left as it is.
+        fields_of_adapt: what else is to be in the new one.
 
     Returns:
         `TrainingArguments`
     """
-    changes = chosen_fields(choices)
+    changes = chosen_fields(choices) | fields_of_adapt
     if changes.get("bf16") and training_args.device.type == "cpu":
         changes["use_cpu"] = True  # without it TrainingArguments look for bfloat16 on a GPU alone
     for choice in choices:
@@ -105,20 +113,41 @@ def chosen_fields(choices):
     return {choice.setting: choice.value for choice in choices if choice.setting in DEFAULTS}
 
 
+def settings_to_keep(choices):
+    """The choices that a run has to keep when it is resumed.
+
+    Args:
+        choices (`list` of [`Choice`])
+
+    Returns:
+        `dict`: fields of `TrainingArguments`, and `threads`
+    """
+    return {choice.setting: choice.value for choice in choices if choice.setting != "padding"}
+
+
+def in_effect(setting, training_args):
+    """What a setting is in this process.
+
+    Args: setting (`str`): one of [`settings_to_keep`]; training_args (`TrainingArguments`). Returns: its value.
+    """
+    return torch.get_num_threads() if setting == "threads" else getattr(training_args, setting)
+
+
 @contextmanager
 def process_restored():
-    """Runs a block, and gives the process back its number of threads and its variable of mixed precision after it.
+    """Runs a block, and gives the process back its number of threads and the variables that a run sets after it.
 
     TF32 stays as the Trainer set it, as after any `TrainingArguments(tf32=True)`.
     """
-    threads, precision = torch.get_num_threads(), os.environ.get(MIXED_PRECISION)
+    threads, variables = torch.get_num_threads(), {name: os.environ.get(name) for name in VARIABLES}
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-        os.environ.pop(MIXED_PRECISION, None)
-        if precision is not None:
-            os.environ[MIXED_PRECISION] = precision
+        for name, value in variables.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 class FastSettings(TrainerCallback, ExportableState):
@@ -129,7 +158,7 @@ class FastSettings(TrainerCallback, ExportableState):
     alone, as the order of the Trainer's random batches does.
 
     Args:
-        settings (`dict`): fields of `TrainingArguments` that were chosen.
+        settings (`dict`): those of [`settings_to_keep`].
     """
 
     def __init__(self, settings):
@@ -157,10 +186,9 @@ def settings_of_checkpoint(checkpoint):
         checkpoint (`str` or path): a folder with `trainer_state.json`.
 
     Returns:
-        `dict`: fields of `TrainingArguments`; empty where none were chosen.
+        `dict`: as [`settings_to_keep`]; empty where none were chosen.
     """
-    state = json.loads((Path(checkpoint) / "trainer_state.json").read_text(encoding="utf-8"))
-    return state.get("stateful_callbacks", {}).get(FastSettings.__name__, {}).get("args", {}).get("settings", {})
+    return callback_state(checkpoint, FastSettings.__name__).get("settings", {})
 
 
 def check_bfloat16(model, batch, device):
@@ -229,11 +257,31 @@ def tf32(training_args, model, batch):
 
 
 def threads(training_args, model, batch):
-    """As many threads as this process may use cores: torch counts all of the host, containers have fewer."""
-    cores = usable_cores()
-    if training_args.device.type != "cpu" or "OMP_NUM_THREADS" in os.environ or cores >= torch.get_num_threads():
+    """As many threads as make a step fastest, of the cores that this process may use.
+
+    torch takes all cores of the host. A container may have fewer; and where other work runs beside, threads that wait
+    for each other make small steps many times slower than one thread. So the first batch is timed.
+    """
+    if training_args.device.type != "cpu" or THREADS in os.environ:
         return None
-    return Choice("threads", cores, f"cores that this process may use; torch would take {torch.get_num_threads()}")
+    most = min(usable_cores(), torch.get_num_threads())
+    if most == 1 or training_args.full_determinism:  # sums differ with the number of threads: no clock decides then
+        is_fewer = most < torch.get_num_threads()
+        return Choice("threads", most, "the cores that this process may use") if is_fewer else None
+    seconds = time_threads(model, batch, sorted({1, min(4, most), most}), bf16=training_args.bf16)
+    fastest = min(seconds, key=lambda number: seconds[number])
+    chosen = fastest if seconds[fastest] < CLEARLY_FASTER * seconds[most] else most
+    figures = ", ".join(f"{taken:.3f} s with {number}" for number, taken in seconds.items())
+    return Choice("threads", chosen, f"forward and backward of the first batch take {figures}")
+
+
+def threads_again(number, training_args, model, batch):
+    """As many as the run had that goes on: with another number, sums differ in their last bits."""
+    if training_args.device.type != "cpu" or THREADS in os.environ or number is None:
+        return None
+    if number <= usable_cores():
+        return Choice("threads", number, "as in the run that is resumed: its sums are the same to the last bit")
+    return threads(training_args, model, batch)
 
 
 SETTINGS = {
@@ -244,79 +292,6 @@ SETTINGS = {
     "tf32": tf32,
     "threads": threads,
 }
-
-
-# ---- The hardware -----------------------------------------------------------
-
-
-def cpu_bfloat16_units(cpuinfo="/proc/cpuinfo"):
-    """What computes in bfloat16 on this CPU.
-
-    Args:
-        cpuinfo (`str` or path): the file in which Linux lists what a CPU has.
-
-    Returns:
-        `str` or `None`: a sentence; `None` where there is none, or where it is not known.
-    """
-    try:
-        lines = Path(cpuinfo).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
-    flags = {word for line in lines if line.startswith(("flags", "Features")) for word in line.split()}
-    found = [unit for unit in BF16_UNITS if unit in flags]
-    return f"this CPU has {found[0]}" if found and torch.backends.mkldnn.is_available() else None
-
-
-def cuda_bfloat16_units(device):
-    """What computes in bfloat16 on a card, likewise.
-
-    Args:
-        device (`torch.device`)
-
-    Returns:
-        `str` or `None`
-    """
-    if device.type != "cuda" or not torch.cuda.is_bf16_supported(including_emulation=False):
-        return None
-    return f"{torch.cuda.get_device_name(device)} has it"
-
-
-def usable_cores(proc="/proc/self/cgroup", root="/sys/fs/cgroup"):
-    """Cores that this process may use: those that it may run on, or fewer where a control group has a quota.
-
-    Args:
-        proc, root (`str` or path): the file that names the process' control groups, and the folder where they are.
-
-    Returns:
-        `int`, at least 1
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, int(min(_cpu_quotas(Path(proc), Path(root)), default=cores))))
-
-
-def _cpu_quotas(proc, root):
-    """Quotas, in cores, of the control groups that the process is in and of those above them."""
-    for line in _read(proc).splitlines():
-        _, controllers, group = line.split(":", 2)  # "0::/path" in version 2, "4:cpu,cpuacct:/path" in version 1
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        mount = root / controllers if controllers else root
-        folder = mount / group.lstrip("/")
-        for level in (folder, *folder.parents):
-            # "max 100000" in version 2 and -1 in version 1 mean that there is no quota.
-            files = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
-            numbers = [word for file in files for word in _read(level / file).split()]
-            if len(numbers) == 2 and all(number.isdigit() for number in numbers):
-                yield int(numbers[0]) / int(numbers[1])
-            if level == mount:
-                break
-
-
-def _read(file):
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return ""
 
 
 def _at_default(training_args, name):

@@ -2,9 +2,11 @@
 
 import json
 import logging
+import os
 import shutil
+import time
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -16,13 +18,26 @@ from ..hub_tools.staging import files_for_folder
 from ..modeling_electra_rtd import ElectraRTDForPreTraining, find_tokenizer
 from .callbacks import LOSS_PARTS, RTDConsoleCallback, RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
 from .callbacks.health import PATIENCE
+from .check_options import check_options, check_rows
 from .damage import refuse_damaged
 from .data import read_text, tokenize_text
-from .fast import FastSettings, apply, choose, chosen_fields, process_restored, settings_of_checkpoint
+from .fast import (
+    DEFAULTS,
+    TENSORBOARD,
+    FastSettings,
+    apply,
+    choose,
+    in_effect,
+    process_restored,
+    settings_of_checkpoint,
+    settings_to_keep,
+)
 from .from_scratch import SIZES, build_pair, load_tokenizer, train_tokenizer
 from .held_out import describe_held_out, evaluate_held_out
+from .hub_token import token_in_environment, without_token
 from .language import LANGUAGES
 from .provenance import describe_run
+from .resume import RunTotals, earlier_results, is_finished, read_totals, refuse_without_optimizer, restore_finished
 from .run_folder import DISCRIMINATOR_FOLDER, HELD_OUT_FILE, LAST_FILE, RESULTS_FILE, RunFolder
 
 
@@ -30,6 +45,8 @@ logger = logging.getLogger(__name__)
 
 PATIENCE_OF_PRETRAINED = 100  # steps after the warm-up: what was pretrained knows something from the first on
 SAMPLE_FILE = Path(__file__).parent / "sample" / "ko_books.csv"
+# What `adapt` does itself, without the Trainer: it evaluates before training, and its callbacks read their own states.
+DONE_HERE = {"eval_on_start": False, "restore_callback_states_from_checkpoint": False}
 
 
 @dataclass
@@ -176,9 +193,9 @@ class AdaptResult:
 
     Args:
         before, after (`dict[str, float]`): held-out `loss`, `mlm_loss`, `disc_loss`, `gen_acc`, `disc_acc`.
-        steps (`int`): optimiser steps in all. tokens_seen (`int`): non-padding tokens read in this session.
-        tokens_per_second (`float`), seconds (`float`): of training in this session, saving and evaluation between
-            steps included.
+        steps (`int`), tokens_seen (`int`): optimiser steps and non-padding tokens of the whole run: those of the
+            sessions before, where it was resumed, too.
+        tokens_per_second (`float`), seconds (`float`): of the same, saving and evaluation between steps included.
         checkpoint, discriminator (`str`): folders of the adapted pair and of the exported stock discriminator.
         health (`list[dict]`): what [`RTDHealthCallback`] found, as in the log: `step`, `health`, `message`.
         stopped (`bool`): whether it stopped this training.
@@ -218,6 +235,7 @@ def adapt(arguments, training_args, *, given=()):
         OSError: a disk is full or a file cannot be written.
         KeyboardInterrupt: with what is saved and how to go on, for a person.
     """
+    check_options(training_args)
     with RunFolder.opened(
         training_args.output_dir,
         resume=arguments.resume,
@@ -251,11 +269,23 @@ def _adapt_into(folder, arguments, training_args, given):
         f"{len(train_set)} sequences to train on, {len(validation_set)} held out, of up to "
         f"{arguments.max_seq_length} tokens."
     )
-    with folder.guarded(), process_restored(), closing(RTDConsoleCallback(lang=arguments.lang)) as console:
+    check_rows(training_args, len(train_set), len(validation_set))
+    with (
+        folder.guarded(),
+        process_restored(),
+        token_in_environment(training_args),
+        closing(RTDConsoleCallback(lang=arguments.lang)) as console,
+    ):
+        # TensorBoard's callback makes its folder at the first figures, which come before training here.
+        os.environ.setdefault(
+            TENSORBOARD, os.path.join(training_args.output_dir, "runs", time.strftime("%b%d_%H-%M-%S"))
+        )
         choices = _choose(arguments, training_args, given, model, tokenizer, train_set, last_checkpoint)
-        training_args = apply(choices, training_args)
+        done_here = {name: value for name, value in DONE_HERE.items() if name in DEFAULTS}
+        training_args = apply(choices, training_args, **done_here, **without_token(training_args))
         _report(choices, training_args, last_checkpoint)
         metrics = RTDMetricsCallback(detailed=True, by_token=True)
+        totals = RunTotals(metrics, **read_totals(last_checkpoint))
         patience = PATIENCE if arguments.from_scratch else PATIENCE_OF_PRETRAINED
         health = RTDHealthCallback(arguments.on_collapse, patience=patience)
         trainer = Trainer(
@@ -269,19 +299,34 @@ def _adapt_into(folder, arguments, training_args, given):
                 health,
                 console,
                 *_samples(arguments, validation_set),
-                FastSettings(chosen_fields(choices)),
+                FastSettings(settings_to_keep(choices)),
+                totals,
             ],
         )
         folder.follow(trainer)
+        finished = is_finished(trainer, last_checkpoint)
+        if last_checkpoint and not finished:
+            refuse_without_optimizer(last_checkpoint)
         before = evaluate_held_out(trainer, metrics)
         folder.replace_earlier_run()
         run = describe_run(arguments, training_args, choices)  # while what it names is still there
-        trained = trainer.train(resume_from_checkpoint=last_checkpoint)
+        if finished:
+            logger.info(f"{last_checkpoint} is the end of the run: nothing is left to train.")
+            restore_finished(trainer, last_checkpoint)
+        else:
+            trainer.train(resume_from_checkpoint=last_checkpoint)
         after = evaluate_held_out(trainer, metrics)
-        if last_checkpoint is None:  # training began a new log
-            row = {f"eval_{name}": value for name, value in before.figures.items()}
-            trainer.state.log_history.insert(0, {"step": 0, **row})
-        return _finish(trainer, metrics, health, before, after, trained.metrics["train_runtime"], run)
+        _tidy_log(trainer.state.log_history, before)
+        return _finish(trainer, totals, health, before, after, run, finished)
+
+
+def _tidy_log(log, before):
+    """Every evaluation once: the one before training, which the Trainer's log does not have, and the one after it."""
+    if not any(row.get("step") == 0 and "eval_loss" in row for row in log):  # a finished run that was resumed has it
+        log.insert(0, {"step": 0, **{f"eval_{name}": value for name, value in before.figures.items()}})
+    last = log[-1]
+    same = {name: last[name] for name in ("step", "eval_loss", *(f"eval_{name}" for name in LOSS_PARTS))}
+    log[:] = [row for row in log if row is last or not same.items() <= row.items()]
 
 
 def _samples(arguments, validation_set):
@@ -306,10 +351,12 @@ def _report(choices, training_args, last_checkpoint):
     for choice in choices:
         logger.info(choice)
     for name, value in (settings_of_checkpoint(last_checkpoint) if last_checkpoint else {}).items():
-        if getattr(training_args, name) != value:
+        now = in_effect(name, training_args)
+        if now != value:
+            remedy = f"set OMP_NUM_THREADS={value}" if name == "threads" else f"give --{name} {value}"
             logger.warning(
-                f"fast: {name} is {getattr(training_args, name)}, in the run that is resumed it was {value}: the rest "
-                f"of the run will differ from what it would have been. To go on as before, give --{name} {value}."
+                f"fast: {name} is {now}, in the run that is resumed it was {value}: the rest of the run will differ "
+                f"from what it would have been. To go on as before, {remedy}."
             )
 
 
@@ -390,22 +437,26 @@ def _freeze_generator(model):
     model.generator.requires_grad_(False)
 
 
-def _finish(trainer, metrics, health, before, after, seconds, run):
+def _finish(trainer, totals, health, before, after, run, finished):
     """Save the pair, export its discriminator, write down the figures and how the run was made."""
     output_dir = Path(trainer.args.output_dir)
-    tokens = metrics.tokens_seen()
     result = AdaptResult(
         before=_parts_of(before),
         after=_parts_of(after),
         steps=trainer.state.global_step,
-        tokens_seen=tokens,
-        tokens_per_second=tokens / seconds,
-        seconds=seconds,
+        tokens_seen=totals.tokens,
+        tokens_per_second=totals.tokens / totals.seconds if totals.seconds else 0.0,
+        seconds=totals.seconds,
         checkpoint=str(output_dir),
         discriminator=str(output_dir / DISCRIMINATOR_FOLDER),
         health=[row for row in trainer.state.log_history if "health" in row],
         stopped=health.stopped,
     )
+    if finished:  # what it cost and how it was made stays as it is written down
+        earlier = earlier_results(output_dir, result.steps)
+        kept = {name: earlier[name] for name in ("tokens_seen", "tokens_per_second", "seconds") if name in earlier}
+        result = replace(result, **kept)
+        run = {name: earlier.get(name, value) for name, value in run.items()}
     with files_for_folder(output_dir) as staged:
         trainer.save_model(str(staged), _internal_call=True)
         if trainer.is_world_process_zero():

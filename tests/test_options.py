@@ -1,0 +1,306 @@
+"""Options of `adapt`: each works or is refused before anything is read; nothing that is written holds a token."""
+
+import dataclasses
+import json
+import logging
+import math
+import os
+from pathlib import Path
+
+import datasets
+import pytest
+import torch
+from transformers import AutoModel, TrainingArguments
+
+from electra_rtd import cli
+from electra_rtd.train_tools import AdaptArguments, adapt, hardware
+from electra_rtd.train_tools.check_options import METRICS, check_options, check_rows
+from electra_rtd.train_tools.resume import read_totals
+
+
+FIELDS = {field.name for field in dataclasses.fields(TrainingArguments)}
+SAVING = {"save_strategy": "steps", "save_steps": 2, "save_total_limit": 9}
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run(tmp_path, pair_folders):
+    """A short run into `out`; options of `adapt`, and fields of `TrainingArguments`."""
+    words = "나 너 우리 학교 책 비 눈 산 강 바다 사람 시간 하루 오늘 내일 밥 물 집 길 말 글".split()  # noqa: SIM905
+    rows = [" ".join(words[(7 * row + step) % len(words)] for step in range(4 + row % 9)) for row in range(40)]
+    (tmp_path / "text.txt").write_text("\n".join(rows), encoding="utf-8")
+    pair = {"generator": str(pair_folders[0]), "discriminator": str(pair_folders[1]), "train_file": ["text.txt"]}
+    quick = {"max_steps": 4, "per_device_train_batch_size": 4, "logging_steps": 2, "report_to": "none"}
+    quick |= {"save_strategy": "no", "disable_tqdm": True, "use_cpu": True, "lr_scheduler_type": "constant"}
+
+    def make(options=None, **fields):
+        arguments = AdaptArguments(**pair, max_seq_length=32, sample_steps=0, fast=False, **(options or {}))
+        return adapt(arguments, TrainingArguments(**{"output_dir": "out", **quick, **fields}))
+
+    return make
+
+
+@pytest.fixture
+def training_args():
+    return lambda **fields: TrainingArguments("out", use_cpu=True, report_to="none", **fields)
+
+
+def weights_of(folder="out"):
+    return AutoModel.from_pretrained(folder).state_dict()
+
+
+def read_json(name):
+    return json.loads(Path("out", name).read_text(encoding="utf-8"))
+
+
+# ---- Refused before anything is read ----
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"bf16_full_eval": True}, r"--bf16_full_eval is True: leave it out.*--bf16 true evaluates in it"),
+        ({"fp16": True}, "--fp16 does nothing on a CPU"),
+        ({"label_names": ["labels"]}, "--label_names.*have no labels"),
+        ({"label_smoothing_factor": 0.1}, "--label_smoothing_factor is 0.1: leave it out"),
+        ({"do_predict": True}, "--do_predict is True: leave it out, adapt trains and evaluates"),
+        ({"include_for_metrics": ["inputs"]}, "compute_metrics"),
+        ({"debug": "underflow_overflow"}, "--debug is .*: leave it out, the Trainer's tracing stops"),
+        ({"length_column_name": "input_ids"}, "--length_column_name is input_ids"),
+        ({"learning_rate": -1e-3}, "--learning_rate is -0.001: it must be 0 or more"),
+        ({"learning_rate": math.nan}, "--learning_rate is nan"),
+        ({"learning_rate": math.inf}, "--learning_rate is inf"),
+        ({"weight_decay": -0.1}, "--weight_decay is -0.1: it must be 0 or more"),
+        ({"adam_epsilon": 0.0}, "--adam_epsilon is 0.0: it must be more than 0"),
+        ({"adam_beta1": 1.5}, "--optim .* cannot be made: Invalid beta"),
+        ({"max_grad_norm": -1.0}, "--max_grad_norm"),
+        ({"max_steps": 0}, "--max_steps is 0: it must be 1 or more, or -1"),
+        ({"max_steps": -5}, "--max_steps is -5"),
+        ({"num_train_epochs": 0}, "--num_train_epochs is 0: it must be more than 0"),
+        ({"num_train_epochs": math.inf}, "--num_train_epochs is inf"),
+        ({"per_device_train_batch_size": 0}, "--per_device_train_batch_size is 0: it must be 1 or more"),
+        ({"per_device_eval_batch_size": -1}, "--per_device_eval_batch_size is -1"),
+        ({"gradient_accumulation_steps": 0}, "--gradient_accumulation_steps is 0"),
+        ({"logging_steps": -1}, "--logging_steps is -1: it must be more than 0"),
+        ({"eval_strategy": "steps", "eval_steps": -1}, "--eval_steps is -1"),
+        ({"seed": -1}, "--seed is -1: it must be 0 or more, and at most 4294967295"),
+        ({"optim_args": "nonsense"}, "--optim .* --optim_args nonsense cannot be made"),
+        ({"lr_scheduler_kwargs": {"no": 2}, "lr_scheduler_type": "cosine"}, "--lr_scheduler_kwargs {'no': 2}"),
+        ({"lr_scheduler_type": "warmup_stable_decay"}, "--lr_scheduler_type warmup_stable_decay .*num_decay_steps"),
+        ({"load_best_model_at_end": True, "save_strategy": "no"}, "--load_best_model_at_end needs evaluations"),
+        ({"save_strategy": "best"}, "--save_strategy best needs evaluations"),
+        ({"save_strategy": "steps", "save_steps": -1}, "--save_steps is -1"),
+        ({"metric_for_best_model": "eval_accuracy"}, "eval_accuracy: there are loss, mlm_loss, disc_loss, .*gen_top5"),
+        ({"metric_for_best_model": "gen_perplexity"}, "better when it is smaller: --greater_is_better false"),
+        ({"resume_from_checkpoint": "nowhere"}, "--resume_from_checkpoint nowhere is no checkpoint.*--resume"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_the_text_is_read(fields, message, training_args):
+    with pytest.raises(ValueError, match=message):
+        adapt(AdaptArguments(from_scratch="tiny", train_file=["missing.txt"]), training_args(**fields))
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"optim": "adafactor"},
+        {"optim": "sgd", "learning_rate": 0.0, "max_grad_norm": 0.0},
+        {"lr_scheduler_type": "cosine", "lr_scheduler_kwargs": {"num_cycles": 2}},
+        {"lr_scheduler_type": "warmup_stable_decay", "lr_scheduler_kwargs": {"num_decay_steps": 5}},
+        {"logging_steps": 0.5, "num_train_epochs": 0.3, "eval_strategy": "steps", "eval_steps": 0.5},
+        {"num_train_epochs": 0, "max_steps": 3, "save_strategy": "epoch", "save_steps": 0},
+        {"neftune_noise_alpha": 5.0, "data_seed": 3},
+        {"metric_for_best_model": "eval_disc_auc"},
+        {"metric_for_best_model": "gen_perplexity", "greater_is_better": False},
+    ],
+)
+def test_what_can_be_done_is_not_refused(fields, training_args):
+    check_options(training_args(**fields))
+
+
+def test_each_metric_that_is_named_is_one_that_there_is(run):
+    metrics = {name.removeprefix("eval_") for row in run_log(run) for name in row if name.startswith("eval_")}
+    assert set(METRICS) <= metrics
+
+
+def run_log(run, **fields):
+    run(**fields)
+    return read_json("trainer_state.json")["log_history"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ((100, 3), "drop all 3 held-out sequences: a batch is 8. Give a smaller --per_device_eval_batch_size"),
+        ((7, 100), "drop all 7 training sequences: a batch is 8. Give a smaller --per_device_train_batch_size"),
+    ],
+)
+def test_dropping_the_last_batch_may_not_drop_all(rows, message, training_args):
+    with pytest.raises(ValueError, match=message):
+        check_rows(training_args(dataloader_drop_last=True), *rows)
+    check_rows(training_args(), *rows)
+
+
+def test_a_run_counts_its_batches_before_it_evaluates(run):
+    with pytest.raises(ValueError, match="would drop all 2 held-out sequences: a batch is 8"):
+        run(dataloader_drop_last=True)
+
+
+def test_held_out_rows_that_are_not_evaluated_are_counted(training_args, caplog):
+    with caplog.at_level(logging.WARNING):
+        check_rows(training_args(dataloader_drop_last=True), 100, 20)
+    assert "4 of 20 held-out sequences are not evaluated" in caplog.text
+
+
+def test_bf16_can_be_given_where_there_is_no_accelerator(monkeypatch):
+    monkeypatch.setattr(cli, "has_accelerator", lambda: False)
+    given = ["--checkpoint", "c", "--train_file", "f", "--output_dir", "o", "--bf16", "true"]
+    assert cli.adapt_parser().parse_args_into_dataclasses(given)[1].bf16
+
+
+def test_json_that_names_what_there_is_not_is_an_error_in_words(capsys):
+    given = ["--checkpoint", "c", "--train_file", "f", "--output_dir", "o", "--accelerator_config", '{"speed": 9}']
+    assert cli.main(["adapt", *given]) == 2
+    assert "a training option cannot be used" in capsys.readouterr().err
+
+
+def test_an_accelerator_is_what_torch_finds(monkeypatch):
+    assert hardware.has_accelerator() == (torch.cuda.is_available() or torch.backends.mps.is_available())
+
+
+# ---- A finished run resumes to itself ----
+
+
+@pytest.mark.parametrize("best", [False, True])
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_finished_run_resumes_to_itself(run, killed, best):
+    # The greatest loss is that of the first evaluation: the weights that are kept are not the last.
+    choosing = {"eval_strategy": "steps", "eval_steps": 2, "metric_for_best_model": "mlm_loss"}
+    choosing |= {"load_best_model_at_end": True, "greater_is_better": True, "learning_rate": 1e-3}
+    fields = {**SAVING, **(choosing if best else {})}
+    first = run(**fields)
+    weights, log, results = weights_of(), read_json("trainer_state.json"), read_json("adapt_results.json")
+    exported = Path("out/discriminator/model.safetensors").read_bytes()
+    assert log["best_model_checkpoint"] == ("out/checkpoint-2" if best else None)
+    if killed:  # after its last checkpoint, before anything else
+        for name in ("adapt_results.json", "trainer_state.json", "held_out.json", "model.safetensors"):
+            Path("out", name).unlink()
+    again = run({"resume": True}, **fields)
+    assert again.steps == first.steps == 4
+    for name, value in weights_of().items():
+        assert torch.equal(value, weights[name]), name
+    assert (again.before, again.after, again.tokens_seen) == (first.before, first.after, first.tokens_seen)
+    assert Path("out/discriminator/model.safetensors").read_bytes() == exported
+    if not killed:
+        assert read_json("adapt_results.json") == results
+        assert [row["step"] for row in read_json("trainer_state.json")["log_history"]] == [
+            row["step"] for row in log["log_history"]
+        ]
+
+
+def test_a_finished_run_goes_on_where_more_steps_are_asked_for(run):
+    run(**SAVING)
+    whole = run(max_steps=6, output_dir="whole", **SAVING)
+    longer = run({"resume": True}, max_steps=6, **SAVING)
+    assert longer.steps == 6 and longer.tokens_seen == whole.tokens_seen
+    for name, value in weights_of("whole").items():
+        assert torch.equal(value, weights_of()[name]), name
+
+
+def test_the_end_of_a_run_is_counted_in_epochs_too(run):
+    epochs = {"max_steps": -1, "num_train_epochs": 0.5, "gradient_accumulation_steps": 3, **SAVING, "save_steps": 1}
+    first = run(**epochs)  # 38 rows: 10 batches, 4 steps an epoch
+    weights = weights_of()
+    assert first.steps == 2 == run({"resume": True}, **epochs).steps
+    assert all(torch.equal(value, weights[name]) for name, value in weights_of().items())
+
+
+def test_figures_of_a_resumed_run_are_of_the_whole_run(run):
+    whole = run(max_steps=4, output_dir="whole", **SAVING)
+    run(max_steps=4, **SAVING)
+    for name in ("checkpoint-4/trainer_state.json", "adapt_results.json"):  # killed while step 4 was being saved
+        Path("out", name).unlink()
+    resumed = run({"resume": True}, max_steps=4, **SAVING)
+    assert (resumed.steps, resumed.tokens_seen, resumed.before) == (4, whole.tokens_seen, whole.before)
+    assert resumed.tokens_per_second == resumed.tokens_seen / resumed.seconds
+    log = read_json("trainer_state.json")["log_history"]
+    assert log[0]["step"] == 0 and log[0]["eval_disc_loss"] == whole.before["disc_loss"]
+
+
+@pytest.mark.parametrize("save_strategy", ["steps", "epoch", "best"])
+def test_every_checkpoint_says_what_was_read_until_then(run, save_strategy):
+    evaluated = {"eval_strategy": "steps", "eval_steps": 2, "metric_for_best_model": "loss", "save_steps": 2}
+    fields = {"max_steps": 12, "logging_steps": 2, "learning_rate": 1e-3, "save_strategy": save_strategy, **evaluated}
+    whole = run(**fields)
+    steps = sorted(int(folder.name.split("-")[1]) for folder in Path("out").glob("checkpoint-*"))
+    tokens = [read_totals(f"out/checkpoint-{step}")["tokens"] for step in steps]
+    assert len(steps) > 1 and tokens[0] > 0 and tokens == sorted(set(tokens)) and tokens[-1] <= whole.tokens_seen
+    assert (tokens[-1] == whole.tokens_seen) == (steps[-1] == 12)
+
+
+def test_weights_without_an_optimiser_are_no_place_to_go_on(run):
+    run(save_only_model=True, **SAVING)
+    weights = weights_of()
+    with pytest.raises(ValueError, match=r"checkpoint-4 holds weights.*--checkpoint out/checkpoint-4 --output_dir"):
+        run({"resume": True}, max_steps=6, **SAVING)
+    assert run({"resume": True}, save_only_model=True, **SAVING).steps == 4  # it is finished: nothing to go on with
+    assert all(torch.equal(value, weights[name]) for name, value in weights_of().items())
+
+
+@pytest.mark.parametrize("fields", [{}, {"eval_on_start": True}, {"eval_strategy": "steps", "eval_steps": 2}])
+def test_every_evaluation_is_in_the_log_once(run, fields):
+    evaluated = [row["step"] for row in run_log(run, **fields) if "eval_loss" in row]
+    assert evaluated == ([0, 2, 4] if "eval_steps" in fields else [0, 4])
+
+
+# ---- Where things are written ----
+
+
+def test_tensorboard_writes_into_the_output_folder_alone(run, tmp_path):
+    pytest.importorskip("tensorboard")
+    before = {path.name for path in tmp_path.iterdir()}
+    run(report_to="tensorboard")
+    assert {path.name for path in tmp_path.iterdir()} - before == {"out", "cache"} - before
+    assert list(Path("out/runs").glob("*/events.out.tfevents.*"))
+
+
+def test_tensorboard_writes_where_a_user_says(run, tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard")
+    if "logging_dir" in FIELDS:
+        run(report_to="tensorboard", logging_dir="elsewhere")
+    else:
+        monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "elsewhere")
+        run(report_to="tensorboard")
+    assert list(Path("elsewhere").glob("events.out.tfevents.*")) and not Path("out/runs").exists()
+
+
+# ---- The token ----
+
+
+def files_that_hold(secret, folder):
+    return [path.name for path in folder.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+
+
+def test_nothing_that_is_saved_or_published_holds_the_token(hub, run, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_theirs")
+    run(push_to_hub=True, hub_token=hub.alice, hub_model_id="alice/pair", hub_strategy="all_checkpoints", **SAVING)
+    assert {"training_args.bin", "model.safetensors", "checkpoint-4/training_args.bin"} <= set(hub.files("alice/pair"))
+    assert files_that_hold(hub.alice, tmp_path) == []
+    arguments = torch.load("out/training_args.bin", weights_only=False)
+    assert arguments.hub_token is None and arguments.hub_model_id == "alice/pair"
+    assert os.environ["HF_TOKEN"] == "hf_theirs"
+
+
+def test_an_error_that_repeats_the_token_is_printed_without_it(hub, run):
+    hub.echo_token_in_errors = True
+    stranger = hub.add_user("bob")
+    with pytest.raises(OSError, match="<token>") as caught:
+        run(push_to_hub=True, hub_token=stranger, hub_model_id="alice/pair")
+    assert stranger not in str(caught.value) and caught.value.__cause__ is None and caught.value.__suppress_context__

@@ -1,0 +1,137 @@
+"""What this machine has for training: bfloat16 units, cores, and how fast a step is with how many threads."""
+
+import os
+import statistics
+import time
+from pathlib import Path
+
+import torch
+
+
+# bfloat16 units by their names in /proc/cpuinfo, which are part of Linux's interface: two of x86, one of Arm.
+BF16_UNITS = ("amx_bf16", "avx512_bf16", "bf16")
+SECONDS_OF_TIMING = 2.0  # for all numbers of threads together, but for one step of each
+ROUNDS_OF_TIMING = 6
+
+
+def cpu_bfloat16_units(cpuinfo="/proc/cpuinfo"):
+    """What computes in bfloat16 on this CPU.
+
+    Args:
+        cpuinfo (`str` or path): the file in which Linux lists what a CPU has.
+
+    Returns:
+        `str` or `None`: a sentence; `None` where there is none, or where it is not known.
+    """
+    try:
+        lines = Path(cpuinfo).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    flags = {word for line in lines if line.startswith(("flags", "Features")) for word in line.split()}
+    found = [unit for unit in BF16_UNITS if unit in flags]
+    return f"this CPU has {found[0]}" if found and torch.backends.mkldnn.is_available() else None
+
+
+def cuda_bfloat16_units(device):
+    """What computes in bfloat16 on a card, likewise.
+
+    Args:
+        device (`torch.device`)
+
+    Returns:
+        `str` or `None`
+    """
+    if device.type != "cuda" or not torch.cuda.is_bf16_supported(including_emulation=False):
+        return None
+    return f"{torch.cuda.get_device_name(device)} has it"
+
+
+def has_accelerator():
+    """Whether torch finds anything but the CPU to train on.
+
+    Returns:
+        `bool`
+    """
+    if hasattr(torch, "accelerator"):  # since torch 2.6
+        return torch.accelerator.is_available()
+    return torch.cuda.is_available() or torch.backends.mps.is_available() or torch.xpu.is_available()
+
+
+def usable_cores(proc="/proc/self/cgroup", root="/sys/fs/cgroup"):
+    """Cores that this process may use: those that it may run on, or fewer where a control group has a quota.
+
+    Args:
+        proc, root (`str` or path): the file that names the process' control groups, and the folder where they are.
+
+    Returns:
+        `int`, at least 1
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, int(min(_cpu_quotas(Path(proc), Path(root)), default=cores))))
+
+
+def _cpu_quotas(proc, root):
+    """Quotas, in cores, of the control groups that the process is in and of those above them."""
+    for line in _read(proc).splitlines():
+        _, controllers, group = line.split(":", 2)  # "0::/path" in version 2, "4:cpu,cpuacct:/path" in version 1
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mount = root / controllers if controllers else root
+        folder = mount / group.lstrip("/")
+        for level in (folder, *folder.parents):
+            # "max 100000" in version 2 and -1 in version 1 mean that there is no quota.
+            files = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
+            numbers = [word for file in files for word in _read(level / file).split()]
+            if len(numbers) == 2 and all(number.isdigit() for number in numbers):
+                yield int(numbers[0]) / int(numbers[1])
+            if level == mount:
+                break
+
+
+def _read(file):
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def time_threads(model, batch, numbers, *, bf16=False):
+    """Seconds of forward and backward with several numbers of threads, taken in turn: load comes and goes.
+
+    Args:
+        model ([`ElectraRTDForPreTraining`]), batch (`dict` of `torch.LongTensor` of shape `(B, L)`): both on the CPU.
+            Weights, gradients and torch's generator are left as they were.
+        numbers (iterable of `int`): of threads.
+        bf16 (`bool`): under autocast.
+
+    Returns:
+        `dict`: number to median, in seconds.
+    """
+    threads_before, mode = torch.get_num_threads(), model.training
+    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
+    seconds: dict[int, list[float]] = {number: [] for number in numbers}
+    end = time.perf_counter() + SECONDS_OF_TIMING
+    model.train()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            for _ in range(ROUNDS_OF_TIMING):
+                for number in seconds:
+                    torch.set_num_threads(number)
+                    seconds[number].append(_seconds_of_step(model, batch, bf16))
+                if time.perf_counter() > end:
+                    break
+    finally:
+        torch.set_num_threads(threads_before)
+        model.train(mode)
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
+    return {number: statistics.median(taken[1:] or taken) for number, taken in seconds.items()}  # the first warms up
+
+
+def _seconds_of_step(model, batch, bf16):
+    model.zero_grad(set_to_none=True)
+    begin = time.perf_counter()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+        loss = model(**batch).loss
+    loss.backward()
+    return time.perf_counter() - begin

@@ -1,0 +1,165 @@
+"""Going on with a run: what its checkpoint must hold, what it counted, and a run that is finished already."""
+
+import json
+import math
+import time
+from pathlib import Path
+
+import torch
+from transformers import TrainerCallback
+from transformers.trainer_callback import ExportableState, TrainerState
+
+from ..hub_tools.gather import RESULTS_FILE, TRAINER_LOG
+from ..modeling_electra_rtd import ElectraRTDForPreTraining
+
+
+# The optimiser's state, by the Trainer itself, by FSDP and by DeepSpeed.
+OPTIMIZER_STATES = ("optimizer.pt", "optimizer.bin", "optimizer_*", "global_step*")
+
+
+class RunTotals(TrainerCallback, ExportableState):
+    """What a run has read and how long it has trained, over all of its sessions: written into its checkpoints.
+
+    Args:
+        metrics ([`RTDMetricsCallback`]): who counts the tokens of this session; it stands before this callback.
+        tokens (`int`), seconds (`float`): of the sessions before.
+    """
+
+    def __init__(self, metrics, tokens=0, seconds=0.0):
+        self.tokens, self.seconds = tokens, seconds
+        self._metrics, self._earlier = metrics, (tokens, seconds)
+        self._began: float | None = None  # none while there is no training
+
+    def state(self):
+        return {"args": {"tokens": self.tokens, "seconds": self.seconds}, "attributes": {}}
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self._began = time.perf_counter()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if control.should_save:  # the same in every process: all of them have to be asked
+            self._count()
+
+    on_epoch_end = on_step_end
+
+    def on_evaluate(self, args, state, control, **kwargs):
+        if self._began is not None:  # `save_strategy="best"` decides after it
+            self._count()
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self._count()
+        self._began = None
+
+    def _count(self):
+        assert self._began is not None
+        tokens, seconds = self._earlier
+        self.tokens = tokens + self._metrics.tokens_seen()
+        self.seconds = seconds + time.perf_counter() - self._began
+
+
+def read_totals(checkpoint):
+    """What [`RunTotals`] wrote into a checkpoint.
+
+    Args:
+        checkpoint (`str`, path or `None`): a checkpoint of the Trainer.
+
+    Returns:
+        `dict`: `tokens` and `seconds`; empty where there is none.
+    """
+    return callback_state(checkpoint, RunTotals.__name__) if checkpoint else {}
+
+
+def callback_state(checkpoint, class_name):
+    """The arguments of a callback that a checkpoint holds.
+
+    Args:
+        checkpoint (`str` or path): a folder with `trainer_state.json`.
+        class_name (`str`): of an `ExportableState`.
+
+    Returns:
+        `dict`; empty where the checkpoint was saved without the callback.
+    """
+    state = json.loads((Path(checkpoint) / TRAINER_LOG).read_text(encoding="utf-8"))
+    return state.get("stateful_callbacks", {}).get(class_name, {}).get("args", {})
+
+
+def is_finished(trainer, checkpoint):
+    """Whether a checkpoint is at the end of the run already. The Trainer would take one more step.
+
+    Args:
+        trainer (`Trainer`)
+        checkpoint (`str`, path or `None`): where it is to go on.
+
+    Returns:
+        `bool`
+    """
+    if checkpoint is None:
+        return False
+    return TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_LOG)).global_step >= _steps_in_all(trainer)
+
+
+def _steps_in_all(trainer):
+    """As the Trainer counts them."""
+    args = trainer.args
+    if args.max_steps > 0:
+        return args.max_steps
+    steps_in_epoch = max(1, -(-len(trainer.get_train_dataloader()) // args.gradient_accumulation_steps))
+    return math.ceil(args.num_train_epochs * steps_in_epoch)
+
+
+def refuse_without_optimizer(checkpoint):
+    """Refuse to go on from weights alone.
+
+    Args:
+        checkpoint (`str` or path)
+
+    Raises:
+        ValueError: the Trainer would begin with a new optimiser and a new warm-up, and say nothing.
+    """
+    if not any(state for pattern in OPTIMIZER_STATES for state in Path(checkpoint).glob(pattern)):
+        raise ValueError(
+            f"{checkpoint} holds weights, but no state of an optimiser (--save_only_model): the run cannot go on as "
+            "it would have. To start a new run from its weights, with a warm-up of its own: "
+            f"--checkpoint {checkpoint} --output_dir ANOTHER."
+        )
+
+
+def restore_finished(trainer, checkpoint):
+    """Give the Trainer state and weights of a run that is finished, as if it had just trained it.
+
+    Args:
+        trainer (`Trainer`): not trained yet.
+        checkpoint (`str` or path): the last one of the run.
+
+    Raises:
+        ValueError: the weights lie in parts, which only training puts together.
+    """
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        raise ValueError(f"{checkpoint} is the end of its run: there is nothing to go on with. Leave --resume out.")
+    output_dir, state = Path(trainer.args.output_dir), TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_LOG))
+    if (output_dir / TRAINER_LOG).is_file():  # written after the checkpoint's: it has the closing row of training
+        closing = TrainerState.load_from_json(str(output_dir / TRAINER_LOG))
+        state = closing if closing.global_step == state.global_step else state
+    trainer.state = state
+    source = Path(checkpoint)
+    if trainer.args.load_best_model_at_end and state.best_model_checkpoint is not None:
+        best = source.with_name(Path(state.best_model_checkpoint).name)
+        source = best if best.is_dir() else source
+    weights = ElectraRTDForPreTraining.from_pretrained(source, dtype=torch.float32).state_dict()
+    trainer.model.load_state_dict(weights)
+
+
+def earlier_results(output_dir, steps):
+    """What a finished run has written down already.
+
+    Args:
+        output_dir (`str` or path); steps (`int`): where the run ended.
+
+    Returns:
+        `dict`: `adapt_results.json`; empty where it is of another step, or not there.
+    """
+    try:
+        results = json.loads((Path(output_dir) / RESULTS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return results if isinstance(results, dict) and results.get("steps") == steps else {}
