@@ -13,7 +13,7 @@ from ..configuration_electra_rtd import ElectraRTDConfig
 from ..hub_tools.export import check_is_pair, export_discriminator
 from ..hub_tools.staging import files_for_folder
 from ..modeling_electra_rtd import ElectraRTDForPreTraining, find_tokenizer
-from .callbacks import LOSS_PARTS, RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
+from .callbacks import RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
 from .callbacks.health import PATIENCE
 from .data import read_text, tokenize_text
 from .fast import FastSettings, apply, choose, chosen_fields, process_restored, settings_of_checkpoint
@@ -173,13 +173,15 @@ class AdaptResult:
     """What [`adapt`] did.
 
     Args:
-        before, after (`dict[str, float]`): held-out `loss`, `mlm_loss`, `disc_loss`, `gen_acc`, `disc_acc`.
+        before, after (`dict[str, float]`): held-out `loss`, `mlm_loss`, `disc_loss`, `gen_acc`, `disc_acc`; where the
+            whole evaluation was seen, `DETAILED` and `JUDGED_BY` too, see [`HeldOut`].
         steps (`int`): optimiser steps in all. tokens_seen (`int`): non-padding tokens read in this session.
         tokens_per_second (`float`), seconds (`float`): of training in this session, saving and evaluation between
             steps included.
         checkpoint, discriminator (`str`): folders of the adapted pair and of the exported stock discriminator.
         health (`list[dict]`): what [`RTDHealthCallback`] found, as in the log: `step`, `health`, `message`.
         stopped (`bool`): whether it stopped this training.
+        vocab_size (`int`, *optional*): tokens in the pair's vocabulary.
     """
 
     before: dict
@@ -192,6 +194,7 @@ class AdaptResult:
     discriminator: str
     health: list = field(default_factory=list)
     stopped: bool = False
+    vocab_size: int | None = None
 
 
 def adapt(arguments, training_args, *, given=()):
@@ -385,8 +388,9 @@ def _finish(trainer, metrics, health, before, after, seconds, run):
     output_dir = Path(trainer.args.output_dir)
     tokens = metrics.tokens_seen()
     result = AdaptResult(
-        before=_parts_of(before),
-        after=_parts_of(after),
+        before=before.figures,
+        after=after.figures,
+        vocab_size=trainer.model.config.vocab_size,
         steps=trainer.state.global_step,
         tokens_seen=tokens,
         tokens_per_second=tokens / seconds,
@@ -412,7 +416,3 @@ def _finish(trainer, metrics, health, before, after, seconds, run):
     if trainer.args.push_to_hub:
         trainer.push_to_hub()
     return result
-
-
-def _parts_of(held_out):
-    return {name: held_out.figures[name] for name in ("loss", *LOSS_PARTS)}
