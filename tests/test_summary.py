@@ -50,7 +50,7 @@ def test_a_success_ends_with_what_to_do_with_it():
     [
         ({"disc_auc": 0.505}, "disc_auc.*no better than chance", "tells nothing apart"),
         ({"disc_loss": 0.5}, "disc_loss.*no better than a constant answer", "surer than it may be"),
-        ({"mlm_loss": 5.6}, "mlm_loss.*no better than a constant answer", "frequencies of tokens"),
+        ({"mlm_loss": 7.6}, "mlm_loss.*no better than a constant answer", "frequencies of tokens"),
         ({"mlm_loss": 0.0, "loss": 0.003, "disc_loss": 6e-5, "replaced_share": 0.0}, "loss.*empty", r"\[UNK\]"),
         ({"loss": float("nan"), "mlm_loss": float("nan")}, "loss +41.6000 +nan", "lower --learning_rate"),
     ],
@@ -61,6 +61,11 @@ def test_what_is_no_success_is_neither_fine_tuned_nor_published(changes, said, t
     assert re.search(said, shown) and re.search(tries, shown.split("Try:")[1])
     assert "push" not in shown and "AutoModelForSequenceClassification" not in shown
     assert next_commands(failed)[0] == "electra-rtd report --run out"
+
+
+def test_a_generator_that_only_knows_frequencies_is_said_to_and_may_still_serve_its_discriminator():
+    shown = summary(result({**AFTER, "mlm_loss": 5.6}))
+    assert re.search("mlm_loss.*no better than a constant answer", shown) and "push" in shown
 
 
 def test_a_sign_of_death_says_what_to_try_instead():

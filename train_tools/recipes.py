@@ -95,6 +95,13 @@ class AdaptArguments:
     disc_weight: float | None = field(
         default=None, metadata={"help": "Weight of the discriminator's loss. By default the checkpoint's, else 50."}
     )
+    sampling_temperature: float | None = field(
+        default=None,
+        metadata={
+            "help": "How flat the generator's choice is. By default the checkpoint's, else 1, as in the paper. Above 1 "
+            "only for tiny text, where the samples of a generator that knows little are hard to tell from the text."
+        },
+    )
     embedding_sharing: str | None = field(
         default=None,
         metadata={"help": "none or tied. By default the checkpoint's; none for a pretrained pair, tied from scratch."},
@@ -337,7 +344,7 @@ def _load_start(arguments, train_text, last_checkpoint):
     """The model to start from and its tokenizer; a resumed run takes the tokenizer that it saved."""
     overrides = {
         name: getattr(arguments, name)
-        for name in ("mask_prob", "disc_weight", "embedding_sharing")
+        for name in ("mask_prob", "disc_weight", "sampling_temperature", "embedding_sharing")
         if getattr(arguments, name) is not None
     }
     named = last_checkpoint or arguments.tokenizer

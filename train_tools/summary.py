@@ -89,7 +89,7 @@ def what_to_try(result):
         `list[str]`: empty where nothing speaks against the pair
     """
     generator, discriminator = states(result.after, result.vocab_size)
-    forgets = verdict("mlm_loss", result.before, result.after, result.vocab_size) == "worse"
+    forgets = result.after["mlm_loss"] >= result.before["mlm_loss"]
     over = set()  # signs of something that the run came out of
     if not result.stopped:
         over |= set() if discriminator else DISCRIMINATOR_SIGNS
@@ -99,8 +99,10 @@ def what_to_try(result):
         tried.append(TRY["nothing_masked"])
     elif not math.isfinite(result.after["loss"]):
         tried.append(TRY["not_a_number"])
-    elif not tried and (generator or discriminator):
-        tried.append(NOT_LEARNT[discriminator] if discriminator else LOST)
+    elif not tried and discriminator:
+        tried.append(NOT_LEARNT[discriminator])
+    elif not tried and generator and forgets:
+        tried.append(LOST)
     return list(dict.fromkeys(tried))
 
 

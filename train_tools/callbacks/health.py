@@ -148,9 +148,8 @@ while `disc_auc` is within 0.02 of 0.5, in 5 logs: one logit for every token, bu
         rows = list(self._rows)
         findings = [_rises(rows, self._losses, self._lowest, config), _copies(rows), _labels_constant(rows)]
         if rows[0]["step"] >= judged_from:
-            findings.append(_generator_stuck(rows, config))
-            if may_be_stuck:  # and is not worse off
-                findings.append(_discriminator_stuck(rows, config))
+            # Who has collapsed is stuck too, and worse off.
+            findings += [_discriminator_stuck(rows, config) if may_be_stuck else None, _generator_stuck(rows, config)]
         self._lowest = min(self._lowest, _mean(rows, "mlm_loss"))
         return findings
 

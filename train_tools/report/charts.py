@@ -13,6 +13,7 @@ TABLE_ROWS = 12
 # Name of the chart -> the figures in it, each once for training and once for held-out text.
 LOSSES = ("loss", "mlm_loss", "disc_loss")
 ACCURACIES = ("disc_auc", "disc_acc", "disc_recall", "gen_acc", "lucky_hits", "replaced_share")
+WEIGHTS = {"mlm_loss": "gen_weight", "disc_loss": "disc_weight"}  # of the parts in the loss
 OPTIMISATION = ("learning_rate", "grad_norm")
 # Figures that only an evaluation has: chart -> label of each.
 HELD_OUT_ONLY = {
@@ -109,11 +110,15 @@ def _both(run, name, texts):
 def _constant(run, name):
     """What a constant answer gets, at each step whose row says enough: in training, else in held-out text."""
     known = tables.held_out_figures(run, -1).get("frequency_loss")
+    weights = {part: run.config.get(weight) for part, weight in WEIGHTS.items()}
     for prefix, rows in (("", run.training), (EVALUATION, run.evaluations)):
         points = {}
         for row in rows:
             figures = {key: row.get(prefix + key) for key in ("replaced_share", "lucky_hits")}
-            constant = constant_answers({**figures, "frequency_loss": known}, run.vocab_size).get(name)
+            constants = constant_answers({**figures, "frequency_loss": known}, run.vocab_size)
+            if all(part in constants and is_number(weight) for part, weight in weights.items()):
+                constants["loss"] = sum(weight * constants[part] for part, weight in weights.items())
+            constant = constants.get(name)
             if constant is not None and is_number(row.get(prefix + name)) and "step" in row:
                 points[row["step"]] = constant
         if points:

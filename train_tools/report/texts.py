@@ -55,7 +55,7 @@ TEXTS = {
         "held_out": "Held-out text, before and after",
         "held_out_note": "The text is corrupted alike each time, except that a better generator puts more plausible "
         "tokens in. The discriminator's task gets harder by that, and its figures can fall while it learns. Look at "
-        "the AUC first. “Constant answer” is what somebody gets who reads nothing; only what beats it is called "
+        "the AUC first. “Constant answer” is what an answer gets that reads nothing; only what beats it is called "
         "better. The balanced accuracy is the mean of two accuracies, over masked and over unmasked tokens: whoever "
         "calls everything original has 50% there and half the lucky hits, though most of all tokens are right.",
         "figure": "figure",
