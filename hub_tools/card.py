@@ -212,8 +212,8 @@ def _results(folder, run, config, weights):
         first, last = evaluations[0], evaluations[-1]
         constants = _constants(last, first, config)
         lines += [
-            "On held-out text, corrupted alike each time (`eval_seed`). The last column is what an answer gets that reads "
-            "nothing: what is not better than that is no success.",
+            "On held-out text, corrupted alike each time (`eval_seed`). The last column is what an answer gets that "
+            "reads nothing: what is not better than that is no success.",
             "",
             f"| | step {first.get('step', 0)} | step {last.get('step', 0)} | constant answer |",
             "| --- | ---: | ---: | ---: |",

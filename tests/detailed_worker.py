@@ -46,7 +46,9 @@ def main(folder, rows, *batch_sizes):
         )
         counts, kept_logits = [], []  # of this process, in training
         trainer.model.register_forward_hook(
-            lambda module, arguments, output, kept=kept_logits: kept.append(logits(output)) if module.training else None
+            lambda module, arguments, output, kept=kept_logits: (
+                kept.append(logits(output)) if module.training else None
+            )
         )
         trainer.model.register_forward_hook(
             lambda module, arguments, output, kept=counts: kept.append(count(output)) if module.training else None

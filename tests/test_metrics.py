@@ -317,6 +317,25 @@ def test_predict_and_several_eval_sets_have_their_own_figures(make_trainer, rows
     assert predicted["test_disc_f1"] == metrics["eval_first_disc_f1"]
 
 
+def test_compute_metrics_gets_what_the_docs_say_that_it_gets(make_trainer):
+    received = []
+
+    def compute_metrics(prediction):
+        logits, labels = prediction.predictions
+        received.append((logits.shape, labels.shape, prediction.label_ids))
+        is_token = labels >= 0
+        return {"plain_accuracy": float(((logits > 0) == (labels == 1))[is_token].mean())}
+
+    trainer = make_trainer(per_device_eval_batch_size=3)
+    trainer.compute_metrics = compute_metrics
+    metrics = trainer.evaluate()
+    longest = max(map(len, trainer.eval_dataset["input_ids"]))
+    assert received == [((8, longest), (8, longest), ())]
+    tokens = tokens_by_hand(trainer.model, trainer.eval_dataset["input_ids"])
+    right = sum((token.logit > 0) == token.replaced for token in tokens) / len(tokens)
+    assert metrics["eval_plain_accuracy"] == pytest.approx(right)
+
+
 class Intruder(TrainerCallback):
     """Asks the bare model of other text in the middle of an evaluation, as a callback that shows samples does."""
 

@@ -155,7 +155,9 @@ def test_each_loss_has_the_line_of_a_constant_answer(tmp_path):
     assert lines["disc_loss"] == [(step, pytest.approx(entropy, abs=1e-6)) for step in steps]
     assert lines["mlm_loss"] == [(step, 7.6) for step in steps]
     assert lines["loss"] == [(step, pytest.approx(7.6 + 50 * entropy, abs=1e-4)) for step in steps]
-    assert lines["disc_acc"] == [(step, 0.52) for step in steps] and lines["disc_auc"] == [(step, 0.5) for step in steps]
+    assert lines["disc_acc"] == [(step, 0.52) for step in steps] and lines["disc_auc"] == [
+        (step, 0.5) for step in steps
+    ]
     assert lines["gen_acc"] is lines["disc_logit_std"] is None
     assert "constant answer: 0.405 at step 10" in drawn["disc_loss"].description
 

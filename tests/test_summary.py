@@ -34,7 +34,14 @@ def test_the_area_under_the_curve_comes_first_and_the_accuracy_says_that_it_is_b
     lines = summary(result()).splitlines()
     assert re.fullmatch(r"  disc_auc +0\.5100 +0\.8500  better", lines[1])
     assert re.fullmatch(r"  disc_acc  \(balanced\) +0\.5000 +0\.7000  better", lines[3])
-    assert [line.split()[0] for line in lines[1:7]] == ["disc_auc", "disc_loss", "disc_acc", "mlm_loss", "gen_acc", "loss"]
+    assert [line.split()[0] for line in lines[1:7]] == [
+        "disc_auc",
+        "disc_loss",
+        "disc_acc",
+        "mlm_loss",
+        "gen_acc",
+        "loss",
+    ]
     assert max(map(len, lines[:7])) <= 100
 
 

@@ -98,8 +98,8 @@ class AdaptArguments:
     sampling_temperature: float | None = field(
         default=None,
         metadata={
-            "help": "How flat the generator's choice is. By default the checkpoint's, else 1, as in the paper. Above 1 "
-            "only for tiny text, where the samples of a generator that knows little are hard to tell from the text."
+            "help": "How flat the generator's choice is. By default the checkpoint's, else 1, as in the paper. Above "
+            "1 only for tiny text, where the samples of a generator that knows little are hard to tell from the text."
         },
     )
     embedding_sharing: str | None = field(

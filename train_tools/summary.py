@@ -107,7 +107,7 @@ def what_to_try(result):
 
 
 def next_commands(result):
-    """Commands that work as they stand, but for names in capitals: to look at a run, and to use it if it was a success.
+    """Commands that work as they stand, but for names in capitals: to look at a run, and to use what was a success.
 
     Args:
         result ([`AdaptResult`])

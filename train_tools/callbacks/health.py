@@ -19,8 +19,8 @@ PATIENCE = 2000  # steps after the warm-up in which networks from scratch may ha
 # from there to the constant answer a healthy run from scratch fell to 0.004 in single steps; a dead one has 1e-7.
 NO_SPREAD = 1e-3
 UNSPREAD = 10  # steps in a row: bf16 rounds logits to 0.008, so that one step alone may show none
-# With dropout, a dead discriminator's logits still differ by noise: 0.06 to 0.21 were seen, and an area of chance. Healthy
-# runs from scratch had left both (0.5 and 0.6) some 30 steps after the warm-up.
+# With dropout, a dead discriminator's logits still differ by noise: 0.05 to 0.21 were seen, and an area of chance.
+# Healthy runs from scratch had left both (0.5 and 0.6) some 50 steps after the warm-up.
 NOISE_SPREAD, AREA_OF_CHANCE, NOISE_PATIENCE = 0.25, 0.02, 300
 UNMASKED = 20  # steps in a row without a masked token
 NO_RECALL = 0.01  # share of replaced tokens that are called replaced
@@ -202,8 +202,8 @@ def _one_logit(row, how_long):
         "discriminator_collapsed",
         f"the discriminator gives every token the same answer: its logits have a standard deviation of "
         f"{row['disc_logit_std']:.1g} within a batch, {how_long}{area}. It does not come back from there, however the "
-        f"losses look. Start again, from the last checkpoint before or anew, with a lower learning rate{rate} (5e-5 from "
-        "a released pair, 5e-4 from scratch) and a warm-up over the first tenth of the steps or more.",
+        f"losses look. Start again, from the last checkpoint before or anew, with a lower learning rate{rate} (5e-5 "
+        "from a released pair, 5e-4 from scratch) and a warm-up over the first tenth of the steps or more.",
     )
 
 
@@ -212,8 +212,8 @@ def _nothing_masked(logs, steps):
         return None
     return Finding(
         "nothing_masked",
-        f"no token was masked in the last {steps} steps, so there is nothing to learn, and a loss near 0 is no success. "
-        "Special tokens are never masked, [UNK] among them: look at what the tokenizer makes of the text "
+        f"no token was masked in the last {steps} steps, so there is nothing to learn, and a loss near 0 is no "
+        "success. Special tokens are never masked, [UNK] among them: look at what the tokenizer makes of the text "
         "(tokenizer.tokenize(text)). If all is [UNK], its casing, accents or Unicode form (NFC) do not fit the text.",
     )
 
