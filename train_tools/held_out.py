@@ -22,8 +22,8 @@ class HeldOut:
 
     Args:
         figures (`dict[str, float]`): `loss`, `LOSS_PARTS` and, where they are complete, `DETAILED` and `JUDGED_BY`:
-            the number of `tokens`, and `frequency_loss`, what the generator's loss would be if it knew how frequent each
-            token of the training text is, and nothing else.
+            the number of `tokens`, and `frequency_loss`, what the generator's loss would be if it knew how frequent
+            each token of the training text is, and nothing else.
         statistics ([`HeldOutStatistics`] or `None`): the counts behind them, where they are complete.
     """
 

@@ -31,10 +31,10 @@ class RTDMetricsCallback(TrainerCallback):
 
     In training, figures of the tokens since the last log stand beside them, over all processes: `disc_auc` (how often
     a replaced token has a higher logit than an original one), `disc_logit_std` (the standard deviation of the logits
-    within a batch), `disc_recall` (of the replaced tokens, those called replaced), `lucky_hits` (of the masked tokens,
-    those that the generator put back) and `replaced_share` (of all tokens, those replaced). What would be of nothing
-    is left out. `tokens_per_second` counts tokens without padding, of all processes, and the time outside of evaluating
-    and saving. A resumed run counts from where it goes on.
+    within a batch), `disc_recall` (of the replaced tokens, those called replaced), `lucky_hits` (of the masked
+    tokens, those that the generator put back) and `replaced_share` (of all tokens, those replaced). What would be of
+    nothing is left out. `tokens_per_second` counts tokens without padding, of all processes, and the time outside of
+    evaluating and saving. A resumed run counts from where it goes on.
 
     With `detailed`, evaluation has `disc_precision`, `disc_recall`, `disc_f1`, `disc_auc`, `gen_perplexity`,
     `gen_top1`, `gen_top5`, `lucky_hits` and `replaced_share` too, over all tokens of all processes: see
