@@ -17,6 +17,7 @@ from transformers.utils import logging
 from ..configuration_electra_rtd import ElectraRTDConfig
 from . import layout
 from .checks.card import REPOSITORY
+from .constant_answer import constant_answers
 from .curves import plot_losses
 from .gather import is_repo_id
 from .remote import without_tokens
@@ -33,11 +34,12 @@ TAGS = ["electra", "electra-rtd", TASK]
 FACTS = re.compile(r"<!-- electra-rtd facts -->.*?<!-- end of electra-rtd facts -->", re.DOTALL)
 RESULTS = re.compile(r"<!-- electra-rtd results of (\w+) -->.*?<!-- end of electra-rtd results -->", re.DOTALL)
 METRICS = {
-    "loss": "loss",
-    "mlm_loss": "generator's cross-entropy (nats)",
+    "disc_auc": "discriminator's AUC: a replaced token has the higher logit",
     "disc_loss": "discriminator's cross-entropy (nats)",
+    "disc_acc": "discriminator's balanced accuracy, mean of masked and other tokens",
+    "mlm_loss": "generator's cross-entropy (nats)",
     "gen_acc": "generator's accuracy on masked tokens",
-    "disc_acc": "discriminator's accuracy, mean of masked and other tokens",
+    "loss": "loss",
 }
 
 
@@ -189,7 +191,7 @@ def _settings(config, run):
     }
     objective = {
         f"`{name}`": getattr(complete, name)
-        for name in ("mask_prob", "gen_weight", "disc_weight", "embedding_sharing")
+        for name in ("mask_prob", "sampling_temperature", "gen_weight", "disc_weight", "embedding_sharing")
     }
     given = {name: value for name, value in run.results.get("settings", {}).items() if value is not None}
     run_settings = {f"`{_plain(name)}`": _plain(value) for name, value in given.items()}
@@ -208,14 +210,16 @@ def _results(folder, run, config, weights):
     lines += ["", "## Results", ""]
     if evaluations:
         first, last = evaluations[0], evaluations[-1]
+        constants = _constants(last, first, config)
         lines += [
-            "On held-out text, corrupted alike each time (`eval_seed`):",
+            "On held-out text, corrupted alike each time (`eval_seed`). The last column is what an answer gets that "
+            "reads nothing: what is not better than that is no success.",
             "",
-            f"| | step {first.get('step', 0)} | step {last.get('step', 0)} |",
-            "| --- | ---: | ---: |",
+            f"| | step {first.get('step', 0)} | step {last.get('step', 0)} | constant answer |",
+            "| --- | ---: | ---: | ---: |",
         ]
         lines += [
-            f"| {about} | {first[f'eval_{name}']:.4f} | {last[f'eval_{name}']:.4f} |"
+            f"| {about} | {first[f'eval_{name}']:.4f} | {last[f'eval_{name}']:.4f} | {constants.get(name, '')} |"
             for name, about in METRICS.items()
             if _is_number(first.get(f"eval_{name}")) and _is_number(last.get(f"eval_{name}"))
         ]
@@ -224,6 +228,14 @@ def _results(folder, run, config, weights):
     else:
         lines += ["No figures were recorded with this state."]
     return "\n".join([*lines, "<!-- end of electra-rtd results -->"])
+
+
+def _constants(last, first, config):
+    """What constant answers get at the last evaluation, as text."""
+    figures = {name: last.get(f"eval_{name}") for name in ("replaced_share", "lucky_hits")}
+    figures["frequency_loss"] = first.get("eval_frequency_loss")  # of the text: `adapt` logs it once
+    vocab_size = ElectraRTDConfig.from_dict(config).vocab_size
+    return {name: f"{value:.4f}" for name, value in constant_answers(figures, vocab_size).items()}
 
 
 def _eval_results(run):

@@ -9,6 +9,7 @@ import json
 import sys
 
 import torch
+from accelerate.utils import gather_object
 from datasets import load_from_disk
 from transformers import AutoModel, AutoTokenizer, Trainer, TrainingArguments
 
@@ -43,7 +44,12 @@ def main(folder, rows, *batch_sizes):
             processing_class=AutoTokenizer.from_pretrained(f"{folder}/model"),
             callbacks=[callback],
         )
-        counts = []  # of this process
+        counts, kept_logits = [], []  # of this process, in training
+        trainer.model.register_forward_hook(
+            lambda module, arguments, output, kept=kept_logits: (
+                kept.append(logits(output)) if module.training else None
+            )
+        )
         trainer.model.register_forward_hook(
             lambda module, arguments, output, kept=counts: kept.append(count(output)) if module.training else None
         )
@@ -51,11 +57,19 @@ def main(folder, rows, *batch_sizes):
         table, calibration = callback.held_out.table.tolist(), callback.held_out.calibration()
         trainer.train()
         counts = trainer.accelerator.reduce(torch.stack(counts).sum(dim=0)).tolist()
+        kept_logits = gather_object(kept_logits)
         log = next(entry for entry in trainer.state.log_history if "loss" in entry)
         results.append({"metrics": metrics, "table": table, "calibration": calibration, "log": log, "counts": counts})
+        results[-1]["logits"] = kept_logits
     if trainer.is_world_process_zero():
         with open(f"{folder}/results.json", "w") as file:
             json.dump({"world": args.world_size, "results": results}, file)
+
+
+def logits(output):
+    """Of a batch: the logits of its tokens, and their labels."""
+    attended = output.disc_labels >= 0
+    return output.logits.detach()[attended].tolist(), output.disc_labels[attended].tolist()
 
 
 def count(output):

@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import json
+import math
 import re
 
 import datasets
@@ -133,15 +134,21 @@ def test_a_run_of_adapt_has_a_whole_card(adapted, card_of, hub, tmp_path):
     assert model["name"] == "model" and result["task"]["type"] == "replaced-token-detection"
     assert result["dataset"] == {"name": "held-out text", "type": "text"}
     figures = {metric["type"]: metric["value"] for metric in result["metrics"]}
-    assert figures == {name: round(value, 6) for name, value in results["after"].items()}
+    assert figures == {name: round(results["after"][name], 6) for name in METRICS}
 
     assert body.startswith("\n# model\n")
     assert "[koe/generator](https://huggingface.co/koe/generator) and [koe/discriminator](" in body
     rows = table_under(body, "Results")
-    assert rows[0] == ["", "step 0", "step 4"]
-    assert rows[1:] == [
+    assert rows[0] == ["", "step 0", "step 4", "constant answer"]
+    assert [row[:3] for row in rows[1:]] == [
         [about, f"{results['before'][name]:.4f}", f"{results['after'][name]:.4f}"] for name, about in METRICS.items()
     ]
+    constant = {name: row[3] for name, row in zip(METRICS, rows[1:], strict=True)}
+    after = results["after"]
+    assert constant["disc_auc"] == "0.5000" and constant["disc_acc"] == f"{(1 + after['lucky_hits']) / 2:.4f}"
+    assert constant["mlm_loss"] == f"{results['before']['frequency_loss']:.4f}" and constant["gen_acc"] == ""
+    share = after["replaced_share"]
+    assert constant["disc_loss"] == f"{-share * math.log(share) - (1 - share) * math.log(1 - share):.4f}"
     assert body.count("![losses against steps](losses.png)") == 1
     settings = {name.strip("`"): value for name, value in table_under(body, "Training")}
     assert settings["learning_rate"] == "0.001" and settings["seed"] == "0" and settings["weight_decay"] == "0.0"
@@ -307,9 +314,9 @@ def test_figures_that_are_no_numbers_are_left_out(write_run, card_of):
     log = [*LOG, {"step": 6, "eval_loss": float("nan")}, {"step": 7, "eval_loss": True, "eval_disc_loss": "x"}]
     metadata, body = card_of(write_run(log=log))
     assert table_under(body, "Results") == [
-        ["", "step 0", "step 4"],
-        ["loss", "30.0000", "26.5000"],
-        ["generator's cross-entropy (nats)", "5.0000", "4.0000"],
+        ["", "step 0", "step 4", "constant answer"],
+        ["generator's cross-entropy (nats)", "5.0000", "4.0000", "4.3820"],  # ln 80
+        ["loss", "30.0000", "26.5000", ""],
     ]
     metrics = metadata["model-index"][0]["results"][0]["metrics"]
     assert {metric["type"]: metric["value"] for metric in metrics} == {"loss": 26.5, "mlm_loss": 4.0}
@@ -437,7 +444,7 @@ def test_a_persons_card_keeps_its_words_and_its_metadata(write_run, card_of, hub
     ]
     assert body.startswith("# My words\n\n<!-- electra-rtd results of ") and ">old<" not in body
     assert body.endswith("\n\nMore words, and {{ braces }}.\n")
-    assert "| loss | 30.0000 | 26.5000 |" in body
+    assert "| loss | 30.0000 | 26.5000 |  |" in body
 
 
 def test_figures_leave_with_the_weights_that_they_were_about(write_run, card_of, make_model, tokenizer, tmp_path, hub):

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from datasets import Dataset
 from transformers import Trainer, TrainingArguments
 
 from electra_rtd.train_tools import RTDMetricsCallback
-from electra_rtd.train_tools.metrics import DETAILED
+from electra_rtd.train_tools.metrics import DETAILED, TrainingStatistics
 
 
 ROWS = 7  # of batches of 1: the second process has one row of fill alone; of 2: a row of its own and one of fill
@@ -84,3 +85,18 @@ def test_training_shares_are_of_the_tokens_of_both_processes(batch_size, in_two)
     assert log["disc_recall"] == caught / replaced
     assert log["lucky_hits"] == (masked - replaced) / masked
     assert log["replaced_share"] == replaced / tokens
+
+
+@pytest.mark.parametrize("batch_size", BATCH_SIZES)
+def test_training_area_and_spread_are_those_of_one_process_on_the_same_rows(batch_size, in_two):
+    log, batches = in_two[batch_size]["log"], in_two[batch_size]["logits"]
+    assert len(batches) == 8  # of two processes, two steps of two
+    alone = TrainingStatistics()
+    for values, labels in batches:
+        logits, labels = torch.tensor([values]), torch.tensor([labels])
+        fields = {"disc_labels": labels, "disc_predictions": (logits > 0).long(), "masked_positions": labels == 1}
+        alone.add(SimpleNamespace(logits=logits, **fields))
+    expected, tokens = alone.as_dict()
+    assert tokens == in_two[batch_size]["counts"][0]
+    assert log["disc_auc"] == expected["disc_auc"] != 0.5
+    assert log["disc_logit_std"] == pytest.approx(expected["disc_logit_std"], rel=1e-6)

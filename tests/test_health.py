@@ -11,7 +11,9 @@ from transformers import Trainer, TrainerControl, TrainerState
 
 from electra_rtd import ElectraRTDForPreTraining
 from electra_rtd.train_tools import RTDHealthCallback, RTDMetricsCallback
-from electra_rtd.train_tools.callbacks.health import entropy
+from electra_rtd.train_tools.callbacks.health import NO_SPREAD, entropy
+from electra_rtd.train_tools.from_scratch import build_pair
+from electra_rtd.train_tools.metrics import TrainingStatistics
 
 
 CHANCE = math.log(80)
@@ -21,6 +23,8 @@ HEALTHY = {
     "disc_loss": 0.25,
     "gen_acc": 0.5,
     "disc_acc": 0.8,
+    "disc_auc": 0.9,
+    "disc_logit_std": 1.5,
     "disc_recall": 0.5,
     "lucky_hits": 0.4,
     "replaced_share": 0.09,
@@ -88,6 +92,85 @@ def test_each_sign_is_seen_after_five_logs_that_agree_and_not_before(changes, na
 )
 def test_what_is_just_inside_the_thresholds_is_left_in_peace(changes):
     assert findings([healthy(**changes)] * 20) == []
+
+
+DEAD = {"disc_logit_std": 1e-7, "disc_auc": 0.5, "disc_recall": 0.0, "disc_loss": CONSTANT, "learning_rate": 1e-3}
+
+
+def test_a_discriminator_with_one_logit_for_every_token_is_dead_at_any_step(caplog):
+    # Ten steps a log, in the warm-up of a run that has 2,000 steps of patience after it.
+    assert findings([healthy(**DEAD)], RTDHealthCallback(), warmup=100) == [(10, "discriminator_collapsed")]
+    for part in ("standard deviation of 1e-07", "for 10 steps", "disc_auc is 0.500", "lower learning rate than 0.001"):
+        assert part in caplog.text
+    assert "warm-up" in caplog.text
+
+
+def test_a_dead_discriminator_is_not_called_stuck_too():
+    assert findings([healthy(**DEAD)] * 9) == [(10, "discriminator_collapsed")]
+
+
+def test_ten_steps_have_to_agree_that_there_is_no_spread():
+    def logged_every_step(spreads):
+        callback, state, control = RTDHealthCallback(), TrainerState(max_steps=100), TrainerControl()
+        args = SimpleNamespace(fp16=False, get_warmup_steps=lambda steps: 0)
+        model = SimpleNamespace(config=SimpleNamespace(vocab_size=80, gen_weight=1.0, disc_weight=50.0))
+        callback.on_train_begin(args, state, control)
+        for state.global_step, spread in enumerate(spreads, start=1):
+            callback.on_log(args, state, control, logs=healthy(disc_logit_std=spread), model=model)
+        return [row["step"] for row in state.log_history if row["health"] == "discriminator_collapsed"]
+
+    assert logged_every_step([0.0] * 9 + [0.004] + [0.0] * 9) == []  # as bf16 rounds, in a run that lives
+    assert logged_every_step([0.02] * 3 + [0.0] * 10) == [13]
+
+
+NOISE = {"disc_logit_std": 0.06, "disc_recall": 0.0, "disc_loss": CONSTANT}  # as seen, with dropout at 3e-3
+
+
+def noise(number):
+    return healthy(**NOISE, disc_auc=0.5 + (0.01, -0.005, 0.012, 0.0)[number % 4])
+
+
+def test_a_spread_of_dropout_alone_with_an_area_of_chance_is_dead(caplog):
+    # The first of five logs has to come 300 steps after the warm-up.
+    found = findings([noise(number) for number in range(40)], RTDHealthCallback(), warmup=20)
+    assert found == [(360, "discriminator_collapsed")]
+    assert "0.06 within a batch, no more than dropout makes, for 5 logs, disc_auc is 0.500" in caplog.text
+    assert findings([noise(number) for number in range(9)], RTDHealthCallback(patience=30))[0][0] == 70
+
+
+@pytest.mark.parametrize("changes", [{"disc_auc": 0.53}, {"disc_auc": 0.47}, {"disc_logit_std": 0.3}])
+def test_who_tells_something_apart_or_is_not_silent_is_not_called_dead(changes):
+    rows = [noise(number) for number in range(60)]
+    for number in range(0, 60, 5):
+        rows[number].update(changes)
+    assert findings(rows, RTDHealthCallback()) == []
+
+
+def test_the_spread_of_a_fresh_head_is_no_sign():
+    for spread in (0.13, 0.02, 0.004):
+        row = healthy(disc_logit_std=spread, disc_auc=0.5, disc_recall=0.0, disc_loss=CONSTANT)
+        assert findings([row] * 30, RTDHealthCallback(), warmup=30) == []
+
+
+@pytest.mark.parametrize("size", ["tiny", "small"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_fresh_pair_has_ten_times_the_spread_that_a_dead_one_may_have(size, dtype, tokenizer, make_batch):
+    torch.manual_seed(0)
+    statistics, model = TrainingStatistics(), build_pair(size, tokenizer).train()
+    with torch.no_grad(), torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
+        statistics.add(model(**make_batch((30, 20, 25))))
+    figures, tokens = statistics.as_dict()
+    assert figures["disc_logit_std"] > 10 * NO_SPREAD and tokens == 75
+
+
+def test_steps_without_a_masked_token_are_an_empty_objective(caplog):
+    empty = healthy(mlm_loss=0.0, disc_loss=0.001, gen_acc=0.0, replaced_share=0.0)
+    del empty["lucky_hits"], empty["disc_recall"], empty["disc_auc"]
+    assert findings([healthy(), empty]) == []  # ten steps: a short batch may have nothing to mask
+    assert findings([healthy(), empty, empty, empty]) == [(30, "nothing_masked")]
+    assert findings([empty, healthy(), empty, healthy()]) == []
+    for part in ("step 30", "last 20 steps", "[UNK]", "a loss near 0 is no success"):
+        assert part in caplog.text
 
 
 def test_a_generator_whose_loss_rises_is_seen():
@@ -227,9 +310,9 @@ class LabelsOriginal(ElectraRTDForPreTraining):
 def train(make_model, make_arguments, tokenizer):
     """Train a tiny pair on two sentences that it can learn, under the stock Trainer; the Trainer comes back."""
     texts = ["나는 오늘 학교에 간다 . 너는 내일 병원에서 책을 읽는다 .", "산 강 바다 산 강 바다 산 강 바다 산"] * 64
-    rows = Dataset.from_list([dict(tokenizer(text)) for text in texts])
 
-    def train(callback, model_class=None, steps=60, learning_rate=1e-3, **fields):
+    def train(callback, model_class=None, steps=60, learning_rate=1e-3, texts=texts, **fields):
+        rows = Dataset.from_list([dict(tokenizer(text)) for text in texts])
         torch.manual_seed(0)
         model = make_model(**fields)
         if model_class is not None:
@@ -280,6 +363,17 @@ def test_a_learning_rate_of_one_is_seen(train):
     assert names[0] in ("generator_rises", "not_a_number")
 
 
+def test_the_death_of_a_discriminator_is_said_at_once(train):
+    trainer = train(RTDHealthCallback(), learning_rate=0.1)  # with all its patience
+    [died] = [row for row in trainer.state.log_history if row.get("health") == "discriminator_collapsed"]
+    assert died["step"] <= 40
+
+
+def test_a_text_that_is_unknown_to_the_tokenizer_is_seen(train, tokenizer):
+    texts = ["ALPHA BETA GAMMA"] * 64  # nothing but [UNK]
+    assert said(train(RTDHealthCallback(), texts=texts, steps=25)) == ["nothing_masked"]
+
+
 def test_a_frozen_discriminator_that_calls_everything_original_is_seen(train):
     class SaysOriginal(ElectraRTDForPreTraining):
         def __init__(self, config):
@@ -289,7 +383,7 @@ def test_a_frozen_discriminator_that_calls_everything_original_is_seen(train):
         def load_state_dict(self, weights, *arguments, **named):
             super().load_state_dict(weights, *arguments, **named)
             head = self.discriminator.discriminator_predictions.dense_prediction
-            head.weight.data.zero_()
+            head.weight.data.mul_(0.01)  # its logits differ, and are not dead
             head.bias.data.fill_(-1.8)  # a probability of 14 %, about the share of replaced tokens
 
     trainer = train(RTDHealthCallback(patience=10), model_class=SaysOriginal)

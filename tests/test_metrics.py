@@ -13,12 +13,13 @@ from transformers import DataCollatorForLanguageModeling, EarlyStoppingCallback,
 
 from electra_rtd import modeling_electra_rtd as modeling
 from electra_rtd.train_tools import RTDMetricsCallback
-from electra_rtd.train_tools.held_out import HeldOut, describe_held_out
+from electra_rtd.train_tools.held_out import HeldOut, describe_held_out, frequency_loss, token_counts
 from electra_rtd.train_tools.metrics import (
     COLUMNS,
     DETAILED,
     HeldOutStatistics,
     ReadBatch,
+    TrainingStatistics,
     area_under_curve,
     frequent_ids,
     largest_area_error,
@@ -171,6 +172,60 @@ def test_training_logs_shares_of_all_tokens_since_the_last_log(make_trainer, mak
         assert logs["replaced_share"] == len(replaced) / len(tokens)
 
 
+def test_training_logs_the_area_and_the_spread_of_the_logits_since_the_last_log(make_trainer, make_model):
+    model = make_model(mask_prob=0.4)
+    spy = Spy(model)
+    make_trainer(model, callbacks=[RTDMetricsCallback(), spy], gradient_accumulation_steps=3).train()
+    assert len(spy.logged) == 3
+    for logs, outputs in spy.logged:
+        batches = [output.logits.detach()[output.disc_labels >= 0] for output in outputs]
+        logits = torch.cat(batches)
+        labels = torch.cat([output.disc_labels[output.disc_labels >= 0] for output in outputs])
+        exact = pairs_in_order(logits[labels == 1].tolist(), logits[labels == 0].tolist())
+        assert logs["disc_auc"] == pytest.approx(exact, abs=2e-3) and 0.2 < exact < 0.8
+        # Of the logits of all batches, each around the mean of its own.
+        within = torch.cat([batch - batch.mean() for batch in batches])
+        assert logs["disc_logit_std"] == pytest.approx(within.std(correction=0).item(), rel=1e-5)
+        assert logs["disc_logit_std"] < 0.9999 * logits.std(correction=0).item()  # which counts the drift too
+
+
+def test_a_constant_logit_that_moves_from_batch_to_batch_has_no_spread():
+    statistics, labels = TrainingStatistics(), torch.tensor([[0, 1, 0], [0, 0, -100]])
+    for logit in (-1.7, 3.0, 0.01):
+        logits = torch.full((2, 3), logit).masked_fill(labels < 0, 0.0)  # as the model leaves its padding
+        statistics.add(trained(labels, logits))
+    figures, tokens = statistics.as_dict()
+    assert figures["disc_logit_std"] < 1e-6 and tokens == 15
+    assert figures["disc_auc"] == 0.5 and figures["replaced_share"] == 0.2
+
+
+def test_the_statistics_of_two_devices_are_those_of_one():
+    draw = torch.Generator().manual_seed(0)
+    one, other, both = TrainingStatistics(), TrainingStatistics(), TrainingStatistics()
+    for statistics in (one, other, other):
+        labels = torch.randint(-1, 2, (4, 9), generator=draw).masked_fill(torch.rand(4, 9, generator=draw) < 0.2, -100)
+        labels = labels.clamp(min=-100).where(labels != -1, torch.tensor(0))
+        output = trained(labels, torch.randn(4, 9, generator=draw))
+        statistics.add(output)
+        both.add(output)
+    one.absorb(other)
+    assert one.as_dict() == both.as_dict() and both.as_dict()[1] > 60
+
+
+def test_the_memory_of_training_does_not_grow():
+    statistics = TrainingStatistics()
+    sizes = {name: value.numel() for name, value in vars(statistics).items()}
+    for _ in range(3):
+        statistics.add(trained(torch.ones(4, 9, dtype=torch.long), torch.randn(4, 9)))
+    assert {name: value.numel() for name, value in vars(statistics).items()} == sizes
+
+
+def trained(labels, logits):
+    """An output of the model in training, as far as it is counted."""
+    called = (logits > 0).long()
+    return SimpleNamespace(disc_labels=labels, disc_predictions=called, masked_positions=labels == 1, logits=logits)
+
+
 def test_a_share_of_nothing_is_left_out_in_training(make_trainer, make_model, ids):
     word, model = ids.ordinary[3], make_model()
     with torch.no_grad():
@@ -179,11 +234,12 @@ def test_a_share_of_nothing_is_left_out_in_training(make_trainer, make_model, id
     trainer.train_dataset = Dataset.from_dict({"input_ids": [[ids.cls, word, word, ids.sep]] * 4})
     trainer.train()
     logs = trainer.state.log_history[0]
-    assert logs["lucky_hits"] == 1 and logs["replaced_share"] == 0 and "disc_recall" not in logs
+    assert logs["lucky_hits"] == 1 and logs["replaced_share"] == 0 and not {"disc_recall", "disc_auc"} & logs.keys()
     trainer.train_dataset = Dataset.from_dict({"input_ids": [[ids.cls, ids.sep]] * 4})
     trainer.train()
     logs = trainer.state.log_history[0]
-    assert logs["replaced_share"] == 0 and not {"lucky_hits", "disc_recall"} & logs.keys()
+    assert logs["replaced_share"] == 0 and not {"lucky_hits", "disc_recall", "disc_auc"} & logs.keys()
+    assert logs["mlm_loss"] == 0 and logs["disc_logit_std"] > 0
 
 
 def test_details_change_nothing_in_training(make_trainer, make_model):
@@ -259,6 +315,25 @@ def test_predict_and_several_eval_sets_have_their_own_figures(make_trainer, rows
         assert_figures(metrics, f"eval_{name}_", expected, callback.held_out)
     predicted = trainer.predict(sets["first"]).metrics
     assert predicted["test_disc_f1"] == metrics["eval_first_disc_f1"]
+
+
+def test_compute_metrics_gets_what_the_docs_say_that_it_gets(make_trainer):
+    received = []
+
+    def compute_metrics(prediction):
+        logits, labels = prediction.predictions
+        received.append((logits.shape, labels.shape, prediction.label_ids))
+        is_token = labels >= 0
+        return {"plain_accuracy": float(((logits > 0) == (labels == 1))[is_token].mean())}
+
+    trainer = make_trainer(per_device_eval_batch_size=3)
+    trainer.compute_metrics = compute_metrics
+    metrics = trainer.evaluate()
+    longest = max(map(len, trainer.eval_dataset["input_ids"]))
+    assert received == [((8, longest), (8, longest), ())]
+    tokens = tokens_by_hand(trainer.model, trainer.eval_dataset["input_ids"])
+    right = sum((token.logit > 0) == token.replaced for token in tokens) / len(tokens)
+    assert metrics["eval_plain_accuracy"] == pytest.approx(right)
 
 
 class Intruder(TrainerCallback):
@@ -571,6 +646,19 @@ def test_incomplete_statistics_are_not_described(tokenizer):
     whole = HeldOut({}, HeldOutStatistics(vocab_size=80))
     assert describe_held_out(HeldOut({}, None), whole, tokenizer) is None
     assert describe_held_out(whole, HeldOut({}, None), tokenizer) is None
+
+
+def test_the_loss_of_frequencies_is_that_of_the_training_text(ids):
+    rows = Dataset.from_dict({"input_ids": [[5, 6, 5], [5, 6], [7], [5, 5, 5, 6]]})
+    known = token_counts(rows, 10)
+    assert known.tolist() == [0, 0, 0, 0, 0, 6, 3, 1, 0, 0]
+    assert token_counts(rows, 10, most_rows=2).tolist() == [0, 0, 0, 0, 0, 2, 1, 1, 0, 0]  # every second row
+    asked = torch.tensor([0, 0, 0, 0, 0, 3, 0, 0, 1, 0])
+    # One of ten tokens is met once: a tenth of the weight is spread over all ten of the vocabulary.
+    expected = -(3 * math.log(0.9 * 0.6 + 0.01) + math.log(0.01)) / 4
+    assert frequency_loss(known, asked) == pytest.approx(expected, rel=1e-12)
+    assert frequency_loss(known, torch.zeros_like(known)) == 0.0
+    assert math.isfinite(frequency_loss(torch.zeros_like(known), asked))
 
 
 # ---- The Trainer's table in a notebook ----

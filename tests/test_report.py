@@ -104,28 +104,94 @@ def test_the_headline_says_how_much_was_done(page):
 
 def test_held_out_figures_stand_before_and_after_with_what_is_better(page):
     rows = page.rows(EN["held_out"])
-    assert rows["figure"] == ["before", "after", "result", "change", "better when"]
+    assert rows["figure"] == ["before", "after", "result", "change", "constant answer", "better when"]
+    assert list(rows)[1:4] == ["AUC of “replaced”", "Discriminator's loss", "Discriminator's balanced accuracy"]
     # The file about the held-out text comes first, then what `adapt` wrote down, then the log.
-    assert rows["Loss"] == ["25", "-15", "▲ better", "-40", "lower"]
-    assert rows["Discriminator's loss"] == ["0.7", "0.5", "▲ better", "-0.2", "lower"]
-    assert rows["Discriminator's accuracy"] == ["50.0%", "40.0%", "▼ worse", "-10.0 points", "higher"]
-    assert rows["Precision of “replaced”"] == ["75.0%", "75.0%", "= same", "+0.0 points", "higher"]
-    assert rows["Generator's perplexity"] == ["1,788", "1,748", "▲ better", "-40", "lower"]
-    assert rows["Lucky hits"] == ["4.0%", "4.0%", "—", "+0.0 points", "—"]
+    assert rows["AUC of “replaced”"] == ["62.0%", "66.0%", "▲ better", "+4.0 points", "50.0%", "higher"]
+    assert rows["Loss"] == ["25", "-15", "▲ better", "-40", "—", "lower"]
+    assert rows["Discriminator's loss"] == ["0.7", "0.3", "▲ better", "-0.4", "0.3251", "lower"]  # of 10 % replaced
+    balanced = ["50.0%", "40.0%", "▼ worse", "-10.0 points", "52.0%", "higher"]
+    assert rows["Discriminator's balanced accuracy"] == balanced
+    assert rows["Precision of “replaced”"] == ["75.0%", "75.0%", "= same", "+0.0 points", "10.0%", "higher"]
+    assert rows["Generator's perplexity"] == ["1,788", "1,748", "▲ better", "-40", "1,998", "lower"]
+    assert rows["Lucky hits"] == ["4.0%", "4.0%", "—", "+0.0 points", "—", "—"]
+
+
+def held_out_after(**changes):
+    held_out = made_up_run.held_out()
+    held_out["after"].update(changes)
+    return held_out
+
+
+@pytest.mark.parametrize(
+    ("changes", "results", "name", "figure", "said", "why"),
+    [
+        ({"disc_auc": 0.51}, {}, "discriminator_chance", "Discriminator's loss", "chance", "its AUC is 51.0%"),
+        ({}, {"disc_loss": 0.33}, "discriminator_constant", "Discriminator's loss", "constant", "(0.33, and 0.3251)"),
+        ({}, {"mlm_loss": 0.0}, "generator_empty", "Loss", "empty", "no token was masked"),
+        ({"frequency_loss": 5.0}, {}, "generator_constant", "Generator's loss", "constant", "has 5."),
+    ],
+)
+def test_what_does_not_beat_a_constant_answer_is_a_finding_and_not_better(
+    tmp_path, no_figures, changes, results, name, figure, said, why
+):
+    results = {**made_up_run.RESULTS, "after": {**made_up_run.RESULTS["after"], **results}}
+    folder = write_run(tmp_path / "run", results=results, held_out=held_out_after(**changes))
+    page = report(folder)
+    assert page.rows(EN["held_out"])[figure][2] == EN[said]
+    assert f"{EN['held_out_after']} · {name}" in page.text and why in page.text
+    assert EN["no_findings"] not in page.text
+    assert f"{KO['held_out_after']} · {name}" in report(folder, "ko").text
+
+
+def test_each_loss_has_the_line_of_a_constant_answer(tmp_path):
+    folder = write_run(tmp_path / "run", held_out=made_up_run.held_out())
+    config = {"discriminator_config": {"vocab_size": 1000}, "gen_weight": 1.0, "disc_weight": 50.0}
+    (folder / "config.json").write_text(json.dumps(config))
+    drawn = {chart.name: chart for _, section in charts.curve_sections(read_run(folder), EN) for chart in section}
+    lines = {name: {one.look: one.points for one in drawn[name].series}.get("constant") for name in drawn}
+    steps = [10 * row for row in range(1, 13)]
+    entropy = 0.404963  # of 14 % replaced tokens
+    assert lines["disc_loss"] == [(step, pytest.approx(entropy, abs=1e-6)) for step in steps]
+    assert lines["mlm_loss"] == [(step, 7.6) for step in steps]
+    assert lines["loss"] == [(step, pytest.approx(7.6 + 50 * entropy, abs=1e-4)) for step in steps]
+    assert lines["disc_acc"] == [(step, 0.52) for step in steps] and lines["disc_auc"] == [
+        (step, 0.5) for step in steps
+    ]
+    assert lines["gen_acc"] is lines["disc_logit_std"] is None
+    assert "constant answer: 0.405 at step 10" in drawn["disc_loss"].description
+
+
+def test_where_no_frequencies_are_known_the_generators_line_is_random_choice(tmp_path):
+    folder = write_run(tmp_path / "run")
+    (folder / "config.json").write_text(json.dumps({"discriminator_config": {"vocab_size": 1000}}))
+    drawn = dict(charts.curve_sections(read_run(folder), EN))["losses"][1]
+    assert drawn.series[-1].points[0] == (10, pytest.approx(6.9078, abs=1e-4))
+
+
+def test_a_run_of_an_earlier_release_has_its_page(tmp_path):
+    rows = made_up_run.log()
+    for row in rows:
+        for name in ("disc_auc", "eval_disc_auc", "disc_logit_std", "replaced_share", "lucky_hits"):
+            row.pop(name, None)
+    page = report(write_run(tmp_path / "run", rows))
+    balanced = ["50.0%", "40.0%", "▼ worse", "-10.0 points", "50.0%", "higher"]
+    assert page.rows(EN["held_out"])["Discriminator's balanced accuracy"] == balanced
+    assert "AUC of “replaced”" not in page.rows(EN["held_out"])
 
 
 def test_a_missing_or_infinite_figure_is_a_dash(tmp_path, no_figures):
     held_out = made_up_run.held_out()
     held_out["before"]["gen_perplexity"] = None
     page = report(write_run(tmp_path / "run", held_out=held_out))
-    assert page.rows(EN["held_out"])["Generator's perplexity"] == ["—", "1,748", "—", "—", "lower"]
+    assert page.rows(EN["held_out"])["Generator's perplexity"] == ["—", "1,748", "—", "—", "1,998", "lower"]
 
 
 def test_findings_stand_with_their_step_and_nan_is_one(tmp_path, no_figures):
     finding = {"step": 40, "health": "no_recall", "message": "Recall is 0. Lower <i>disc_weight</i>."}
     broken = [made_up_run.training_row(step, float("nan")) for step in (60, 70)]
     page = report(write_run(tmp_path / "run", [*made_up_run.log()[:5], finding, *broken]))
-    assert "finding(s) in the log" in page.text
+    assert "3 finding(s):" in page.text
     assert "step 40 · no_recall" in page.text
     assert "Recall is 0. Lower <i>disc_weight</i>." in page.text
     assert "loss was NaN or infinite 2 time(s), first at step 60." in page.text
@@ -262,7 +328,7 @@ def test_the_figures_behind_a_curve_are_those_of_the_log(page):
 
 def test_every_figure_of_the_log_has_a_curve(page):
     names = ["loss", "mlm_loss", "disc_loss", "gen_acc", "disc_acc", "disc_recall", "lucky_hits", "replaced_share"]
-    names += ["learning_rate", "grad_norm", "detection", "guesses"]
+    names += ["learning_rate", "grad_norm", "detection", "guesses", "disc_auc", "disc_logit_std"]
     labelled = [attributes["aria-labelledby"] for tag, attributes in page.elements if tag == "svg"]
     assert {f"{name}-title {name}-description" for name in names} <= set(labelled)
     assert "training: 40 at step 10, 29 at step 120; lowest 29, highest 40." in page.text
@@ -349,10 +415,10 @@ def test_figures_take_every_colour_from_the_page(page):
 
 def test_every_figure_has_its_title_its_words_and_its_figures(page):
     figures_drawn = [attributes for tag, attributes in page.elements if tag == "svg"]
-    assert len(figures_drawn) == len([tag for tag, _ in page.elements if tag == "figure"]) == 16
+    assert len(figures_drawn) == len([tag for tag, _ in page.elements if tag == "figure"]) == 18
     assert all(attributes["role"] == "img" for attributes in figures_drawn)
-    assert page.html.count("<desc ") == 16 and "></desc>" not in page.html
-    assert page.html.count(f"<summary>{EN['numbers']}</summary>") == 16
+    assert page.html.count("<desc ") == 18 and "></desc>" not in page.html
+    assert page.html.count(f"<summary>{EN['numbers']}</summary>") == 18
 
 
 def test_the_same_run_gives_the_same_bytes(whole_run, page, tmp_path):
@@ -386,8 +452,8 @@ def test_both_languages_have_the_same_texts_with_the_same_gaps():
 
 def test_a_korean_page_speaks_korean_with_the_same_figures(page, korean):
     assert ("html", {"lang": "ko"}) in korean.elements
-    assert korean.rows(KO["held_out"])["판별기 정확도"][:3] == ["50.0%", "40.0%", "▼ 나빠짐"]
-    assert korean.rows(KO["held_out"])["판별기 정확도"][3] == "-10.0%p"
+    accuracy = korean.rows(KO["held_out"])["판별기 균형 정확도"]
+    assert accuracy[:4] == ["50.0%", "40.0%", "▼ 나빠짐", "-10.0%p"]
     assert "2분 5초" in korean.text
     english = [EN[name] for name in EN if len(EN[name]) > 12 and "{" not in EN[name] and EN[name] != KO[name]]
     assert [text for text in english if text in korean.text] == []
@@ -443,7 +509,7 @@ def test_a_stock_run_is_read_from_its_last_checkpoint(tmp_path, no_figures):
     write_run(tmp_path / "run" / "checkpoint-best", [{}], results=None)
     page = report(tmp_path / "run")
     assert "checkpoint-120/trainer_state.json" in page.text
-    assert page.rows(EN["held_out"])["Loss"] == ["45", "33", "▲ better", "-12", "lower"]
+    assert page.rows(EN["held_out"])["Loss"] == ["45", "33", "▲ better", "-12", "—", "lower"]
     assert "<dt>training time</dt><dd>2 min 5 s</dd>" in page.html
     assert page.rows(EN["run_settings"])["num_train_epochs"] == ["2"]
     assert EN["missing_results"] in page.text and EN["missing_held_out"] in page.text

@@ -11,6 +11,9 @@ from .metrics import CLASSES, COLUMNS, DETAILED, HeldOutStatistics, frequent_ids
 
 FORMAT = 1
 FEWEST_OCCURRENCES, MOST_TOKENS = 3, 4000  # of the table of tokens
+MOST_ROWS = 50_000  # of training text, for the frequencies of its tokens
+# What the other figures are judged by: see `hub_tools.constant_answer`.
+JUDGED_BY = ("tokens", "frequency_loss")
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,9 @@ class HeldOut:
     """One evaluation on the held-out text.
 
     Args:
-        figures (`dict[str, float]`): `loss`, `LOSS_PARTS` and, where they are complete, `DETAILED`.
+        figures (`dict[str, float]`): `loss`, `LOSS_PARTS` and, where they are complete, `DETAILED` and `JUDGED_BY`:
+            the number of `tokens`, and `frequency_loss`, what the generator's loss would be if it knew how frequent
+            each token of the training text is, and nothing else.
         statistics ([`HeldOutStatistics`] or `None`): the counts behind them, where they are complete.
     """
 
@@ -39,9 +44,50 @@ def evaluate_held_out(trainer, metrics):
     with torch.random.fork_rng():
         torch.manual_seed(trainer.args.seed)
         evaluated = trainer.evaluate()
-    details = DETAILED if metrics.held_out is not None else ()
-    figures = {name: evaluated[f"eval_{name}"] for name in ("loss", *LOSS_PARTS, *details)}
+    figures = {name: evaluated[f"eval_{name}"] for name in ("loss", *LOSS_PARTS)}
+    if metrics.held_out is not None:
+        figures |= {name: evaluated[f"eval_{name}"] for name in DETAILED}
+        figures["tokens"] = int(metrics.held_out.totals[0])
+        table = metrics.held_out.table
+        trained_on = token_counts(trainer.train_dataset, len(table))
+        figures["frequency_loss"] = frequency_loss(trained_on, table[:, COLUMNS.index("masked")])
     return HeldOut(figures, metrics.held_out)
+
+
+def token_counts(dataset, vocab_size, most_rows=MOST_ROWS):
+    """How often each token occurs in a tokenized text.
+
+    Args:
+        dataset (`datasets.Dataset`): with `input_ids`; vocab_size (`int`): V.
+        most_rows (`int`): so many rows at most, evenly from all, which is enough for frequencies.
+
+    Returns:
+        int64, (V,)
+    """
+    every = -(-len(dataset) // most_rows)
+    counts = torch.zeros(vocab_size, dtype=torch.long)
+    rows = dataset.select_columns("input_ids").select(range(0, len(dataset), every))
+    for batch in rows.with_format(None).iter(batch_size=1000):
+        ids = torch.tensor([token_id for row in batch["input_ids"] for token_id in row])
+        counts += torch.bincount(ids, minlength=vocab_size)
+    return counts
+
+
+def frequency_loss(known, asked):
+    """Mean cross-entropy of tokens by the frequencies of another text alone.
+
+    What that text lacks shares the weight of what occurs there once (Good and Turing), evenly over the vocabulary.
+
+    Args: known, asked (int64, (V,)): occurrences in the text that is known, and of the tokens to predict.
+    Returns: `float`, in nats; 0 where nothing is asked
+    """
+    known, asked = known.double(), asked.double()
+    if asked.sum() == 0:
+        return 0.0
+    total = known.sum().clamp(min=1)
+    unseen = (known == 1).sum().clamp(min=1) / total
+    probabilities = (1 - unseen) * known / total + unseen / len(known)
+    return -(asked * probabilities.log()).sum().item() / asked.sum().item()
 
 
 def describe_held_out(before, after, tokenizer):

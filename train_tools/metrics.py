@@ -1,4 +1,4 @@
-"""What held-out text says about a pair: counts that grow batch by batch on the device, in memory that does not.
+"""What text says about a pair: counts that grow batch by batch on the device, in memory that does not.
 
 Shapes: B sequences in a batch, L tokens in the longest, M masked tokens in the batch, V tokens in the vocabulary.
 """
@@ -51,7 +51,80 @@ class ReadBatch(NamedTuple):
     best_ids: torch.Tensor
 
 
-class HeldOutStatistics:
+class RunningSums:
+    """Tensors that are sums, and can be added up over processes. Built without arguments, on the CPU."""
+
+    def reduce(self):
+        """The sums over all processes, on the CPU. Every process has to ask.
+
+        Returns:
+            another one of the same class
+        """
+        reduced = type(self)()
+        for name, value in vars(self).items():
+            setattr(reduced, name, None if value is None else reduce(value, reduction="sum").cpu())
+        return reduced
+
+
+class TrainingStatistics(RunningSums):
+    """What the figures of training are made of that are counted token by token: the sums since the last log.
+
+    The spread of the logits is that within a batch: each logit's distance from the mean of the logits of its own
+    forward. Around one mean of all steps, a discriminator that gives every token the same logit, and moves it from
+    step to step, would look alive.
+
+    Args:
+        device (`torch.device` or `str`): where they are kept.
+    """
+
+    def __init__(self, device="cpu"):
+        self._counts = torch.zeros(4, dtype=torch.long, device=device)  # tokens, masked, replaced, caught
+        self._logits = torch.zeros(2, BINS, dtype=torch.long, device=device)  # by label and bin
+        self._squares = torch.zeros((), dtype=_exact(device), device=device)  # distances from the mean, squared
+
+    @torch.no_grad()
+    def add(self, output):
+        """Count a batch, without waiting for the device.
+
+        Args: output ([`ElectraRTDOutput`]), on that device.
+        """
+        attended, replaced = output.disc_labels >= 0, output.disc_labels == 1  # (B, L)
+        caught = replaced & (output.disc_predictions == 1)
+        self._counts += torch.stack((attended, output.masked_positions, replaced, caught)).sum(dim=(1, 2))
+        logits = output.logits.float()
+        count_logits(self._logits, logits, output.disc_labels.clamp(min=0), attended)
+        mean = logits.masked_fill(~attended, 0).sum() / attended.sum().clamp(min=1)
+        distances = (logits - mean).masked_fill(~attended, 0)
+        self._squares += distances.square().sum().to(self._squares.dtype)
+
+    def absorb(self, other):
+        """Add the sums of another one, of another device. Args: other ([`TrainingStatistics`])."""
+        for name, value in vars(other).items():
+            getattr(self, name).add_(value.to(self._counts.device))
+
+    def as_dict(self):
+        """The figures, those of nothing left out.
+
+        Returns:
+            (`dict[str, float]`, `int`): `disc_auc` (where there are replaced and original tokens), `disc_logit_std`,
+            `disc_recall`, `lucky_hits`, `replaced_share`; and the number of tokens
+        """
+        tokens, masked, replaced, caught = self._counts.tolist()
+        figures = {}
+        if 0 < replaced < tokens:
+            figures["disc_auc"] = area_under_curve(self._logits)
+        if tokens:
+            figures["disc_logit_std"] = math.sqrt(self._squares.item() / tokens)
+        if replaced:
+            figures["disc_recall"] = caught / replaced
+        if masked:
+            figures["lucky_hits"] = (masked - replaced) / masked  # only masked tokens are ever replaced
+        if tokens:
+            figures["replaced_share"] = replaced / tokens
+        return figures, tokens
+
+
+class HeldOutStatistics(RunningSums):
     """Figures of a held-out text, accumulated batch by batch on the device in constant memory.
 
     The positive class is "replaced"; all attended tokens count, special ones too. A share of nothing is 0 (precision
@@ -70,8 +143,7 @@ class HeldOutStatistics:
     """
 
     def __init__(self, vocab_size=None, device="cpu"):
-        device = torch.device(device)
-        exact = torch.float32 if device.type == "mps" else torch.float64  # that one has no float64
+        exact = _exact(device)
         self.totals = torch.zeros(len(COLUMNS), dtype=torch.long, device=device)
         self.table: torch.Tensor | None = None
         if vocab_size is not None:
@@ -116,25 +188,12 @@ class HeldOutStatistics:
         labels = batch.disc_labels.clamp(min=0)  # (B, L)
         counts = attended.flatten().long()
         logits = batch.disc_logits.float().nan_to_num()  # a run that broke down is still to be described
-        shifted = (logits.clamp(-LARGEST_LOGIT, LARGEST_LOGIT) + LARGEST_LOGIT) / (2 * LARGEST_LOGIT)
-        bins = (shifted * BINS).long().clamp(max=BINS - 1)
-        self._logits.view(-1).index_add_(0, (labels * BINS + bins).flatten(), counts)
+        count_logits(self._logits, logits, labels, attended)
         probabilities = torch.sigmoid(logits)
         bins = (probabilities * CALIBRATION_BINS).long().clamp(max=CALIBRATION_BINS - 1)
         self._probabilities.view(-1).index_add_(0, (labels * CALIBRATION_BINS + bins).flatten(), counts)
         weights = (probabilities * attended).flatten().to(self._sum_of_probabilities.dtype)
         self._sum_of_probabilities.index_add_(0, bins.flatten(), weights)
-
-    def reduce(self):
-        """The sums over all processes, on the CPU. Every process has to ask.
-
-        Returns:
-            [`HeldOutStatistics`]: another one.
-        """
-        reduced = HeldOutStatistics()
-        for name, value in vars(self).items():
-            setattr(reduced, name, None if value is None else reduce(value, reduction="sum").cpu())
-        return reduced
 
     @property
     def auc(self):
@@ -180,6 +239,18 @@ class HeldOutStatistics:
             "replaced": self._probabilities[1].tolist(),
             "mean_probability": [total / count if count else None for total, count in zip(sums, counts, strict=True)],
         }
+
+
+def count_logits(histogram, logits, labels, attended):
+    """Add logits to a histogram: `BINS` bins over [-20, 20], and what is beyond in the outermost.
+
+    Args:
+        histogram (int64, (2, `BINS`)): originals and replaced ones, changed in place.
+        logits (float32, (B, L)); labels (int64, (B, L)): 0 or 1; attended (bool, (B, L)): which of them count.
+    """
+    logits = logits.nan_to_num().clamp(-LARGEST_LOGIT, LARGEST_LOGIT)
+    bins = ((logits + LARGEST_LOGIT) / (2 * LARGEST_LOGIT) * BINS).long().clamp(max=BINS - 1)
+    histogram.view(-1).index_add_(0, (labels * BINS + bins).flatten(), attended.flatten().long())
 
 
 def area_under_curve(histogram):
@@ -242,6 +313,10 @@ def frequent_ids(counts, share=FREQUENT_SHARE):
     before = ordered.cumsum(dim=0) - ordered  # (V,): occurrences of all that are more frequent
     needed = (before < share * counts.sum()) & (ordered > 0)
     return torch.zeros_like(counts, dtype=torch.bool).index_put((ids,), needed)
+
+
+def _exact(device):
+    return torch.float32 if torch.device(device).type == "mps" else torch.float64  # that one has no float64
 
 
 def _share(part, whole):

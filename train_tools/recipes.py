@@ -114,6 +114,13 @@ class AdaptArguments:
     disc_weight: float | None = field(
         default=None, metadata={"help": "Weight of the discriminator's loss. By default the checkpoint's, else 50."}
     )
+    sampling_temperature: float | None = field(
+        default=None,
+        metadata={
+            "help": "How flat the generator's choice is. By default the checkpoint's, else 1, as in the paper. Above "
+            "1 only for tiny text, where the samples of a generator that knows little are hard to tell from the text."
+        },
+    )
     embedding_sharing: str | None = field(
         default=None,
         metadata={"help": "none or tied. By default the checkpoint's; none for a pretrained pair, tied from scratch."},
@@ -192,13 +199,15 @@ class AdaptResult:
     """What [`adapt`] did.
 
     Args:
-        before, after (`dict[str, float]`): held-out `loss`, `mlm_loss`, `disc_loss`, `gen_acc`, `disc_acc`.
+        before, after (`dict[str, float]`): held-out `loss`, `mlm_loss`, `disc_loss`, `gen_acc`, `disc_acc`; where the
+            whole evaluation was seen, `DETAILED` and `JUDGED_BY` too, see [`HeldOut`].
         steps (`int`), tokens_seen (`int`): optimiser steps and non-padding tokens of the whole run: those of the
             sessions before, where it was resumed, too.
         tokens_per_second (`float`), seconds (`float`): of the same, saving and evaluation between steps included.
         checkpoint, discriminator (`str`): folders of the adapted pair and of the exported stock discriminator.
         health (`list[dict]`): what [`RTDHealthCallback`] found, as in the log: `step`, `health`, `message`.
         stopped (`bool`): whether it stopped this training.
+        vocab_size (`int`, *optional*): tokens in the pair's vocabulary.
     """
 
     before: dict
@@ -211,6 +220,7 @@ class AdaptResult:
     discriminator: str
     health: list = field(default_factory=list)
     stopped: bool = False
+    vocab_size: int | None = None
 
 
 def adapt(arguments, training_args, *, given=()):
@@ -391,7 +401,7 @@ def _load_start(arguments, train_text, last_checkpoint):
     """The model to start from and its tokenizer; a resumed run takes the tokenizer that it saved."""
     overrides = {
         name: getattr(arguments, name)
-        for name in ("mask_prob", "disc_weight", "embedding_sharing")
+        for name in ("mask_prob", "disc_weight", "sampling_temperature", "embedding_sharing")
         if getattr(arguments, name) is not None
     }
     named = last_checkpoint or arguments.tokenizer
@@ -441,8 +451,9 @@ def _finish(trainer, totals, health, before, after, run, finished):
     """Save the pair, export its discriminator, write down the figures and how the run was made."""
     output_dir = Path(trainer.args.output_dir)
     result = AdaptResult(
-        before=_parts_of(before),
-        after=_parts_of(after),
+        before=before.figures,
+        after=after.figures,
+        vocab_size=trainer.model.config.vocab_size,
         steps=trainer.state.global_step,
         tokens_seen=totals.tokens,
         tokens_per_second=totals.tokens / totals.seconds if totals.seconds else 0.0,
@@ -473,7 +484,3 @@ def _finish(trainer, totals, health, before, after, run, finished):
     if trainer.args.push_to_hub:
         trainer.push_to_hub()
     return result
-
-
-def _parts_of(held_out):
-    return {name: held_out.figures[name] for name in ("loss", *LOSS_PARTS)}

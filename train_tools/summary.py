@@ -1,16 +1,55 @@
 """The closing words of a run, for a person."""
 
+import math
+
+from ..hub_tools.constant_answer import states, verdict
+
+
+# The discriminator's area under the curve first: the one figure that neither the share of replaced tokens nor lucky
+# hits can move. Those that a run does not have are left out.
 LABELS = {
-    "loss": "loss",
-    "mlm_loss": "mlm_loss  (generator)",
+    "disc_auc": "disc_auc",
     "disc_loss": "disc_loss (discriminator)",
+    "disc_acc": "disc_acc  (balanced)",
+    "mlm_loss": "mlm_loss  (generator)",
     "gen_acc": "gen_acc",
-    "disc_acc": "disc_acc",
+    "loss": "loss",
 }
+VERDICTS = {
+    "better": "better",
+    "worse": "worse",
+    "same": "same",
+    "chance": "no better than chance",
+    "constant": "no better than a constant answer",
+    "empty": "empty: there was nothing to do",
+}
+# Signs after which going on, or publishing, makes no sense; and what to try for each of them.
+RATE = "a lower --learning_rate, a tenth of this one at first, and a longer warm-up (--warmup_steps)"
+TRY = {
+    "discriminator_collapsed": RATE,
+    "not_a_number": RATE,
+    "generator_rises": RATE,
+    "nothing_masked": "other text or another tokenizer: no token could be masked. What tokenizer.tokenize(TEXT) gives "
+    "must not be all [UNK]",
+    "generator_copies": "more text, or a smaller generator: it puts nearly every token back, so nothing is replaced",
+    "labels_constant": "a look at the labels: they say one thing of nearly every token",
+    "discriminator_says_original": "more steps or more text, or another --learning_rate: it calls everything original",
+    "discriminator_stuck": "more steps or more text, or another --learning_rate: the discriminator has learnt nothing",
+    "generator_stuck": "another --learning_rate: the generator has learnt nothing",
+}
+DISCRIMINATOR_SIGNS = {"discriminator_collapsed", "discriminator_says_original", "discriminator_stuck"}
+GENERATOR_SIGNS = {"generator_rises", "generator_stuck"}
+TELLS_NOTHING = "more text or more steps, or another --learning_rate: the discriminator tells nothing apart yet"
+NOT_LEARNT = {
+    "chance": TELLS_NOTHING,
+    "constant": "more text, or fewer epochs of this one: the discriminator is surer than it may be",
+    "empty": TRY["labels_constant"],
+}
+LOST = "a lower --learning_rate: the generator knows less than the frequencies of tokens say"
 
 
 def summary(result):
-    """What a run did, and what one would type next.
+    """What a run did, whether that is a success, and what one would type next.
 
     Args:
         result ([`AdaptResult`])
@@ -19,8 +58,12 @@ def summary(result):
         `str`: several lines.
     """
     rows = [f"  {'held-out':<26}{'before':>10}{'after':>10}"]
-    rows += [f"  {label:<26}{result.before[name]:>10.4f}{result.after[name]:>10.4f}" for name, label in LABELS.items()]
+    for name, label in LABELS.items():
+        if name in result.before and name in result.after:
+            said = VERDICTS.get(verdict(name, result.before, result.after, result.vocab_size) or "", "")
+            rows.append(f"  {label:<26}{result.before[name]:>10.4f}{result.after[name]:>10.4f}  {said}".rstrip())
     minutes, seconds = divmod(round(result.seconds), 60)
+    advice = what_to_try(result)
     rows += [
         "",
         f"  {result.steps:,} steps; {result.tokens_seen:,} tokens read in {minutes} min {seconds} s "
@@ -29,14 +72,42 @@ def summary(result):
         f"  discriminator  {result.discriminator}  (stock ELECTRA, for fine-tuning)",
         *(f"  HEALTH         {row['health']}, {row['message']}" for row in result.health),
         "",
+        *(["This pair is not worth keeping as it is. Try:", *(f"  {line}" for line in advice), ""] if advice else []),
         "Next:",
         *(f"  {command}" for command in next_commands(result)),
     ]
     return "\n".join(rows)
 
 
+def what_to_try(result):
+    """What to do otherwise, where the run was no success.
+
+    Args:
+        result ([`AdaptResult`])
+
+    Returns:
+        `list[str]`: empty where nothing speaks against the pair
+    """
+    generator, discriminator = states(result.after, result.vocab_size)
+    forgets = result.after["mlm_loss"] >= result.before["mlm_loss"]
+    over = set()  # signs of something that the run came out of
+    if not result.stopped:
+        over |= set() if discriminator else DISCRIMINATOR_SIGNS
+        over |= set() if generator or forgets else GENERATOR_SIGNS
+    tried = [TRY[row["health"]] for row in result.health if row["health"] not in over]
+    if generator == "empty":
+        tried.append(TRY["nothing_masked"])
+    elif not math.isfinite(result.after["loss"]):
+        tried.append(TRY["not_a_number"])
+    elif not tried and discriminator:
+        tried.append(NOT_LEARNT[discriminator])
+    elif not tried and generator and forgets:
+        tried.append(LOST)
+    return list(dict.fromkeys(tried))
+
+
 def next_commands(result):
-    """Four commands that work as they stand, but for names in capitals.
+    """Commands that work as they stand, but for names in capitals: to look at a run, and to use what was a success.
 
     Args:
         result ([`AdaptResult`])
@@ -44,8 +115,11 @@ def next_commands(result):
     Returns:
         `list[str]`
     """
+    look = [f"electra-rtd report --run {result.checkpoint}"]
+    if what_to_try(result):
+        return [*look, f"electra-rtd inspect --checkpoint {result.checkpoint} --file TEXT.txt"]
     return [
-        f"electra-rtd report --run {result.checkpoint}",
+        *look,
         'python -c "from transformers import AutoModelForSequenceClassification as M; '
         f"M.from_pretrained('{result.discriminator}', num_labels=2)\"",
         f"electra-rtd adapt --checkpoint {result.checkpoint} --train_file MORE.txt --output_dir {result.checkpoint}-2",

@@ -8,11 +8,21 @@ from itertools import pairwise
 
 from transformers import TrainerCallback
 
+from ...hub_tools.constant_answer import entropy
+
 
 logger = logging.getLogger(__name__)
 
 WINDOW = 5  # training logs in a row that have to agree
 PATIENCE = 2000  # steps after the warm-up in which networks from scratch may have learnt nothing
+# Standard deviation of the logits within a batch. Fresh heads have 0.02 (tiny) to 0.13 (base), in bf16 too; on the way
+# from there to the constant answer a healthy run from scratch fell to 0.004 in single steps; a dead one has 1e-7.
+NO_SPREAD = 1e-3
+UNSPREAD = 10  # steps in a row: bf16 rounds logits to 0.008, so that one step alone may show none
+# With dropout, a dead discriminator's logits still differ by noise: 0.05 to 0.21 were seen, and an area of chance.
+# Healthy runs from scratch had left both (0.5 and 0.6) some 50 steps after the warm-up.
+NOISE_SPREAD, AREA_OF_CHANCE, NOISE_PATIENCE = 0.25, 0.02, 300
+UNMASKED = 20  # steps in a row without a masked token
 NO_RECALL = 0.01  # share of replaced tokens that are called replaced
 ALL_LUCKY = 0.95  # share of masked tokens whose sample is the original
 KNOWS_THEM = 0.9  # a generator whose samples are all originals has to be right in its first choices this often
@@ -48,6 +58,9 @@ class RTDHealthCallback(TrainerCallback):
     | `health` | seen where |
     | --- | --- |
     | `not_a_number` | a loss, or the gradient norm without fp16, is NaN or infinite in one log |
+    | `discriminator_collapsed` | `disc_logit_std` is 0.001 or less in 10 steps or more; or (see below) 0.25 or less \
+while `disc_auc` is within 0.02 of 0.5, in 5 logs: one logit for every token, but for dropout |
+    | `nothing_masked` | no token was masked in 20 steps or more: the objective is empty |
     | `generator_rises` | `mlm_loss` is 0.5 nats above its lowest, or above ln(V) + 1 (see below) |
     | `generator_copies` | `lucky_hits` is 0.95 or more and `gen_acc` 0.9 or more, in 5 logs |
     | `labels_constant` | `lucky_hits` is 0.95 or more with a lower `gen_acc`; or `replaced_share` is 0.98 or more |
@@ -58,7 +71,8 @@ class RTDHealthCallback(TrainerCallback):
     V is the size of the vocabulary. The generator's loss rises where the mean of 5 logs is above the lowest such mean
     by 0.5 nats and by 3.5 times its noise (of one log, from the differences of neighbouring ones); or where all 5 are
     worse by 1 nat than random choice. "A constant's" is the loss of the best constant answer: the entropy of
-    `replaced_share`. The last three are judged `patience` steps after the warm-up: a run from scratch begins there.
+    `replaced_share`. The last three are judged `patience` steps after the warm-up, since a run from scratch begins
+    there; a spread of noise alone after `patience`, or 300 steps where that is less.
 
     Args:
         on_collapse (`str`): `"warn"`, or `"stop"` to stop training too.
@@ -85,11 +99,13 @@ class RTDHealthCallback(TrainerCallback):
         self._rows: deque = deque(maxlen=self.window)  # the last training logs
         self._losses: deque = deque(maxlen=4 * self.window)  # `mlm_loss` of the last logs
         self._lowest = math.inf  # mean of `mlm_loss` over a window
+        self._masked_at = self._spread_at = 0  # steps of the last logs with a masked token, and with a spread
         self._said_missing = False
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.stopped = False
         self._start()
+        self._masked_at = self._spread_at = state.global_step
 
     def on_log(self, args, state, control, logs=None, model=None, **kwargs):
         logs = logs or {}
@@ -104,16 +120,38 @@ class RTDHealthCallback(TrainerCallback):
         if "mlm_loss" not in logs or "replaced_share" not in logs:
             self._say_missing()
             return []
+        if "lucky_hits" in logs:  # a share of the masked tokens, which is left out where there are none
+            self._masked_at = state.global_step
+        if logs.get("disc_logit_std", math.inf) > NO_SPREAD:
+            self._spread_at = state.global_step
         self._rows.append({"step": state.global_step, **logs})
+        collapsed = self._collapsed(state.global_step, config, judged_from)
+        at_once = [collapsed, _nothing_masked(logs, state.global_step - self._masked_at)]
+        in_window = self._judge_window(logs, config, judged_from, collapsed is None)
+        return [finding for finding in [*at_once, *in_window] if finding is not None]
+
+    def _collapsed(self, step, config, judged_from):
+        if config.disc_weight == 0:  # nothing trains it, which another sign says
+            return None
+        rows = list(self._rows)
+        if step - self._spread_at >= UNSPREAD:
+            return _one_logit(rows[-1], f"for {step - self._spread_at} steps")
+        noise_from = judged_from - max(self.patience - NOISE_PATIENCE, 0)
+        if len(rows) == self.window and rows[0]["step"] >= noise_from and all(_is_noise(row) for row in rows):
+            return _one_logit(rows[-1], f"no more than dropout makes, for {self.window} logs")
+        return None
+
+    def _judge_window(self, logs, config, judged_from, may_be_stuck):
         self._losses.append(logs["mlm_loss"])
         if len(self._rows) < self.window:
             return []
         rows = list(self._rows)
         findings = [_rises(rows, self._losses, self._lowest, config), _copies(rows), _labels_constant(rows)]
         if rows[0]["step"] >= judged_from:
-            findings += [_discriminator_stuck(rows, config), _generator_stuck(rows, config)]
+            # Who has collapsed is stuck too, and worse off.
+            findings += [_discriminator_stuck(rows, config) if may_be_stuck else None, _generator_stuck(rows, config)]
         self._lowest = min(self._lowest, _mean(rows, "mlm_loss"))
-        return [finding for finding in findings if finding is not None]
+        return findings
 
     def _say(self, finding, state, control):
         if self.on_collapse == "stop":
@@ -136,14 +174,6 @@ class RTDHealthCallback(TrainerCallback):
             )
 
 
-def entropy(share):
-    """The loss of the best constant answer where a share of the tokens is replaced: binary entropy in nats.
-
-    Args: share (`float` in [0, 1]). Returns: `float`.
-    """
-    return -sum(p * math.log(p) for p in (share, 1 - share) if p > 0)
-
-
 # ---- The signs: training logs in, a finding or nothing out ----------------------------------------------------------
 
 
@@ -158,6 +188,34 @@ def _not_a_number(logs, with_gradients):
             f"{' and '.join(broken)}. What is learnt from here on is lost. Go back to the last checkpoint with a "
             "lower learning rate (5e-5 from a released pair) and max_grad_norm=1; with fp16, try bf16.",
         )
+
+
+def _is_noise(row):
+    of_chance = abs(row.get("disc_auc", 1.0) - 0.5) <= AREA_OF_CHANCE
+    return of_chance and row.get("disc_logit_std", math.inf) <= NOISE_SPREAD
+
+
+def _one_logit(row, how_long):
+    area = f", disc_auc is {row['disc_auc']:.3f}" if "disc_auc" in row else ""
+    rate = f" than {row['learning_rate']:.1g}" if row.get("learning_rate") else ""
+    return Finding(
+        "discriminator_collapsed",
+        f"the discriminator gives every token the same answer: its logits have a standard deviation of "
+        f"{row['disc_logit_std']:.1g} within a batch, {how_long}{area}. It does not come back from there, however the "
+        f"losses look. Start again, from the last checkpoint before or anew, with a lower learning rate{rate} (5e-5 "
+        "from a released pair, 5e-4 from scratch) and a warm-up over the first tenth of the steps or more.",
+    )
+
+
+def _nothing_masked(logs, steps):
+    if "lucky_hits" in logs or steps < UNMASKED:
+        return None
+    return Finding(
+        "nothing_masked",
+        f"no token was masked in the last {steps} steps, so there is nothing to learn, and a loss near 0 is no "
+        "success. Special tokens are never masked, [UNK] among them: look at what the tokenizer makes of the text "
+        "(tokenizer.tokenize(text)). If all is [UNK], its casing, accents or Unicode form (NFC) do not fit the text.",
+    )
 
 
 def _rises(rows, losses, lowest, config):

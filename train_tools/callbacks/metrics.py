@@ -11,7 +11,7 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import IntervalStrategy
 
 from ...modeling_electra_rtd import NOT_A_LABEL
-from ..metrics import BEST, HeldOutStatistics, ReadBatch
+from ..metrics import BEST, HeldOutStatistics, ReadBatch, TrainingStatistics
 from .handler import handler_of
 
 
@@ -21,15 +21,20 @@ LOSS_PARTS = ("mlm_loss", "disc_loss", "gen_acc", "disc_acc")
 class RTDMetricsCallback(TrainerCallback):
     """Adds `mlm_loss`, `disc_loss`, `gen_acc` and `disc_acc` to everything that the Trainer logs.
 
+    `disc_acc` is balanced: the mean of two accuracies, over masked and over unmasked tokens. Whoever calls everything
+    original has 0.5 there, and half the lucky hits. `disc_auc` is the figure to look at.
+
     `Trainer(..., callbacks=[RTDMetricsCallback()])` is all there is to do. In training the values are averaged over
     the steps since the last log, so that `gen_weight * mlm_loss + disc_weight * disc_loss` is the logged `loss`. In
     evaluation they are averaged over the examples, as `eval_loss` is, stand under `eval_` names in the log and in what
     `evaluate()` returns, and can be the `metric_for_best_model`. Several processes are averaged.
 
-    In training three shares of the tokens since the last log stand beside them: `disc_recall` (of the replaced tokens,
-    those called replaced), `lucky_hits` (of the masked tokens, those that the generator put back) and `replaced_share`
-    (of all tokens, those replaced). A share of nothing is left out. `tokens_per_second` counts tokens without padding,
-    of all processes, and the time outside of evaluating and saving.
+    In training, figures of the tokens since the last log stand beside them, over all processes: `disc_auc` (how often
+    a replaced token has a higher logit than an original one), `disc_logit_std` (the standard deviation of the logits
+    within a batch), `disc_recall` (of the replaced tokens, those called replaced), `lucky_hits` (of the masked
+    tokens, those that the generator put back) and `replaced_share` (of all tokens, those replaced). What would be of
+    nothing is left out. `tokens_per_second` counts tokens without padding, of all processes, and the time outside of
+    evaluating and saving. A resumed run counts from where it goes on.
 
     With `detailed`, evaluation has `disc_precision`, `disc_recall`, `disc_f1`, `disc_auc`, `gen_perplexity`,
     `gen_top1`, `gen_top5`, `lucky_hits` and `replaced_share` too, over all tokens of all processes: see
@@ -59,7 +64,7 @@ class RTDMetricsCallback(TrainerCallback):
         self._hooks: list = []
         self._micro_batches = _Mean()  # of the step under way
         self._steps = _Mean()  # since the last log
-        self._counts = torch.zeros(4, dtype=torch.long)  # since the last log: see `_count`
+        self._training = {}  # since the last log, by device
         self._tokens = torch.zeros((), dtype=torch.long)
         self._seconds, self._resumed_at = 0.0, 0.0  # of training since the last log; when its clock went on
         # By device, since the replicas of `DataParallel` run at the same time, one on each.
@@ -86,7 +91,7 @@ class RTDMetricsCallback(TrainerCallback):
         self._move_to_front()
         self._attach(model)  # `model_init` makes a new model for each run
         self._micro_batches, self._steps = _Mean(), _Mean()
-        self._counts = torch.zeros_like(self._counts)
+        self._training = {}
         self._seconds, self._resumed_at = 0.0, time.perf_counter()
 
     def _attach(self, model):
@@ -132,12 +137,11 @@ class RTDMetricsCallback(TrainerCallback):
         self._outputs[parts.device] = _Output(parts, output.disc_labels.shape[0], batch)
 
     def _count(self, output):
-        replaced = output.disc_labels == 1
-        caught = replaced & (output.disc_predictions == 1)
-        counted = (output.disc_labels >= 0, output.masked_positions, replaced, caught)
-        counts = torch.stack(counted).sum(dim=(1, 2))  # (4,)
-        self._counts = self._counts.to(counts.device) + counts
-        self._tokens = self._tokens.to(counts.device) + counts[0]
+        device = output.logits.device
+        if device not in self._training:
+            self._training[device] = TrainingStatistics(device)
+        self._training[device].add(output)
+        self._tokens = self._tokens.to(device) + (output.disc_labels >= 0).sum()
 
     def on_step_end(self, args, state, control, **kwargs):
         now = time.perf_counter()
@@ -209,15 +213,13 @@ class RTDMetricsCallback(TrainerCallback):
 
     def _training_values(self):
         means = reduce(self._steps.mean(), reduction="mean").tolist()
-        tokens, masked, replaced, caught = reduce(self._counts, reduction="sum").tolist()
-        self._steps, self._counts = _Mean(), torch.zeros_like(self._counts)
-        values = dict(zip(LOSS_PARTS, means, strict=True))
-        if replaced:
-            values["disc_recall"] = caught / replaced
-        if masked:
-            values["lucky_hits"] = (masked - replaced) / masked  # only masked tokens are ever replaced
+        counted, *others = self._training.values()
+        for other in others:
+            counted.absorb(other)
+        figures, tokens = counted.reduce().as_dict()
+        self._steps, self._training = _Mean(), {}
+        values = {**dict(zip(LOSS_PARTS, means, strict=True)), **figures}
         if tokens:
-            values["replaced_share"] = replaced / tokens
             values["tokens_per_second"] = tokens / self._seconds
         self._seconds = 0.0
         return values

@@ -3,19 +3,21 @@
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from . import measures
-from .run import is_number
+from ...hub_tools.constant_answer import constant_answers
+from . import measures, tables
+from .run import EVALUATION, is_number
 from .tables import CLASSES, Table, class_verdicts, number, percent
 
 
 TABLE_ROWS = 12
 # Name of the chart -> the figures in it, each once for training and once for held-out text.
 LOSSES = ("loss", "mlm_loss", "disc_loss")
-ACCURACIES = ("gen_acc", "disc_acc", "disc_recall", "lucky_hits", "replaced_share")
+ACCURACIES = ("disc_auc", "disc_acc", "disc_recall", "gen_acc", "lucky_hits", "replaced_share")
+WEIGHTS = {"mlm_loss": "gen_weight", "disc_loss": "disc_weight"}  # of the parts in the loss
 OPTIMISATION = ("learning_rate", "grad_norm")
 # Figures that only an evaluation has: chart -> label of each.
 HELD_OUT_ONLY = {
-    "detection": {"disc_precision": "precision_short", "disc_f1": "F1", "disc_auc": "AUC"},
+    "detection": {"disc_precision": "precision_short", "disc_f1": "F1"},
     "guesses": {"gen_top1": "top1_short", "gen_top5": "top5_short"},
 }
 SHARE_CHARTS = {*ACCURACIES, *HELD_OUT_ONLY}
@@ -86,6 +88,7 @@ def curve_sections(run, texts):
         "accuracies": [
             *(_both(run, name, texts) for name in ACCURACIES),
             *(_held_out_only(run, name, labels, texts) for name, labels in HELD_OUT_ONLY.items()),
+            _both(run, "disc_logit_std", texts),
         ],
         "optimisation": [
             *(_both(run, name, texts) for name in OPTIMISATION),
@@ -99,7 +102,28 @@ def curve_sections(run, texts):
 def _both(run, name, texts):
     sides = [("training", "training", False), ("held_out_short", "held_out", True)]
     series = [(texts[label], look, run.points(name, held_out=held_out)) for label, look, held_out in sides]
+    if any(points for _, _, points in series):
+        series.append((texts["constant_short"], "constant", _constant(run, name)))
     return _curves(name, series, texts)
+
+
+def _constant(run, name):
+    """What a constant answer gets, at each step whose row says enough: in training, else in held-out text."""
+    known = tables.held_out_figures(run, -1).get("frequency_loss")
+    weights = {part: run.config.get(weight) for part, weight in WEIGHTS.items()}
+    for prefix, rows in (("", run.training), (EVALUATION, run.evaluations)):
+        points = {}
+        for row in rows:
+            figures = {key: row.get(prefix + key) for key in ("replaced_share", "lucky_hits")}
+            constants = constant_answers({**figures, "frequency_loss": known}, run.vocab_size)
+            if all(part in constants and is_number(weight) for part, weight in weights.items()):
+                constants["loss"] = sum(weight * constants[part] for part, weight in weights.items())
+            constant = constants.get(name)
+            if constant is not None and is_number(row.get(prefix + name)) and "step" in row:
+                points[row["step"]] = constant
+        if points:
+            return sorted(points.items())
+    return []
 
 
 def _held_out_only(run, name, labels, texts):

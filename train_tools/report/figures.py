@@ -52,6 +52,7 @@ LOOKS = {
     "training": {"color": COLOURS["blue"], "linestyle": "-", "marker": ""},
     "held_out": {"color": COLOURS["red"], "linestyle": "--", "marker": "o"},
     "third": {"color": COLOURS["green"], "linestyle": ":", "marker": "^"},
+    "constant": {"color": COLOURS["ink"], "linestyle": ":", "marker": ""},  # what reads nothing
     "before": {"color": COLOURS["red"], "linestyle": "--", "marker": "s"},
     "after": {"color": COLOURS["blue"], "linestyle": "-", "marker": "o"},
 }

@@ -79,7 +79,8 @@ def _findings(run, texts):
     for name, steps in run.not_finite().items():
         message = texts["not_finite"].format(name=printable(name), count=len(steps), step=f"{min(steps):,}")
         found.append((min(steps), "nan", message))
-    return [(texts["finding_at"].format(step=number(step)), name, message) for step, name, message in sorted(found)]
+    shown = [(texts["finding_at"].format(step=number(step)), name, message) for step, name, message in sorted(found)]
+    return [*shown, *((texts["held_out_after"], name, message) for name, message in tables.no_success(run, texts))]
 
 
 def _missing(run, texts):

@@ -87,6 +87,12 @@ class Run:
         return next((row for row in reversed(self.log) if "train_loss" in row), {})
 
     @property
+    def vocab_size(self):
+        """`int` or `None`: tokens in the vocabulary, where the run's files say."""
+        network = self.config.get("discriminator_config")
+        return (network.get("vocab_size") if isinstance(network, dict) else None) or self.results.get("vocab_size")
+
+    @property
     def has_named_evaluations(self):
         """`bool`: whether there are evaluations of several sets, `eval_NAME_loss`."""
         return any(re.fullmatch(rf"{EVALUATION}.+_runtime", key) for row in self.log for key in row)

@@ -3,29 +3,30 @@
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from ...hub_tools.constant_answer import LOWER, constant_answers, states, verdict
 from . import measures
 from .measures import TokenScore, Verdicts
 from .run import EVALUATION, is_number
 
 
-# What of a figure is better: lower, higher, or neither of them by itself.
-FIGURES = {
-    "loss": "lower",
-    "mlm_loss": "lower",
-    "disc_loss": "lower",
-    "gen_perplexity": "lower",
-    "gen_acc": "higher",
-    "gen_top1": "higher",
-    "gen_top5": "higher",
-    "disc_acc": "higher",
-    "disc_precision": "higher",
-    "disc_recall": "higher",
-    "disc_f1": "higher",
-    "disc_auc": "higher",
-    "calibration_error": "lower",
-    "lucky_hits": "neither",
-    "replaced_share": "neither",
-}
+# The figures of held-out text, in the order of the table: first the one that nothing but detecting can move.
+FIGURES = (
+    "disc_auc",
+    "disc_loss",
+    "disc_acc",
+    "disc_precision",
+    "disc_recall",
+    "disc_f1",
+    "calibration_error",
+    "mlm_loss",
+    "gen_perplexity",
+    "gen_acc",
+    "gen_top1",
+    "gen_top5",
+    "loss",
+    "lucky_hits",
+    "replaced_share",
+)
 SHARES = {"gen_acc", "gen_top1", "gen_top5", "disc_acc", "disc_precision", "disc_recall", "disc_f1", "disc_auc"}
 SHARES |= {"calibration_error", "lucky_hits", "replaced_share"}
 CLASSES = ("frequent", "rare", "korean", "latin", "digit", "other")
@@ -94,17 +95,33 @@ def comparison(run, texts):
     Args: run ([`Run`]), texts (`dict`).
     Returns: [`Table`], or `None` where nothing was evaluated.
     """
-    before, after = _stats(run, 0), _stats(run, -1)
+    before, after = held_out_figures(run, 0), held_out_figures(run, -1)
     names = [name for name in FIGURES if is_number(before.get(name)) or is_number(after.get(name))]
     if not names:
         return None
     heads = _sides(run, texts)
-    head = [texts["figure"], *heads, texts["verdict"], texts["change"], texts["better_when"]]
-    rows = [_compare(name, before.get(name), after.get(name), texts) for name in names]
-    return Table(texts["held_out"], head, rows)
+    head = [texts["figure"], *heads, texts["verdict"], texts["change"], texts["constant_answer"], texts["better_when"]]
+    return Table(texts["held_out"], head, [_compare(name, before, after, run.vocab_size, texts) for name in names])
 
 
-def _stats(run, side):
+def no_success(run, texts):
+    """What held-out text says against a run: `list` of (name, message), empty where it says nothing."""
+    after = held_out_figures(run, -1)
+    constant = constant_answers(after, run.vocab_size)
+    found = []
+    for network, name, state in zip(
+        ("generator", "discriminator"), ("mlm_loss", "disc_loss"), states(after, run.vocab_size), strict=True
+    ):
+        if state is not None:
+            shown = {key: figure(key, after.get(key)) for key in ("disc_auc", name)}
+            message = texts[f"{network}_{state}"].format(
+                auc=shown["disc_auc"], loss=shown[name], constant=number(constant.get(name))
+            )
+            found.append((f"{network}_{state}", message))
+    return found
+
+
+def held_out_figures(run, side):
     """Held-out figures of the first (0) or last (-1) evaluation; a more thorough file comes before the log."""
     rows = run.evaluations
     logged = rows[side] if rows and (side == -1 or len(rows) > 1) else {}
@@ -113,7 +130,7 @@ def _stats(run, side):
     stats |= run.results.get(key, {})
     if run.held_out is not None:
         thorough = getattr(run.held_out, key)
-        stats |= {name: value for name, value in thorough.items() if name in FIGURES}
+        stats |= {name: value for name, value in thorough.items() if not isinstance(value, dict)}
         stats["calibration_error"] = measures.calibration_error(thorough["calibration"])
     return stats
 
@@ -127,21 +144,16 @@ def _sides(run, texts):
     return [texts["before"] if first == 0 or first == last else at[0], at[1]]
 
 
-def _compare(name, before, after, texts):
-    row = [texts[name], figure(name, before), figure(name, after)]
-    wanted = FIGURES[name]
-    if not (is_number(before) and is_number(after)):
-        return [*row, NOTHING, NOTHING, texts[wanted]]
-    change = after - before
-    said = points(change, texts) if name in SHARES else f"{change:+.4g}"
-    result = NOTHING if wanted == "neither" else texts[_result(change, wanted)]
-    return [*row, result, said, texts[wanted]]
-
-
-def _result(change, wanted):
-    if change == 0:
-        return "same"
-    return "better" if (change > 0) == (wanted == "higher") else "worse"
+def _compare(name, before, after, vocab_size, texts):
+    first, last = before.get(name), after.get(name)
+    said = verdict(name, before, after, vocab_size)
+    wanted = "lower" if name in LOWER else "neither" if name in ("lucky_hits", "replaced_share") else "higher"
+    change = NOTHING
+    if is_number(first) and is_number(last):
+        change = points(last - first, texts) if name in SHARES else f"{last - first:+.4g}"
+    constant = figure(name, constant_answers(after, vocab_size).get(name))
+    result = NOTHING if said is None else texts[said]
+    return [texts[name], figure(name, first), figure(name, last), result, change, constant, texts[wanted]]
 
 
 def points(change, texts):

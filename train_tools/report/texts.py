@@ -21,10 +21,22 @@ TEXTS = {
         "best_metric": "the chosen figure",
         # Findings
         "findings": "Health",
-        "no_findings": "No finding stands in the log. Findings come from RTDHealthCallback: a run without it has none "
-        "either.",
-        "finding_count": "{count} finding(s) in the log:",
+        "no_findings": "No finding stands in the log, and the held-out figures, where there are any, say nothing "
+        "against the run. Findings come from RTDHealthCallback: a run without it has none either.",
+        "finding_count": "{count} finding(s):",
         "finding_at": "step {step}",
+        "held_out_after": "held-out text, at the end",
+        "generator_empty": "The generator's loss is 0: no token was masked, so there was nothing to learn. A "
+        "tokenizer that makes [UNK] of the text does this, since [UNK] is never masked.",
+        "generator_constant": "The generator is no better than an answer that reads nothing: its loss is {loss}, and "
+        "who only knows how frequent each token is (or picks at random, where that is not recorded) has {constant}.",
+        "discriminator_empty": "Nothing was replaced, or everything was, so there was nothing to detect: the "
+        "discriminator's figures say nothing.",
+        "discriminator_chance": "The discriminator is no better than chance: its AUC is {auc}, and whoever guesses "
+        "has 50%. More text, more steps or another learning rate may help.",
+        "discriminator_constant": "The discriminator's loss is not below that of a constant answer ({loss}, and "
+        "{constant}), whatever it knows about the order of tokens (AUC {auc}): its probabilities are surer than they "
+        "may be. Fewer epochs or more text help.",
         "not_finite": "{name} was NaN or infinite {count} time(s), first at step {step}. The curves leave these "
         "values "
         "out.",
@@ -42,7 +54,10 @@ TEXTS = {
         # Held-out table
         "held_out": "Held-out text, before and after",
         "held_out_note": "The text is corrupted alike each time, except that a better generator puts more plausible "
-        "tokens in. The discriminator's task gets harder by that, and its figures can fall while it learns.",
+        "tokens in. The discriminator's task gets harder by that, and its figures can fall while it learns. Look at "
+        "the AUC first. “Constant answer” is what an answer gets that reads nothing; only what beats it is called "
+        "better. The balanced accuracy is the mean of two accuracies, over masked and over unmasked tokens: whoever "
+        "calls everything original has 50% there and half the lucky hits, though most of all tokens are right.",
         "figure": "figure",
         "better_when": "better when",
         "lower": "lower",
@@ -56,12 +71,16 @@ TEXTS = {
         "better": "▲ better",
         "worse": "▼ worse",
         "same": "= same",
+        "empty": "∅ empty",
+        "chance": "✗ no better than chance",
+        "constant": "✗ no better than a constant answer",
+        "constant_answer": "constant answer",
         # Figures by name
         "loss": "Loss",
         "mlm_loss": "Generator's loss",
         "disc_loss": "Discriminator's loss",
         "gen_acc": "Generator's accuracy",
-        "disc_acc": "Discriminator's accuracy",
+        "disc_acc": "Discriminator's balanced accuracy",
         "disc_precision": "Precision of “replaced”",
         "disc_recall": "Recall of “replaced”",
         "disc_f1": "F1 of “replaced”",
@@ -69,6 +88,7 @@ TEXTS = {
         "gen_perplexity": "Generator's perplexity",
         "gen_top1": "Generator: best guess is right",
         "gen_top5": "Generator: right among five",
+        "disc_logit_std": "Spread of the logits",
         "lucky_hits": "Lucky hits",
         "replaced_share": "Replaced tokens",
         "learning_rate": "Learning rate",
@@ -86,6 +106,7 @@ TEXTS = {
         "training": "training",
         "held_out_short": "held out",
         "step": "step",
+        "constant_short": "constant answer",
         "precision_short": "precision",
         "recall_short": "recall",
         "top1_short": "best guess",
@@ -189,11 +210,24 @@ TEXTS = {
         "best_checkpoint": "가장 좋은 체크포인트: {checkpoint} ({metric} {value})",
         "best_metric": "고른 지표",
         "findings": "학습 상태",
-        "no_findings": "기록에 남은 이상 징후가 없습니다. 징후는 RTDHealthCallback이 남기므로, 이 콜백 없이 "
+        "no_findings": "기록에 남은 이상 징후가 없고, 검증 수치가 있다면 그 수치에도 문제가 보이지 "
+        "않습니다. 징후는 RTDHealthCallback이 남기므로, 이 콜백 없이 "
         "학습했다면 "
         "문제가 있어도 기록되지 않습니다.",
-        "finding_count": "기록에 이상 징후가 {count}건 있습니다.",
+        "finding_count": "이상 징후가 {count}건 있습니다.",
         "finding_at": "{step}스텝",
+        "held_out_after": "학습 후 검증 텍스트",
+        "generator_empty": "생성기 손실이 0입니다. 가려진 토큰이 하나도 없어서 배울 것이 없었습니다. 토크나이저가 "
+        "텍스트를 [UNK]로만 바꾸면 이렇게 됩니다. [UNK]는 가리지 않기 때문입니다.",
+        "generator_constant": "생성기가 글을 읽지 않는 답보다 나을 것이 없습니다. 손실은 {loss}이고, 토큰이 얼마나 "
+        "자주 나오는지만 아는 답(기록이 없으면 무작위 선택)의 손실은 {constant}입니다.",
+        "discriminator_empty": "바뀐 토큰이 없거나 모든 토큰이 바뀌어서 찾아낼 것이 없었습니다. 판별기 수치에는 "
+        "의미가 없습니다.",
+        "discriminator_chance": "판별기가 찍는 것보다 나을 것이 없습니다. AUC가 {auc}인데, 찍기만 해도 50%입니다. "
+        "텍스트나 스텝을 늘리거나 학습률을 바꿔 보세요.",
+        "discriminator_constant": "판별기 손실이 고정 답보다 낮지 않습니다(판별기 {loss}, 고정 답 {constant}). 토큰의 "
+        "순서를 어느 정도 알더라도(AUC {auc}) 확률을 지나치게 확신하고 있습니다. 에폭을 줄이거나 텍스트를 늘려 "
+        "보세요.",
         "not_finite": "{name} 값이 NaN 또는 무한대로 {count}번 기록되었습니다(처음은 {step}스텝). 그래프에서는 이 "
         "값을 "
         "뺐습니다.",
@@ -211,7 +245,10 @@ TEXTS = {
         "그 옆의 값만 읽으므로 그 곡선은 빠져 있습니다.",
         "held_out": "검증 텍스트에서 본 학습 전과 후",
         "held_out_note": "텍스트는 매번 같은 자리를 가립니다. 다만 생성기가 좋아질수록 더 그럴듯한 토큰을 넣으므로 "
-        "판별기가 풀 문제는 어려워집니다. 그래서 판별기는 배우고 있어도 수치가 내려갈 수 있습니다.",
+        "판별기가 풀 문제는 어려워집니다. 그래서 판별기는 배우고 있어도 수치가 내려갈 수 있습니다. AUC를 먼저 보세요. "
+        "“고정 답”은 글을 읽지 않고 늘 같은 답을 할 때의 값이며, 이보다 나을 때만 좋아졌다고 합니다. 균형 정확도는 "
+        "가려진 토큰과 가리지 않은 토큰의 정확도를 따로 구해 평균한 값입니다. 모두 원본이라고만 해도 50%에 우연히 "
+        "맞힌 비율의 절반이 더해집니다. 전체 토큰으로 보면 대부분을 맞혔더라도 그렇습니다.",
         "figure": "지표",
         "better_when": "좋은 방향",
         "lower": "낮을수록",
@@ -225,11 +262,15 @@ TEXTS = {
         "better": "▲ 좋아짐",
         "worse": "▼ 나빠짐",
         "same": "= 그대로",
+        "empty": "∅ 빈 목표",
+        "chance": "✗ 찍기보다 낫지 않음",
+        "constant": "✗ 고정 답보다 낫지 않음",
+        "constant_answer": "고정 답",
         "loss": "손실",
         "mlm_loss": "생성기 손실",
         "disc_loss": "판별기 손실",
         "gen_acc": "생성기 정확도",
-        "disc_acc": "판별기 정확도",
+        "disc_acc": "판별기 균형 정확도",
         "disc_precision": "바뀐 토큰 정밀도",
         "disc_recall": "바뀐 토큰 재현율",
         "disc_f1": "바뀐 토큰 F1",
@@ -237,6 +278,7 @@ TEXTS = {
         "gen_perplexity": "생성기 퍼플렉시티",
         "gen_top1": "생성기: 첫 번째 추측이 정답",
         "gen_top5": "생성기: 추측 다섯 개 안에 정답",
+        "disc_logit_std": "로짓의 퍼짐",
         "lucky_hits": "우연히 맞힌 토큰",
         "replaced_share": "바뀐 토큰 비율",
         "learning_rate": "학습률",
@@ -253,6 +295,7 @@ TEXTS = {
         "training": "학습",
         "held_out_short": "검증",
         "step": "스텝",
+        "constant_short": "고정 답",
         "precision_short": "정밀도",
         "recall_short": "재현율",
         "top1_short": "첫 번째 추측",
