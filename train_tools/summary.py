@@ -1,5 +1,10 @@
 """The closing words of a run, for a person."""
 
+import json
+
+from .shell import command_name, line, python_name
+
+
 LABELS = {
     "loss": "loss",
     "mlm_loss": "mlm_loss  (generator)",
@@ -44,10 +49,15 @@ def next_commands(result):
     Returns:
         `list[str]`
     """
+    command, adapted = command_name(), result.checkpoint
+    folder = json.dumps(result.discriminator, ensure_ascii=False)  # quoted as in Python
+    code = (
+        f"from transformers import AutoModelForSequenceClassification as M; M.from_pretrained({folder}, num_labels=2)"
+    )
+    more = line("adapt", "--checkpoint", adapted, "--train_file", "MORE.txt", "--output_dir", f"{adapted}-2")
     return [
-        f"electra-rtd report --run {result.checkpoint}",
-        'python -c "from transformers import AutoModelForSequenceClassification as M; '
-        f"M.from_pretrained('{result.discriminator}', num_labels=2)\"",
-        f"electra-rtd adapt --checkpoint {result.checkpoint} --train_file MORE.txt --output_dir {result.checkpoint}-2",
-        f"electra-rtd push {result.checkpoint} USER/NAME --private",
+        f"{command} {line('report', '--run', adapted)}",
+        f"{python_name()} {line('-c', code)}",
+        f"{command} {more}",
+        f"{command} {line('push', adapted, 'USER/NAME', '--private')}",
     ]
