@@ -58,5 +58,11 @@ def test_the_korean_readme_holds_the_same_code():
     assert without_comments[0] == without_comments[1]
 
 
+@pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
+def test_the_environment_is_activated_before_the_first_command(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert text.index("`. .venv/bin/activate`") < text.index("```bash\nelectra-rtd ")
+
+
 def test_the_readme_names_the_test_command():
     assert "make test" in (ROOT / "README.md").read_text(encoding="utf-8")
