@@ -8,8 +8,10 @@ CONSTRAINTS ?= -c constraints.txt
 PYTEST_OPTIONS ?=
 CLIENT_TESTS := $(addprefix tests/test_,hub_server.py push.py pull.py cli_hub.py stock_push.py)
 OLDER_CLIENTS := 4.57.6 5.13.1
-# Import, model, loading in fresh processes, text, adapt, and the commands of the Hub.
-LOWEST_TESTS := $(addprefix tests/test_,dependencies.py configuration.py plugin.py data.py adapt.py cli_hub.py)
+# Import, loading in fresh processes, text, three ways to adapt, and the commands of the Hub.
+LOWEST_TESTS := $(addprefix tests/test_,dependencies.py plugin.py data.py cli_hub.py $(addprefix adapt.py::test_, \
+	adapting_a_pretrained_pair_gives_a_pair_a_discriminator_and_figures a_pair_from_scratch_learns_its_own_vocabulary \
+	resume_goes_on_from_the_last_whole_checkpoint))
 # `make bench-step BENCH_OPTIONS="--shape small --scenario ragged"`; each lists its own with `--help`.
 BENCH_OPTIONS ?=
 
@@ -84,10 +86,10 @@ build: $(VENV)/installed ## build the wheel, and try it in a clean environment
 clean: ## remove environments, caches and builds
 	rm -rf $(VENV) $(VENV)-wheel .bench .compat build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed: pyproject.toml constraints.txt __init__.py  # which holds the version
 	@echo "Setting up $(VENV), once: about a hundred packages, torch the largest. It takes some minutes."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install $(CONSTRAINTS) -e '.[dev]'
+	$(BIN)/python -m pip install $(if $(wildcard $@),--quiet) $(CONSTRAINTS) -e '.[dev]'
 	@touch $@
 	@echo "$(VENV) is ready."

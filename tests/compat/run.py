@@ -104,7 +104,8 @@ def prepare_environment(release):
     if not marker.is_file() or marker.read_text() != content:
         print(f"Installing {', '.join([*requirements(release), *alone])} into {target} ...", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
-        install = [sys.executable, "-m", "pip", "install", "-qq", "--target", str(target)]
+        # That it does not fit what is installed here is what it is for.
+        install = [sys.executable, "-m", "pip", "install", "-qq", "--no-warn-conflicts", "--target", str(target)]
         subprocess.run([*install, *requirements(release)], check=True)
         if alone:
             subprocess.run([*install, "--no-deps", *alone], check=True)
