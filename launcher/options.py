@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import sys
 
 
 # Our option, and what other tools call it, or one types in a hurry. The first that the command has is named.
@@ -52,8 +53,9 @@ class CommandParser(argparse.ArgumentParser):
         """An option that can be written with `-` for `_`."""
         self.add_argument(name, *{name.replace("_", "-")} - {name}, **options)
 
-    def parse_known_args(self, args, namespace=None):
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]  # which is one of overloads
         """As argparse's, but whatever belongs to no option is an error."""
+        args = sys.argv[1:] if args is None else args
         self._check_options(args)
         parsed, stray = super().parse_known_args(args, namespace)
         if stray:
