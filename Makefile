@@ -8,10 +8,14 @@ CONSTRAINTS ?= -c constraints.txt
 PYTEST_OPTIONS ?=
 CLIENT_TESTS := $(addprefix tests/test_,hub_server.py push.py pull.py cli_hub.py stock_push.py)
 OLDER_CLIENTS := 4.57.6 5.13.1
+# Import, loading in fresh processes, text, three ways to adapt, and the commands of the Hub.
+LOWEST_TESTS := $(addprefix tests/test_,dependencies.py plugin.py data.py cli_hub.py $(addprefix adapt.py::test_, \
+	adapting_a_pretrained_pair_gives_a_pair_a_discriminator_and_figures a_pair_from_scratch_learns_its_own_vocabulary \
+	resume_goes_on_from_the_last_whole_checkpoint))
 # `make bench-step BENCH_OPTIONS="--shape small --scenario ragged"`; each lists its own with `--help`.
 BENCH_OPTIONS ?=
 
-.PHONY: help adapt test style killed docs common compat clients build clean
+.PHONY: help adapt test style killed docs common compat clients lowest build clean
 .PHONY: bench-step bench-data bench-trainer bench-watching bench-scaling bench-report
 
 help: ## this list
@@ -19,7 +23,7 @@ help: ## this list
 
 adapt: $(VENV)/installed ## adapt a tiny pair, from scratch, to the sample text: about two minutes
 	@echo "Adapting a tiny pair to the sample text, into electra-rtd-sample/ (replaced at each call)."
-	$(BIN)/electra-rtd adapt
+	$(BIN)/electra-rtd adapt --example
 
 test: $(VENV)/installed ## run the tests: a few minutes
 	@echo "Running the test suite."
@@ -45,8 +49,12 @@ compat: $(VENV)/installed ## load checkpoints across the supported releases of t
 clients: $(VENV)/installed ## run the tests of hub_tools with older releases of huggingface_hub: 0.36 and 1.x
 	$(BIN)/python tests/compat/run.py --prepare --releases $(OLDER_CLIENTS)
 	for release in $(OLDER_CLIENTS); do \
-		PYTHONPATH=$(CURDIR)/.compat/$$release/site-packages $(BIN)/python -m pytest -q -n auto $(CLIENT_TESTS) || exit 1; \
+		PYTHONPATH="$$PWD/.compat/$$release/site-packages" $(BIN)/python -m pytest -q -n auto $(CLIENT_TESTS) || exit 1; \
 	done
+
+lowest: $(VENV)/installed ## run tests with the lowest release of each dependency that pyproject.toml allows
+	$(BIN)/python tests/compat/run.py --prepare --releases lowest
+	ELECTRA_RTD_LOWEST=1 PYTHONPATH="$$PWD/.compat/lowest/site-packages" $(BIN)/python -m pytest -q -n auto $(LOWEST_TESTS)
 
 bench-step: $(VENV)/installed ## measure the training step of ours and of others, in turn: hours without BENCH_OPTIONS
 	$(BIN)/python -m benchmarks.step $(BENCH_OPTIONS)
@@ -70,15 +78,18 @@ build: $(VENV)/installed ## build the wheel, and try it in a clean environment
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
 	$(PYTHON) -m venv --clear $(VENV)-wheel
-	$(VENV)-wheel/bin/python -m pip install --quiet $(CONSTRAINTS) dist/*.whl
+	@echo "Installing the wheel into $(VENV)-wheel, without any tool of development."
+	$(VENV)-wheel/bin/python -m pip install $(CONSTRAINTS) dist/*.whl
 	$(VENV)-wheel/bin/electra-rtd --version
+	$(VENV)-wheel/bin/electra-rtd adapt --example --max_steps 2 --output_dir $(VENV)-wheel/sample
 
 clean: ## remove environments, caches and builds
 	rm -rf $(VENV) $(VENV)-wheel .bench .compat build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
-$(VENV)/installed: pyproject.toml constraints.txt
-	@echo "Setting up $(VENV)."
+$(VENV)/installed: pyproject.toml constraints.txt __init__.py  # which holds the version
+	@echo "Setting up $(VENV), once: about a hundred packages, torch the largest. It takes some minutes."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e '.[dev]'
+	$(BIN)/python -m pip install $(if $(wildcard $@),--quiet) $(CONSTRAINTS) -e '.[dev]'
 	@touch $@
+	@echo "$(VENV) is ready."

@@ -13,7 +13,9 @@ import torch
 from safetensors import SafetensorError
 from transformers import HfArgumentParser, TrainingArguments
 
-from . import __version__
+from electra_rtd_launcher import WAYS_TO_START, answer
+from electra_rtd_launcher.options import CommandParser
+
 from .hub_tools import (
     CheckpointError,
     diff_checkpoints,
@@ -34,20 +36,12 @@ from .train_tools.report import report_run
 from .train_tools.summary import summary
 
 
-ADAPT_HELP = """
+ADAPT_HELP = f"""
 Adapt an ELECTRA pair to a domain's text by replaced token detection.
 
-Three ways to start:
-
-  a pretrained pair    electra-rtd adapt --generator monologg/koelectra-small-v3-generator \\
-                         --discriminator monologg/koelectra-small-v3-discriminator \\
-                         --train_file sentences.csv --output_dir adapted
-  a checkpoint         electra-rtd adapt --checkpoint adapted --train_file more.txt --output_dir adapted-2
-  from scratch         electra-rtd adapt --from_scratch small --learning_rate 5e-4 --num_train_epochs 40 \\
-                         --per_device_train_batch_size 128 --train_file corpus/ --output_dir fresh
-
-Without arguments: a tiny pair from scratch on the sample text that is part of the package, into
-electra-rtd-sample/, which is replaced at each call. It shows that everything works, in about two minutes.
+{WAYS_TO_START}
+The example is a tiny pair, from scratch, on the sample text that is part of the package: about two minutes, into
+electra-rtd-sample/, which is replaced at each call. Other options change it (--example --num_train_epochs 3).
 
 Learning rate. The defaults (5e-5, warm-up over the first tenth of the steps) are for going on from a released
 pair: at the rates of pretraining (5e-4 small, 2e-4 base) it can lose quality, as a public report found
@@ -123,7 +117,7 @@ One page of a run: curves, held-out text before and after, tokens, calibration, 
   electra-rtd report --run adapted
   electra-rtd report --run adapted --html report.html --png report.png
 
-Needs matplotlib: pip install 'electra-rtd[plot]'.
+Needs matplotlib: pip install matplotlib.
 """
 
 # Safe for going on from a released pair; whatever a user gives wins. Before release 5, a share of the steps has a
@@ -142,22 +136,22 @@ ADAPT_DEFAULTS = {
     "dataloader_pin_memory": torch.cuda.is_available(),  # without an accelerator it only makes torch warn
 }
 
-SAMPLE_RUN = [
-    *("--from_scratch", "tiny", "--train_file", str(SAMPLE_FILE), "--output_dir", "electra-rtd-sample", "--overwrite"),
-    # With so little text, only tokens that stand out can be told apart: hence few entries, and samples drawn widely.
-    *("--vocab_size", "1000", "--sampling_temperature", "4", "--max_seq_length", "64"),
-    *("--learning_rate", "1e-3", "--num_train_epochs", "10"),
-    *(
-        "--per_device_train_batch_size",
-        "8",
-        "--logging_steps",
-        "50",
-        "--eval_strategy",
-        "no",
-        "--save_strategy",
-        "no",
-    ),
-]
+# What `adapt --example` runs, where no option says otherwise. With so little text, only tokens that stand out can be
+# told apart: hence few entries, and samples drawn widely.
+EXAMPLE = {
+    "from_scratch": "tiny",
+    "train_file": [str(SAMPLE_FILE)],
+    "output_dir": "electra-rtd-sample",
+    "vocab_size": 1000,
+    "sampling_temperature": 4.0,
+    "max_seq_length": 64,
+    "learning_rate": 1e-3,
+    "num_train_epochs": 10,
+    "per_device_train_batch_size": 8,
+    "logging_steps": 50,
+    "eval_strategy": "no",
+    "save_strategy": "no",
+}
 
 
 @dataclass
@@ -175,26 +169,29 @@ class AdaptTrainingArguments(TrainingArguments):
             raise ValueError(f"a training option cannot be used: {error}.") from error
 
 
-class _ManualPage(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    """Keeps the lines of the description, and shows the defaults that say something."""
+class AdaptParser(CommandParser, HfArgumentParser):
+    """`HfArgumentParser`, with our manners about options."""
 
-    def __init__(self, prog):
-        super().__init__(prog, max_help_position=28, width=110)
 
-    def _get_help_string(self, action):
-        says_nothing = action.nargs == 0 or action.default in (None, False, [])
-        return action.help if says_nothing else super()._get_help_string(action)
+class _Example(argparse.Action):
+    """`--example` changes defaults before anything is parsed; here it is listed, and leaves nothing behind."""
+
+    def __init__(self, option_strings, dest, **options):
+        super().__init__(option_strings, dest=argparse.SUPPRESS, default=argparse.SUPPRESS, nargs=0, **options)
+
+    def __call__(self, *_):
+        """Nothing is left to do."""
 
 
 def adapt_parser():
     """The parser of `electra-rtd adapt`: `HfArgumentParser` with our defaults."""
-    parser = HfArgumentParser(
+    parser = AdaptParser(
         (AdaptArguments, AdaptTrainingArguments),
         prog="electra-rtd adapt",
         description=ADAPT_HELP,
-        formatter_class=_ManualPage,
         usage="electra-rtd adapt [options]",
     )
+    parser.add_argument("--example", action=_Example, help="Adapt a tiny pair to the sample text: see above.")
     parser.set_defaults(**ADAPT_DEFAULTS)
     return parser
 
@@ -214,12 +211,30 @@ def given_options(argv):
     return {name for name, value in vars(parser.parse_known_args(argv)[0]).items() if value is not absent}
 
 
+def parse_adapt(argv):
+    """What a command line of `adapt` says.
+
+    Args:
+        argv (`list[str]`)
+
+    Returns:
+        [`AdaptArguments`], `TrainingArguments`, and the `set[str]` of fields that it gives.
+    """
+    parser, given = adapt_parser(), given_options(argv)
+    if "--example" in argv:
+        # Its own folder is replaced at each call; one that somebody named is not.
+        parser.set_defaults(**EXAMPLE, overwrite=not given & {"output_dir", "resume"})
+        given |= EXAMPLE.keys()
+    # Not what a file `electra-rtd.args` beside the program may say: what was typed.
+    arguments, training_args = parser.parse_args_into_dataclasses(argv, look_for_args_file=False)
+    training_args.__class__ = TrainingArguments  # `training_args.bin` must open without this package
+    return arguments, training_args, given
+
+
 def run_adapt(argv):
     """`electra-rtd adapt`: parse, adapt, say what came of it; 1 where it was stopped because it was dead."""
-    argv = argv or SAMPLE_RUN
-    arguments, training_args = adapt_parser().parse_args_into_dataclasses(argv)
-    training_args.__class__ = TrainingArguments  # `training_args.bin` must open without this package
-    result = adapt(arguments, training_args, given=given_options(argv))
+    arguments, training_args, given = parse_adapt(argv)
+    result = adapt(arguments, training_args, given=given)
     if training_args.process_index == 0:
         print(f"\n{summary(result)}")
     return 1 if result.stopped else 0
@@ -228,10 +243,10 @@ def run_adapt(argv):
 def run_export(argv):
     """`electra-rtd export`: one network as a stock checkpoint."""
     parser = _parser("export", EXPORT_HELP)
-    _add(parser, "--checkpoint", required=True, help="The pair: a folder or a Hub id.")
-    _add(parser, "--output_dir", required=True, help="A folder that does not exist yet.")
-    _add(parser, "--network", choices=("discriminator", "generator"), default="discriminator", help="Which one.")
-    _add(parser, "--as_encoder", action="store_true", help="The bare ElectraModel, without head.")
+    parser.add("--checkpoint", required=True, help="The pair: a folder or a Hub id.")
+    parser.add("--output_dir", required=True, help="A folder that does not exist yet.")
+    parser.add("--network", choices=("discriminator", "generator"), default="discriminator", help="Which one.")
+    parser.add("--as_encoder", action="store_true", help="The bare ElectraModel, without head.")
     arguments = parser.parse_args(argv)
     export = {"discriminator": export_discriminator, "generator": export_generator}[arguments.network]
     print(export(arguments.checkpoint, arguments.output_dir, as_encoder=arguments.as_encoder))
@@ -241,17 +256,17 @@ def run_inspect(argv):
     """`electra-rtd inspect`: texts as both networks read them; a table, JSON, or a page."""
     parser = _parser("inspect", INSPECT_HELP)
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="Texts to read; - reads them from standard input.")
-    _add(parser, "--checkpoint", required=True, help="The pair: a folder or a Hub id.")
-    _add(parser, "--file", nargs="+", help="Files with one text a row, as `adapt --train_file` reads them.")
-    _add(parser, "--text_column", help="Column that holds the text. By default the only text column.")
-    _add(parser, "--limit", type=int, default=100, help="Texts at most; the first ones are read.")
-    _add(parser, "--suspicious", action="store_true", help="Corrupt nothing: what is odd in the text as it is?")
-    _add(parser, "--temperature", type=float, help="Of the generator's sampling. By default the checkpoint's.")
-    _add(parser, "--top_k", type=int, default=5, help="Candidates of the generator for a token.")
-    _add(parser, "--json", action="store_true", help="Print everything as JSON.")
-    _add(parser, "--html", metavar="FILE", help="Write one page that needs no network.")
-    _add(parser, "--revision", help="Branch, tag or commit of the repository.")
-    _add(parser, "--token", help="Access token. The saved one by default, which is safer: others see command lines.")
+    parser.add("--checkpoint", required=True, help="The pair: a folder or a Hub id.")
+    parser.add("--file", nargs="+", help="Files with one text a row, as `adapt --train_file` reads them.")
+    parser.add("--text_column", help="Column that holds the text. By default the only text column.")
+    parser.add("--limit", type=int, default=100, help="Texts at most; the first ones are read.")
+    parser.add("--suspicious", action="store_true", help="Corrupt nothing: what is odd in the text as it is?")
+    parser.add("--temperature", type=float, help="Of the generator's sampling. By default the checkpoint's.")
+    parser.add("--top_k", type=int, default=5, help="Candidates of the generator for a token.")
+    parser.add("--json", action="store_true", help="Print everything as JSON.")
+    parser.add("--html", metavar="FILE", help="Write one page that needs no network.")
+    parser.add("--revision", help="Branch, tag or commit of the repository.")
+    parser.add("--token", help="Access token. The saved one by default, which is safer: others see command lines.")
     _add_language(parser)
     arguments = parser.parse_args(argv)
     given = [line for text in arguments.texts for line in (sys.stdin.read().splitlines() if text == "-" else [text])]
@@ -280,9 +295,9 @@ def run_inspect(argv):
 def run_report(argv):
     """`electra-rtd report`: one page, or picture, of a run."""
     parser = _parser("report", REPORT_HELP)
-    _add(parser, "--run", required=True, help="Output folder of `adapt`, or of a Trainer with RTDMetricsCallback.")
-    _add(parser, "--html", metavar="FILE", help="The page. By default report.html in the run's folder.")
-    _add(parser, "--png", metavar="FILE", help="Write the figures as a picture too.")
+    parser.add("--run", required=True, help="Output folder of `adapt`, or of a Trainer with RTDMetricsCallback.")
+    parser.add("--html", metavar="FILE", help="The page. By default report.html in the run's folder.")
+    parser.add("--png", metavar="FILE", help="Write the figures as a picture too.")
     _add_language(parser)
     arguments = parser.parse_args(argv)
     for path in report_run(arguments.run, html=arguments.html, png=arguments.png, lang=arguments.lang):
@@ -293,9 +308,9 @@ def run_verify(argv):
     """`electra-rtd verify`: print the report; 1 where it has an error."""
     parser = _parser("verify", VERIFY_HELP)
     parser.add_argument("checkpoint", help="A folder or a Hub id.")
-    _add(parser, "--revision", help="Branch, tag or commit of the repository.")
-    _add(parser, "--execute", action="store_true", help="Also load it in a fresh process, with ITS CODE, and run it.")
-    _add(parser, "--json", action="store_true", help="Print the report as JSON.")
+    parser.add("--revision", help="Branch, tag or commit of the repository.")
+    parser.add("--execute", action="store_true", help="Also load it in a fresh process, with ITS CODE, and run it.")
+    parser.add("--json", action="store_true", help="Print the report as JSON.")
     _add_hub_options(parser)
     arguments = parser.parse_args(argv)
     report = verify_checkpoint(
@@ -314,24 +329,23 @@ def run_push(argv):
     parser = _parser("push", PUSH_HELP)
     parser.add_argument("checkpoint", help="A folder with a pair.")
     parser.add_argument("repo_id", help="The repository: user/name. It is made where it does not exist.")
-    _add(parser, "--tokenizer", help="A folder or a Hub id. By default the one in the folder.")
-    _add(parser, "--revision", help="Branch to commit to; it is made where it does not exist.")
+    parser.add("--tokenizer", help="A folder or a Hub id. By default the one in the folder.")
+    parser.add("--revision", help="Branch to commit to; it is made where it does not exist.")
     visibility = parser.add_mutually_exclusive_group()
     visibility.add_argument("--private", action="store_true", default=None, help="Make a private repository.")
     visibility.add_argument("--public", action="store_false", dest="private", default=None, help="Make a public one.")
-    _add(parser, "--create_pr", action="store_true", help="Open a pull request instead.")
-    _add(parser, "--commit_message", help="Title of the commit, one line.")
-    _add(parser, "--tags", nargs="+", help="Tags of the model card.")
-    _add(
-        parser,
+    parser.add("--create_pr", action="store_true", help="Open a pull request instead.")
+    parser.add("--commit_message", help="Title of the commit, one line.")
+    parser.add("--tags", nargs="+", help="Tags of the model card.")
+    parser.add(
         "--export",
         nargs="*",
         default=["discriminator"],
         choices=["discriminator", "generator"],
         help="Networks to put into subfolders as stock ELECTRA.",
     )
-    _add(parser, "--dry_run", action="store_true", help="Print the exact plan, and send nothing.")
-    _add(parser, "--token", help="Access token. The saved one by default, which is safer: others see command lines.")
+    parser.add("--dry_run", action="store_true", help="Print the exact plan, and send nothing.")
+    parser.add("--token", help="Access token. The saved one by default, which is safer: others see command lines.")
     arguments = vars(parser.parse_args(argv))
     checkpoint, repo_id = arguments.pop("checkpoint"), arguments.pop("repo_id")
     commit = push_checkpoint(checkpoint, repo_id, **arguments)
@@ -346,11 +360,11 @@ def run_pull(argv):
     """`electra-rtd pull`: take, say where it is and how it is loaded."""
     parser = _parser("pull", PULL_HELP)
     parser.add_argument("repo_id", nargs="?", help="The repository: user/name. With --locked the lock names it.")
-    _add(parser, "--revision", help="Branch, tag or commit.")
-    _add(parser, "--local_dir", help="Folder to put it into. By default one beside the cache of huggingface_hub.")
-    _add(parser, "--locked", action="store_true", help="Take exactly what an earlier pull wrote down, or fail.")
-    _add(parser, "--lock_file", help="The lock to take it from. By default that of --local_dir, or of the last pull.")
-    _add(parser, "--no_verify", action="store_false", dest="verify", help="Check hashes and names only.")
+    parser.add("--revision", help="Branch, tag or commit.")
+    parser.add("--local_dir", help="Folder to put it into. By default one beside the cache of huggingface_hub.")
+    parser.add("--locked", action="store_true", help="Take exactly what an earlier pull wrote down, or fail.")
+    parser.add("--lock_file", help="The lock to take it from. By default that of --local_dir, or of the last pull.")
+    parser.add("--no_verify", action="store_false", dest="verify", help="Check hashes and names only.")
     _add_hub_options(parser)
     arguments = parser.parse_args(argv)
     common = {name: getattr(arguments, name) for name in ("local_dir", "token", "verify", "allow_code_from")}
@@ -385,8 +399,8 @@ def run_diff(argv):
     parser = _parser("diff", DIFF_HELP)
     parser.add_argument("a", help="A folder, a Hub id, or a Hub id with a revision: user/name@v1.")
     parser.add_argument("b", help="Likewise.")
-    _add(parser, "--json", action="store_true", help="Print everything as JSON.")
-    _add(parser, "--token", help="Access token. The saved one by default.")
+    parser.add("--json", action="store_true", help="Print everything as JSON.")
+    parser.add("--token", help="Access token. The saved one by default.")
     arguments = parser.parse_args(argv)
     difference = diff_checkpoints(arguments.a, arguments.b, token=arguments.token)
     print(json.dumps(asdict(difference), indent=2) if arguments.json else difference)
@@ -394,22 +408,16 @@ def run_diff(argv):
 
 
 def _parser(command, description):
-    return argparse.ArgumentParser(prog=f"electra-rtd {command}", description=description, formatter_class=_ManualPage)
-
-
-def _add(parser, name, **options):
-    """An option that can be written with `-` for `_`."""
-    parser.add_argument(name, *{name.replace("_", "-")} - {name}, **options)
+    return CommandParser(prog=f"electra-rtd {command}", description=description)
 
 
 def _add_language(parser):
-    _add(parser, "--lang", choices=LANGUAGES, help="Korean or English. By default that of the locale.")
+    parser.add("--lang", choices=LANGUAGES, help="Korean or English. By default that of the locale.")
 
 
 def _add_hub_options(parser):
-    _add(parser, "--token", help="Access token. The saved one by default, which is safer: others see command lines.")
-    _add(
-        parser,
+    parser.add("--token", help="Access token. The saved one by default, which is safer: others see command lines.")
+    parser.add(
         "--allow_code_from",
         nargs="+",
         default=[],
@@ -418,15 +426,15 @@ def _add_hub_options(parser):
     )
 
 
-COMMANDS = {
-    "adapt": (run_adapt, "adapt a pair to a domain's text"),
-    "inspect": (run_inspect, "see what a pair makes of text, or what it finds odd in it"),
-    "report": (run_report, "one page of a run: curves, before and after, settings"),
-    "verify": (run_verify, "check a checkpoint without running any of it"),
-    "push": (run_push, "publish a checkpoint in one commit"),
-    "pull": (run_pull, "take a checkpoint from the Hub, pinned and checked"),
-    "diff": (run_diff, "compare two checkpoints"),
-    "export": (run_export, "write one network of a pair as a stock ELECTRA checkpoint"),
+RUN = {
+    "adapt": run_adapt,
+    "inspect": run_inspect,
+    "report": run_report,
+    "verify": run_verify,
+    "push": run_push,
+    "pull": run_pull,
+    "diff": run_diff,
+    "export": run_export,
 }
 
 
@@ -441,16 +449,10 @@ def main(argv=None):
             dead, 2 for wrong input, 130 when interrupted.
     """
     argv = sys.argv[1:] if argv is None else argv
-    listing = "\n".join(f"  {name:<8}{about}" for name, (_, about) in COMMANDS.items())
-    parser = argparse.ArgumentParser(
-        prog="electra-rtd",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=f"ELECTRA pairs, trained by replaced token detection.\n\ncommands:\n{listing}",
-        epilog="`electra-rtd COMMAND --help` tells the rest.",
-    )
-    parser.add_argument("--version", action="version", version=f"electra-rtd {__version__}")
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
-    command = parser.parse_args(argv[:1] or ["--help"]).command
+    status = answer(argv)
+    if status is not None:
+        return status
+    command, rest = argv[0], argv[1:]
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a sign that an encoding lacks is no reason to end
     handler = logging.StreamHandler()
@@ -458,7 +460,7 @@ def main(argv=None):
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     logging.getLogger(__package__).setLevel(logging.INFO)
     try:
-        return COMMANDS[command][0](argv[1:]) or 0
+        return RUN[command](rest) or 0
     except CheckpointError as error:
         print(f"electra-rtd {command}: {error}", file=sys.stderr)
         return 2 if command == "diff" else 1  # as with `diff`: 1 is a difference

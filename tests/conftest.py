@@ -25,13 +25,28 @@ from transformers import (
     TrainingArguments,
 )
 
-import electra_rtd
 from electra_rtd import ElectraRTDConfig, ElectraRTDForPreTraining
 
 
-# The repository root is a package: pytest imports it under its folder's name before it runs tests, and that second
-# copy of every class would register itself over the first.
-sys.modules.setdefault(Path(electra_rtd.__file__).parent.name, electra_rtd)
+ROOT = Path(__file__).parent.parent
+
+
+class RootIsAFolder:
+    """The repository root is the package `electra_rtd`. pytest would import it a second time, under its folder's name.
+
+    That copy would register its classes over the first; and from a folder whose name is no identifier (`electra-rtd`)
+    it cannot be imported at all.
+    """
+
+    def pytest_collect_directory(self, path, parent):
+        """A folder like any other: nothing of it is imported."""
+        return pytest.Dir.from_parent(parent, path=path) if path.samefile(ROOT) else None
+
+
+def pytest_configure(config):
+    """Register it for all folders: a hook in this file itself would see those below it alone."""
+    config.pluginmanager.register(RootIsAFolder())
+
 
 # Beside this file, where pytest's importlib mode does not look: tests can say `from hub_server import Hub`.
 specification = importlib.util.spec_from_file_location("hub_server", Path(__file__).with_name("hub_server.py"))

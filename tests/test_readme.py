@@ -58,5 +58,19 @@ def test_the_korean_readme_holds_the_same_code():
     assert without_comments[0] == without_comments[1]
 
 
+@pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
+def test_the_environment_is_activated_before_the_first_command(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert text.index("`. .venv/bin/activate`") < text.index("```bash\nelectra-rtd ")
+
+
+def test_no_page_and_no_message_installs_from_an_index_which_has_no_such_package():
+    files = [path for kind in ("*.md", "*.py", "*.j2", "*.ipynb") for path in ROOT.glob(f"[!.]*/**/{kind}")]
+    files += [*ROOT.glob("*.md"), *ROOT.glob("*.py")]
+    assert len(files) > 100
+    advice = re.compile(r"pip install [^`\n]*electra[-_]rtd" + r"\[")
+    assert [path for path in files if advice.search(path.read_text(encoding="utf-8"))] == []
+
+
 def test_the_readme_names_the_test_command():
     assert "make test" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -566,9 +566,9 @@ def test_a_target_that_is_a_folder_is_refused(whole_run, tmp_path):
         report_run(whole_run, png=tmp_path)
 
 
-def test_without_matplotlib_the_extra_is_named(whole_run, monkeypatch):
+def test_without_matplotlib_it_says_how_to_install_it(whole_run, monkeypatch):
     monkeypatch.setattr(figures.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"pip install electra-rtd\[plot\]"):
+    with pytest.raises(ImportError, match="-m pip install matplotlib`"):
         report_run(whole_run)
 
 

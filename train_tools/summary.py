@@ -1,8 +1,10 @@
 """The closing words of a run, for a person."""
 
+import json
 import math
 
 from ..hub_tools.constant_answer import states, verdict
+from .shell import command_name, line, python_name
 
 
 # The discriminator's area under the curve first: the one figure that neither the share of replaced tokens nor lucky
@@ -115,13 +117,18 @@ def next_commands(result):
     Returns:
         `list[str]`
     """
-    look = [f"electra-rtd report --run {result.checkpoint}"]
+    command, adapted = command_name(), result.checkpoint
+    report = f"{command} {line('report', '--run', adapted)}"
     if what_to_try(result):
-        return [*look, f"electra-rtd inspect --checkpoint {result.checkpoint} --file TEXT.txt"]
+        return [report, f"{command} {line('inspect', '--checkpoint', adapted, '--file', 'TEXT.txt')}"]
+    folder = json.dumps(result.discriminator, ensure_ascii=False)  # quoted as in Python
+    code = (
+        f"from transformers import AutoModelForSequenceClassification as M; M.from_pretrained({folder}, num_labels=2)"
+    )
+    more = line("adapt", "--checkpoint", adapted, "--train_file", "MORE.txt", "--output_dir", f"{adapted}-2")
     return [
-        *look,
-        'python -c "from transformers import AutoModelForSequenceClassification as M; '
-        f"M.from_pretrained('{result.discriminator}', num_labels=2)\"",
-        f"electra-rtd adapt --checkpoint {result.checkpoint} --train_file MORE.txt --output_dir {result.checkpoint}-2",
-        f"electra-rtd push {result.checkpoint} USER/NAME --private",
+        report,
+        f"{python_name()} {line('-c', code)}",
+        f"{command} {more}",
+        f"{command} {line('push', adapted, 'USER/NAME', '--private')}",
     ]

@@ -9,6 +9,7 @@ import argparse
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 ENVIRONMENTS = REPOSITORY / ".compat"
 NEWEST = importlib.metadata.version("transformers")  # the installed one; it needs no environment of its own
+LOWEST = "lowest"  # not a release, but the lowest of each package that pyproject.toml allows
 RELEASES = ["4.57.6", "5.0.0", "5.3.0", "5.8.1", "5.13.1", NEWEST]
 # Rounds of one stage may run at once; each stage reads what the ones before it saved.
 STAGES = [["save"], ["remote", "package"], ["trained"]]
@@ -62,15 +64,31 @@ def copy_package(folder):
 
 def requirements(release):
     """What an environment holds. Not torch, nor accelerate, which would pull it in: they are the interpreter's own."""
+    if release == LOWEST:
+        return [
+            f"{name}=={version}" for name, version in lower_bounds().items() if name not in ("torch", "accelerate")
+        ]
     # Releases before 5 need an older huggingface_hub, and that an older `datasets` (which the Trainer imports).
     return [f"transformers=={release}"] + (["datasets"] if release.startswith("4.") else [])
+
+
+def installed_alone(release):
+    """What an environment holds that must be installed without its dependencies, because torch is one of them."""
+    return [f"accelerate=={lower_bounds()['accelerate']}"] if release == LOWEST else []
+
+
+def lower_bounds():
+    """The lowest version of each run-time dependency: `dict` of name to version, from pyproject.toml."""
+    project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    dependencies = project.split("\ndependencies = [\n")[1].split("\n]\n")[0]
+    return dict(re.findall(r'^ *"([\w-]+)>=([\d.]+)"', dependencies, flags=re.MULTILINE))
 
 
 def prepare_environment(release):
     """Install a release once.
 
     Args:
-        release (`str`): a version of `transformers`.
+        release (`str`): a version of `transformers`, or `LOWEST`.
 
     Returns:
         `Path` or `None`: what goes on `PYTHONPATH`; nothing for the release that is installed anyway.
@@ -81,12 +99,16 @@ def prepare_environment(release):
     # By this name `dill`, and so `datasets`, tells what is installed from what it has to pickle by value.
     target, marker = folder / "site-packages", folder / "complete"
     # Compiled wheels fit one Python only.
-    content = " ".join([*requirements(release), f"python=={sys.version_info.major}.{sys.version_info.minor}"])
+    alone = installed_alone(release)
+    content = " ".join([*requirements(release), *alone, f"python=={sys.version_info.major}.{sys.version_info.minor}"])
     if not marker.is_file() or marker.read_text() != content:
-        print(f"Installing {' and '.join(requirements(release))} into {target} ...", flush=True)
+        print(f"Installing {', '.join([*requirements(release), *alone])} into {target} ...", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
-        install = [sys.executable, "-m", "pip", "install", "-qq", "--target", str(target)]
+        # That it does not fit what is installed here is what it is for.
+        install = [sys.executable, "-m", "pip", "install", "-qq", "--no-warn-conflicts", "--target", str(target)]
         subprocess.run([*install, *requirements(release)], check=True)
+        if alone:
+            subprocess.run([*install, "--no-deps", *alone], check=True)
         marker.write_text(content)  # last: an interrupted installation lacks it
     return target
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from ..shell import python_name
 from .charts import Bars
 
 
@@ -96,7 +97,7 @@ def require_matplotlib():
         ImportError: it is.
     """
     if importlib.util.find_spec("matplotlib") is None:
-        raise ImportError("A report needs matplotlib for its figures: `pip install electra-rtd[plot]`.")
+        raise ImportError(f"A report needs matplotlib for its figures: `{python_name()} -m pip install matplotlib`.")
 
 
 @cache

@@ -1,0 +1,110 @@
+"""The command `electra-rtd`: what needs no torch is answered here at once, all else by `electra_rtd.cli`.
+
+A package of its own, on the standard library alone: `import electra_rtd` registers the model with the Auto classes,
+and that takes torch, transformers and seconds.
+"""
+
+import sys
+
+from .options import nearest
+
+
+COMMANDS = {
+    "adapt": "adapt a pair to a domain's text",
+    "inspect": "see what a pair makes of text, or what it finds odd in it",
+    "report": "one page of a run: curves, before and after, settings",
+    "verify": "check a checkpoint without running any of it",
+    "push": "publish a checkpoint in one commit",
+    "pull": "take a checkpoint from the Hub, pinned and checked",
+    "diff": "compare two checkpoints",
+    "export": "write one network of a pair as a stock ELECTRA checkpoint",
+}
+
+# What people type who know other tools.
+OTHER_NAMES = {
+    **{"train": "adapt", "pretrain": "adapt", "finetune": "adapt", "show": "inspect", "check": "verify"},
+    **{"upload": "push", "publish": "push", "download": "pull", "compare": "diff", "convert": "export"},
+    **{"help": "--help", "version": "--version", "-V": "--version", "-v": "--version"},
+}
+
+HELP = f"""\
+usage: electra-rtd COMMAND ...
+
+ELECTRA pairs, trained by replaced token detection.
+
+commands:
+{chr(10).join(f"  {name:<8}{about}" for name, about in COMMANDS.items())}
+
+options:
+  -h, --help  show this
+  --version   show the version
+
+`electra-rtd COMMAND --help` tells the rest.
+"""
+
+WAYS_TO_START = """\
+Three ways to start:
+
+  a pretrained pair    electra-rtd adapt --generator monologg/koelectra-small-v3-generator \\
+                         --discriminator monologg/koelectra-small-v3-discriminator \\
+                         --train_file sentences.csv --output_dir adapted
+  a checkpoint         electra-rtd adapt --checkpoint adapted --train_file more.txt --output_dir adapted-2
+  from scratch         electra-rtd adapt --from_scratch small --learning_rate 5e-4 --num_train_epochs 40 \\
+                         --per_device_train_batch_size 128 --train_file corpus/ --output_dir fresh
+
+To see that everything works:
+
+  the example          electra-rtd adapt --example
+"""
+
+
+def main(argv=None):
+    """The command `electra-rtd`.
+
+    Args:
+        argv (`list[str]`, *optional*): without the program's name; `sys.argv` by default.
+
+    Returns:
+        `int`: see `electra_rtd.cli.main`.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    status = answer(argv)
+    if status is not None:
+        return status
+    try:
+        from electra_rtd.cli import main as run  # here, because it takes seconds
+    except KeyboardInterrupt:
+        print("electra-rtd: interrupted before it began", file=sys.stderr)
+        return 130
+    return run(argv)
+
+
+def answer(argv):
+    """Print what can be said at once: help, the version, how to start, a command that is not there.
+
+    Args:
+        argv (`list[str]`): without the program's name.
+
+    Returns:
+        `int` or `None`: the exit status, or that there is work to do.
+    """
+    first = argv[0] if argv else "--help"
+    if first in ("-h", "--help"):
+        print(HELP, end="")
+        return 0
+    if first == "--version":
+        from importlib.metadata import version
+
+        print(f"electra-rtd {version('electra-rtd')}")
+        return 0
+    if first not in COMMANDS:
+        guess = OTHER_NAMES.get(first) or nearest(first, [*COMMANDS, "--help", "--version"])
+        remedy = f"Did you mean `electra-rtd {guess}`?" if guess else f"The commands are {', '.join(COMMANDS)}."
+        what = "an option here: options of a command stand after its name" if first.startswith("-") else "a command"
+        print(f"electra-rtd: error: {first} is not {what}. {remedy}", file=sys.stderr)
+        return 2
+    if argv == ["adapt"]:
+        # On stderr, with 2: nothing was trained, which a script that counts on it must notice.
+        print(f"{WAYS_TO_START}\n`electra-rtd adapt --help` is the manual.", file=sys.stderr)
+        return 2
+    return None
