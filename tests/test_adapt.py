@@ -17,9 +17,10 @@ from transformers import AutoModel, AutoTokenizer, ElectraForPreTraining, Traine
 
 from electra_rtd import cli
 from electra_rtd.train_tools import recipes
-from electra_rtd.train_tools.from_scratch import SPECIAL_TOKENS, load_tokenizer, train_tokenizer
+from electra_rtd.train_tools.from_scratch import train_tokenizer
 from electra_rtd.train_tools.metrics import DETAILED
 from electra_rtd.train_tools.run_folder import RunFolder
+from electra_rtd.train_tools.tokenizer import SPECIAL_TOKENS, load_tokenizer
 
 
 PARTS = ("loss", "mlm_loss", "disc_loss", "gen_acc", "disc_acc")

@@ -135,11 +135,15 @@ def test_swapped_arguments_are_refused(pair_folders, tokenizer):
         build(loaded[0], loaded[0], tokenizer=tokenizer)
 
 
-def test_a_checkpoint_of_another_kind_is_refused(pair_folders, tmp_path):
+def test_a_checkpoint_of_another_kind_is_refused_before_it_is_loaded(pair_folders, tmp_path, capsys):
     sizes = {"vocab_size": 80, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     BertForMaskedLM(BertConfig(intermediate_size=16, **sizes)).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"`discriminator` .*lacks"):
-        build(pair_folders[0], tmp_path)
+    capsys.readouterr()
+    for name, networks in (("generator", (tmp_path, pair_folders[1])), ("discriminator", (pair_folders[0], tmp_path))):
+        with pytest.raises(ValueError, match=rf"`{name}` .*model type 'bert'.*ELECTRA"):
+            build(*networks)
+    printed = capsys.readouterr()
+    assert printed.out + printed.err == ""  # no table of weights before it
 
 
 def test_a_tokenizer_without_a_mask_token_is_refused(pair_folders, make_tokenizer):

@@ -17,11 +17,13 @@ from .callbacks import LOSS_PARTS, RTDHealthCallback, RTDMetricsCallback, RTDSam
 from .callbacks.health import PATIENCE
 from .data import read_text, tokenize_text
 from .fast import FastSettings, apply, choose, chosen_fields, process_restored, settings_of_checkpoint
-from .from_scratch import SIZES, build_pair, load_tokenizer, train_tokenizer
+from .from_scratch import SIZES, TextsOf, build_pair, train_tokenizer
 from .held_out import describe_held_out, evaluate_held_out
 from .language import LANGUAGES
 from .provenance import describe_run
 from .run_folder import DISCRIMINATOR_FOLDER, HELD_OUT_FILE, LAST_FILE, RESULTS_FILE, RunFolder
+from .tokenizer import load_tokenizer
+from .unknown_tokens import check_unknown_tokens
 
 
 logger = logging.getLogger(__name__)
@@ -243,6 +245,7 @@ def adapt(arguments, training_args, *, given=()):
         f"{len(train_set)} sequences to train on, {len(validation_set)} held out, of up to "
         f"{arguments.max_seq_length} tokens."
     )
+    check_unknown_tokens(train_set, train_text, tokenizer)
     with folder.guarded(), process_restored():
         choices = _choose(arguments, training_args, given, model, tokenizer, train_set, last_checkpoint)
         training_args = apply(choices, training_args)
@@ -342,7 +345,7 @@ def _load_start(arguments, train_text, last_checkpoint):
     if arguments.from_scratch:
         if tokenizer is None:
             logger.info(f"Training a WordPiece vocabulary of up to {arguments.vocab_size} entries on the text.")
-            tokenizer = train_tokenizer(train_text["text"], arguments.vocab_size)
+            tokenizer = train_tokenizer(TextsOf(train_text), arguments.vocab_size)
         return build_pair(arguments.from_scratch, tokenizer, **overrides), tokenizer
     if arguments.checkpoint:
         tokenizer = tokenizer or load_tokenizer(arguments.checkpoint)
