@@ -395,8 +395,8 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             received = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
             if value is not None and received != tuple(input_ids.shape):
                 raise ValueError(
-                    f"`{name}` has the shape {received}, `input_ids` {tuple(input_ids.shape)}: they must be tensors "
-                    "of one shape. Pass what tokenizer and collator return. `labels` are for masked language "
+                    f"`{name}` is {received}, but `input_ids` has the shape {tuple(input_ids.shape)}: it must be a "
+                    "tensor of that shape. Pass what tokenizer and collator return. `labels` are for masked language "
                     "modelling: remove the label column of a classification data set."
                 )
         if position_ids is not None and position_ids.shape not in (input_ids.shape, (1, input_ids.shape[1])):
@@ -444,15 +444,16 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             _check_range("labels", shown, config.vocab_size, "They are original token ids, or -100")
 
     def _check_labels(self, input_ids, attention_mask, labels):
-        """Refuse labels that hide nothing: they repeat the input, at special tokens too or at most of many others.
+        """Refuse labels that hide nothing: they repeat the input at most tokens, and there are many, or special ones.
 
         A few that repeat it are masked tokens that the collator let stay, all by chance.
         """
-        labelled = self._attended(input_ids, attention_mask) & (labels != NOT_A_LABEL)
-        ordinary = self._attended(input_ids, attention_mask) & ~is_any_of(input_ids, self.config.special_token_ids)
-        at_ordinary = int((labelled & ordinary).sum())
-        at_most = at_ordinary >= 8 and 2 * at_ordinary >= ordinary.sum()
-        if (at_most or (labelled & ~ordinary).any()) and (labels == input_ids)[labelled].all():
+        attended = self._attended(input_ids, attention_mask)
+        special = attended & is_any_of(input_ids, self.config.special_token_ids)
+        labelled = attended & (labels != NOT_A_LABEL)
+        at_most = 2 * labelled.sum() >= attended.sum()
+        many = (labelled & ~special).sum() >= 8 or (labelled & special).any()
+        if at_most and many and (labels == input_ids)[labelled].all():
             raise ValueError(
                 "`labels` repeat `input_ids`, as a collator for causal language modelling makes them: nothing is "
                 "masked. Use `DataCollatorWithPadding(tokenizer)`, or `DataCollatorForLanguageModeling(tokenizer, "

@@ -116,13 +116,14 @@ def size_of_alphabet(texts, vocab_size):
         `int`
     """
     counts: Counter = Counter()
+    within: set = set()  # what stands behind another character has a second entry, for there
     for text in texts:
         counts.update(text)
+        within.update(*(word[1:] for word in text.split()))
+    alone = BertNormalizer(lowercase=False)  # puts spaces around a Chinese character: that is a word by itself
     room = 0.9 * vocab_size - len(SPECIAL_TOKENS)
-    split = BertNormalizer(lowercase=False)
     for size, (character, _) in enumerate(counts.most_common()):
-        # One that stands within words has a second entry, for there: not a Chinese one, which is a word by itself.
-        room -= 1 if split.normalize_str(character) != character else 2
+        room -= 2 if character in within and alone.normalize_str(character) == character else 1
         if room < 0:
             return max(size, 1)
     return len(counts)

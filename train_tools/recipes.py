@@ -371,7 +371,19 @@ def _load_checkpoint(checkpoint, tokenizer, overrides):
             "Leave --tokenizer out, or name the one that the checkpoint was trained with."
         )
     # Weights in half precision would be trained in half precision: `--bf16` computes in it, and keeps them in float32.
-    return ElectraRTDForPreTraining.from_pretrained(checkpoint, config=config, dtype=torch.float32)
+    model, info = ElectraRTDForPreTraining.from_pretrained(
+        checkpoint, config=config, dtype=torch.float32, output_loading_info=True
+    )
+    for name, keys in (
+        ("lacks", info["missing_keys"]),
+        ("holds, against its configuration,", info["unexpected_keys"]),
+    ):
+        if keys:
+            raise ValueError(
+                f"{checkpoint} {name} {len(keys)} weights ({min(keys)}, ...): a part of the pair would be random, or "
+                "lost. Compare `num_hidden_layers` and the other sizes in its config.json with its weights."
+            )
+    return model
 
 
 def _freeze_generator(model):
