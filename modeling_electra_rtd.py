@@ -430,10 +430,9 @@ class ElectraRTDForPreTraining(PreTrainedModel):
     def _check_values(self, input_ids, attention_mask, token_type_ids, position_ids, labels):
         config = self.config
         _check_range("input_ids", input_ids, config.vocab_size, "Tokenize with the tokenizer of this checkpoint")
-        if attention_mask is not None and ((attention_mask != 0) & (attention_mask != 1)).any():
-            raise ValueError(
-                f"`attention_mask` holds {attention_mask.min()} to {attention_mask.max()}: 1 is a token, 0 padding."
-            )
+        odd = () if attention_mask is None else attention_mask[(attention_mask != 0) & (attention_mask != 1)]
+        if len(odd):
+            raise ValueError(f"`attention_mask` holds {odd[0]}: 1 is a token, and 0 padding.")
         if token_type_ids is not None:
             types = max(config.generator_config.type_vocab_size, config.discriminator_config.type_vocab_size)
             _check_range("token_type_ids", token_type_ids, types, "`type_vocab_size` is the number of segments")
