@@ -56,7 +56,7 @@ def test_an_attention_mask_that_is_no_tensor(kind, model, make_batch):
     assert_refused(["`attention_mask`", kind, "(4, 12)"], model, **{**batch, "attention_mask": mask})
 
 
-@pytest.mark.parametrize(("value", "said"), [(2, "0 to 2"), (-torch.inf, "-inf to 1.0"), (0.5, "0.5")])
+@pytest.mark.parametrize(("value", "said"), [(2, "2"), (-torch.inf, "-inf"), (0.5, "0.5")])
 def test_an_attention_mask_of_other_values_than_0_and_1(value, said, model, make_batch):
     batch = make_batch()
     batch["attention_mask"] = batch["attention_mask"].to(torch.tensor(value).dtype)
