@@ -388,8 +388,8 @@ class ElectraRTDForPreTraining(PreTrainedModel):
 
     def _check_inputs(self, input_ids, attention_mask, token_type_ids, position_ids, labels, kwargs):
         if input_ids is None or input_ids.dim() != 2 or 0 in input_ids.shape:
-            received = None if input_ids is None else tuple(input_ids.shape)
-            raise ValueError(f"`input_ids` has the shape {received}: it must be (batch, length), neither of them 0.")
+            shape = None if input_ids is None else tuple(input_ids.shape)
+            raise ValueError(f"`input_ids` has the shape {shape}: it must be (batch, length), neither of them 0.")
         named = {"attention_mask": attention_mask, "token_type_ids": token_type_ids, "labels": labels}
         for name, value in named.items():
             received = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
@@ -430,9 +430,10 @@ class ElectraRTDForPreTraining(PreTrainedModel):
     def _check_values(self, input_ids, attention_mask, token_type_ids, position_ids, labels):
         config = self.config
         _check_range("input_ids", input_ids, config.vocab_size, "Tokenize with the tokenizer of this checkpoint")
-        odd = () if attention_mask is None else attention_mask[(attention_mask != 0) & (attention_mask != 1)]
-        if len(odd):
-            raise ValueError(f"`attention_mask` holds {odd[0]}: 1 is a token, and 0 padding.")
+        if attention_mask is not None:
+            odd = attention_mask[(attention_mask != 0) & (attention_mask != 1)]
+            if len(odd):
+                raise ValueError(f"`attention_mask` holds {odd[0]}: 1 is a token, and 0 padding.")
         if token_type_ids is not None:
             types = max(config.generator_config.type_vocab_size, config.discriminator_config.type_vocab_size)
             _check_range("token_type_ids", token_type_ids, types, "`type_vocab_size` is the number of segments")

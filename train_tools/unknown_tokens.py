@@ -9,6 +9,7 @@ import logging
 import unicodedata
 from collections import Counter
 from itertools import product
+from typing import Literal
 
 import numpy as np
 from tokenizers.normalizers import BertNormalizer
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 WORTH_A_WARNING = 0.01
 WRONG = 0.25
 SAMPLE_ROWS, SAMPLE_LETTERS = 500, 2000  # rows that remedies are tried on, and letters of each
-FORMS = ("NFC", "NFD", "NFKC")
+FORMS: tuple[Literal["NFC", "NFD", "NFKC"], ...] = ("NFC", "NFD", "NFKC")
 SETTINGS = ("do_lower_case", "strip_accents")
 
 
