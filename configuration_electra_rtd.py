@@ -2,9 +2,14 @@
 """What an ELECTRA pair is: two stock configurations and the settings of replaced token detection (RTD)."""
 
 import copy
+import difflib
+import inspect
 
 from transformers import ElectraConfig, PretrainedConfig
+from transformers.utils import logging
 
+
+logger = logging.get_logger(__name__)
 
 EMBEDDING_SHARING = ("none", "tied")
 
@@ -83,6 +88,8 @@ class ElectraRTDConfig(PretrainedConfig):
         self.special_token_ids = list(special_token_ids or [])
         self.embedding_sharing = embedding_sharing
         self.eval_seed = eval_seed
+        if "transformers_version" not in kwargs:  # what a file holds, any release may have written
+            _warn_of_misspelt_fields(kwargs)
         kwargs.setdefault("auto_map", dict(AUTO_MAP))
         # The generator's own configuration says whether its LM head is tied, `embedding_sharing` whether the networks
         # share; `transformers` looks at this flag of the outer model before it ties anything.
@@ -114,7 +121,17 @@ class ElectraRTDConfig(PretrainedConfig):
 
         That is the caller's to choose: releases up to 5.2 would fetch and run a kernel that a file names
         (CVE-2026-4372), and `attribute_map` can give that field another name.
+
+        Raises:
+            ValueError: the fields are those of one network, and not of a pair.
         """
+        model_type = config_dict.get("model_type", cls.model_type)
+        if model_type != cls.model_type or ("hidden_size" in config_dict and "generator_config" not in config_dict):
+            raise ValueError(
+                f"This is the configuration of one network (model_type {model_type!r}), not of a pair "
+                f"({cls.model_type!r}). A pair of stock checkpoints is built by "
+                "`ElectraRTDForPreTraining.from_generator_discriminator_pretrained(generator, discriminator)`."
+            )
         ignored = ("attribute_map", *(name for name in config_dict if "attn_implementation" in name))
         fields = {name: value for name, value in config_dict.items() if name not in ignored}
         return super().from_dict(fields, **kwargs)
@@ -225,6 +242,14 @@ def _as_electra_config(name, value):
     if isinstance(value, ElectraConfig):
         return copy.deepcopy(value)  # the caller's object stays as it is
     raise ValueError(f"`{name}` is a {type(value).__name__}: pass an `ElectraConfig`, a dict of its fields, or None.")
+
+
+def _warn_of_misspelt_fields(kwargs):
+    fields, stock = inspect.signature(ElectraRTDConfig).parameters, dir(PretrainedConfig())
+    for name in kwargs:
+        nearest = difflib.get_close_matches(name, fields, n=1, cutoff=0.7)
+        if nearest and name not in stock and not name.endswith("_token_id"):
+            logger.warning(f"`{name}` is no field of ElectraRTDConfig, and has no effect: is `{nearest[0]}` meant?")
 
 
 def _check_number(name, value, allowed, is_allowed):

@@ -25,14 +25,18 @@ from transformers import (
     AttentionInterface,
     AttentionMaskInterface,
     AutoTokenizer,
+    BertTokenizerFast,
     ElectraForMaskedLM,
     ElectraForPreTraining,
     ElectraPreTrainedModel,
+    PretrainedConfig,
     PreTrainedModel,
+    PreTrainedTokenizerFast,
 )
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.models.electra import modeling_electra
 from transformers.utils import ModelOutput, has_file, logging
 
@@ -41,6 +45,7 @@ from .configuration_electra_rtd import ElectraRTDConfig
 
 logger = logging.get_logger(__name__)
 
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 NOT_A_LABEL = -100  # the index that losses ignore, as everywhere in `transformers`
 
 # The whole embedding block: Google's code builds the tables and the LayerNorm of both networks in one variable scope.
@@ -122,6 +127,7 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             }
         draw_dropout_faster(self)
         self.post_init()
+        self.unseen_labels = 3  # batches whose labels are looked at on an accelerator
 
     @classmethod
     def from_generator_discriminator_pretrained(cls, generator, discriminator, *, tokenizer=None, **config_overrides):
@@ -184,9 +190,10 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         and each sequence's own tokens.
 
         Args:
-            input_ids (`torch.LongTensor` of shape `(B, L)`): the original tokens.
-            attention_mask (`torch.Tensor` of shape `(B, L)`, *optional*): 1 = token, 0 = padding. By default every
-                token counts that is not `config.pad_token_id`.
+            input_ids (`torch.LongTensor` of shape `(B, L)`): the original tokens. Here and below, integers of any
+                width do.
+            attention_mask (`torch.Tensor` of shape `(B, L)`, *optional*): 1 = token, 0 = padding, of any type. By
+                default every token counts that is not `config.pad_token_id`.
             token_type_ids (`torch.LongTensor` of shape `(B, L)`, *optional*): segments, as in ELECTRA.
             position_ids (`torch.LongTensor` of shape `(B, L)`, *optional*): by default they count from a sequence's
                 first token, so that padding on the left changes nothing.
@@ -200,10 +207,15 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             [`ElectraRTDOutput`] or `tuple`
 
         Raises:
-            ValueError: wrong shapes, ids outside the vocabulary (looked at on the CPU only), unset `mask_token_id`.
+            ValueError: wrong types or shapes, an empty batch, sequences joined to one row, labels that hide nothing,
+                unset `mask_token_id`; on the CPU also ids outside the vocabulary and other values in the mask.
         """
-        config, labels = self.config, kwargs.get("labels")
-        self._check_inputs(input_ids, attention_mask, token_type_ids, position_ids, labels)
+        config = self.config
+        input_ids = as_int64("input_ids", input_ids)
+        token_type_ids = as_int64("token_type_ids", token_type_ids)
+        position_ids = as_int64("position_ids", position_ids)
+        labels = as_int64("labels", kwargs.get("labels"))
+        self._check_inputs(input_ids, attention_mask, token_type_ids, position_ids, labels, kwargs)
         # What a masking collator hid stands in its labels.
         original_ids = input_ids if labels is None else torch.where(labels != NOT_A_LABEL, labels, input_ids)  # (B, L)
         attended = self._attended(original_ids, attention_mask)  # (B, L)
@@ -308,10 +320,13 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         That one takes the tied weights of a model with code of its own for loaded, and leaves them on the meta device.
         Elsewhere, what is on the meta device is among the missing keys already.
         """
-        if missing_keys is None:  # not while loading, or a release before 5
-            return super().tie_weights(**kwargs)
-        missing_keys |= {name for name in self.all_tied_weights_keys if self.get_parameter(name).is_meta}
-        return super().tie_weights(missing_keys=missing_keys, **kwargs)
+        if missing_keys is not None:  # while loading, from release 5 on
+            missing_keys |= {name for name in self.all_tied_weights_keys if self.get_parameter(name).is_meta}
+            kwargs["missing_keys"] = missing_keys
+        super().tie_weights(**kwargs)
+        # A file holds them once, under their first name: a Trainer that resumes must not miss the others.
+        names, first_names = (dict(self.named_parameters(remove_duplicate=once)) for once in (False, True))
+        self._keys_to_ignore_on_save = names.keys() - first_names.keys()
 
     def _tie_weights(self):
         # Called by `tie_weights` in releases before 5, whose base class cannot tie two weights by their names.
@@ -371,17 +386,18 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             return lambda stream: torch.rand(original_ids.shape, device=original_ids.device)
         return seeded_uniform_numbers(self.config.eval_seed, original_ids, attended)
 
-    def _check_inputs(self, input_ids, attention_mask, token_type_ids, position_ids, labels):
-        if input_ids is None or input_ids.dim() != 2:
-            received = None if input_ids is None else tuple(input_ids.shape)
-            raise ValueError(f"`input_ids` has the shape {received}: it must be token ids of shape (batch, length).")
+    def _check_inputs(self, input_ids, attention_mask, token_type_ids, position_ids, labels, kwargs):
+        if input_ids is None or input_ids.dim() != 2 or 0 in input_ids.shape:
+            shape = None if input_ids is None else tuple(input_ids.shape)
+            raise ValueError(f"`input_ids` has the shape {shape}: it must be (batch, length), neither of them 0.")
         named = {"attention_mask": attention_mask, "token_type_ids": token_type_ids, "labels": labels}
         for name, value in named.items():
-            if value is not None and value.shape != input_ids.shape:
+            received = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+            if value is not None and received != tuple(input_ids.shape):
                 raise ValueError(
-                    f"`{name}` has the shape {tuple(value.shape)}, `input_ids` {tuple(input_ids.shape)}: they must be "
-                    "equal. Pass what tokenizer and collator return. `labels` are for masked language modelling: "
-                    "remove the label column of a classification data set."
+                    f"`{name}` is {received}, but `input_ids` has the shape {tuple(input_ids.shape)}: it must be a "
+                    "tensor of that shape. Pass what tokenizer and collator return. `labels` are for masked language "
+                    "modelling: remove the label column of a classification data set."
                 )
         if position_ids is not None and position_ids.shape not in (input_ids.shape, (1, input_ids.shape[1])):
             raise ValueError(
@@ -394,28 +410,55 @@ class ElectraRTDForPreTraining(PreTrainedModel):
                 f"The sequences have {input_ids.shape[1]} tokens, but `max_position_embeddings` is {longest}. "
                 f"Truncate them: `tokenizer(..., truncation=True, max_length={longest})`."
             )
-        # Reading values makes an accelerator wait, and breaks a compiled graph: only the plain CPU path does it.
-        if input_ids.device.type == "cpu" and not torch.compiler.is_compiling():
+        read = not torch.compiler.is_compiling()  # values: that would break a compiled graph
+        flattened = {"cu_seq_lens_q", "seq_idx"} & kwargs.keys()
+        if read and labels is not None and position_ids is not None and attention_mask is None:
+            flattened = flattened or (position_ids.diff() < 0).any()
+        if flattened:
+            raise ValueError(
+                "The sequences are joined to one row, where each would attend to all, as `DataCollatorWithFlattening` "
+                "joins them. Use `DataCollatorWithPadding(tokenizer)`: padding is not computed anyway."
+            )
+        # Reading values makes an accelerator wait: there, the first labels are looked at, and nothing else.
+        on_cpu = input_ids.device.type == "cpu"
+        if read and on_cpu:
             self._check_values(input_ids, attention_mask, token_type_ids, position_ids, labels)
+        if read and labels is not None and (on_cpu or self.unseen_labels > 0):
+            self.unseen_labels -= 1
+            self._check_labels(input_ids, attention_mask, labels)
 
     def _check_values(self, input_ids, attention_mask, token_type_ids, position_ids, labels):
         config = self.config
         _check_range("input_ids", input_ids, config.vocab_size, "Tokenize with the tokenizer of this checkpoint")
+        if attention_mask is not None:
+            odd = attention_mask[(attention_mask != 0) & (attention_mask != 1)]
+            if len(odd):
+                raise ValueError(f"`attention_mask` holds {odd[0]}: 1 is a token, and 0 padding.")
         if token_type_ids is not None:
             types = max(config.generator_config.type_vocab_size, config.discriminator_config.type_vocab_size)
             _check_range("token_type_ids", token_type_ids, types, "`type_vocab_size` is the number of segments")
         if position_ids is not None:
             _check_range("position_ids", position_ids, config.max_position_embeddings, "Truncate the sequences")
         if labels is not None:
-            is_label = labels != NOT_A_LABEL
-            _check_range("labels", labels[is_label], config.vocab_size, "They are original token ids, or -100")
-            attended = self._attended(input_ids, attention_mask)
-            if attended.any() and (is_label & (labels == input_ids))[attended].all():
-                raise ValueError(
-                    "`labels` repeat `input_ids` at every token, as a collator for causal language modelling makes "
-                    "them: nothing is masked. Use `DataCollatorWithPadding`, or "
-                    "`DataCollatorForLanguageModeling(tokenizer, mlm=True)`."
-                )
+            shown = labels[labels != NOT_A_LABEL]
+            _check_range("labels", shown, config.vocab_size, "They are original token ids, or -100")
+
+    def _check_labels(self, input_ids, attention_mask, labels):
+        """Refuse labels that hide nothing: they repeat the input at most tokens, and there are many, or special ones.
+
+        A few that repeat it are masked tokens that the collator let stay, all by chance.
+        """
+        attended = self._attended(input_ids, attention_mask)
+        special = attended & is_any_of(input_ids, self.config.special_token_ids)
+        labelled = attended & (labels != NOT_A_LABEL)
+        at_most = 2 * labelled.sum() >= attended.sum()
+        many = (labelled & ~special).sum() >= 8 or (labelled & special).any()
+        if at_most and many and (labels == input_ids)[labelled].all():
+            raise ValueError(
+                "`labels` repeat `input_ids`, as a collator for causal language modelling makes them: nothing is "
+                "masked. Use `DataCollatorWithPadding(tokenizer)`, or `DataCollatorForLanguageModeling(tokenizer, "
+                "mlm=True)`."
+            )
 
 
 # ---- The steps of the objective -------------------------------------------------------------------------------------
@@ -1067,6 +1110,12 @@ def _load_network(name, model_class, source, kwargs):
             raise ValueError(f"`{name}` is a {type(source).__name__}: it must be a {model_class.__name__}.")
         return source
     try:
+        model_type = PretrainedConfig.get_config_dict(source, **kwargs)[0].get("model_type", "electra")
+        if model_type != "electra":
+            raise ValueError(
+                f"`{name}` is {str(source)!r}, of the model type {model_type!r}: it must be a stock checkpoint of "
+                "ELECTRA, 'electra'. A whole pair, 'electra_rtd', loads with `from_pretrained`."
+            )
         model, info = model_class.from_pretrained(source, output_loading_info=True, **kwargs)
     except OSError as error:
         raise OSError(f"`{name}` is {str(source)!r}, which could not be loaded: {error}") from error
@@ -1076,6 +1125,13 @@ def _load_network(name, model_class, source, kwargs):
             f"`{name}` is {str(source)!r}, which lacks {len(missing)} weights of {model_class.__name__} "
             f"({missing[0]}, ...). Is it an ELECTRA checkpoint, and are generator and discriminator not swapped? To "
             f"start from random weights on purpose, pass `{model_class.__name__}.from_pretrained(...)` itself."
+        )
+    left_over = sorted(key for key in info["unexpected_keys"] if ".encoder.layer." in key)
+    if left_over and "num_hidden_layers" not in kwargs:
+        raise ValueError(
+            f"`{name}` is {str(source)!r}, which holds weights of more layers than its configuration names, "
+            f"{model.config.num_hidden_layers} ({left_over[0]}, ...). Correct `num_hidden_layers` in its config.json, "
+            f"or leave the others out on purpose: `{name}_num_hidden_layers=`."
         )
     return model
 
@@ -1106,12 +1162,18 @@ def find_tokenizer(source, **kwargs):
 
     Args: source (`str` or path): a folder or a Hub id; kwargs: those of `from_pretrained`.
     """
-    trust = {"trust_remote_code": kwargs["trust_remote_code"]} if "trust_remote_code" in kwargs else {}
+    trust = kwargs.get("trust_remote_code", False)  # without it, nobody is asked
     kwargs = {name: kwargs[name] for name in ("cache_dir", "local_files_only", "revision", "token") if name in kwargs}
     # Where both files are missing, `AutoTokenizer` of some releases makes up a vocabulary of the special tokens alone.
-    if not any(has_file(source, file, **kwargs) for file in ("tokenizer.json", "vocab.txt")):
+    files = [file for file in ("tokenizer.json", "vocab.txt") if has_file(source, file, **kwargs)]
+    if not files:
         return None
-    return AutoTokenizer.from_pretrained(source, **kwargs, **trust)
+    fields = PretrainedConfig.get_config_dict(source, **kwargs)[0] if has_file(source, "config.json", **kwargs) else {}
+    if {"model_type", "tokenizer_class"} & {*fields, *get_tokenizer_config(source, **kwargs)}:
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=trust, **kwargs)
+    # Nothing names a class: the first file has all there is, the second is a WordPiece vocabulary, as ELECTRA's are.
+    loader = PreTrainedTokenizerFast if files[0] == "tokenizer.json" else BertTokenizerFast
+    return loader.from_pretrained(source, **kwargs)
 
 
 def _token_ids(tokenizer):
@@ -1123,8 +1185,14 @@ def _token_ids(tokenizer):
     return {
         "mask_token_id": tokenizer.mask_token_id,
         "pad_token_id": tokenizer.pad_token_id,
-        "special_token_ids": sorted(set(tokenizer.all_special_ids)),
+        "special_token_ids": special_ids(tokenizer),
     }
+
+
+def special_ids(tokenizer):
+    """Ids of a tokenizer's special tokens, also of those that were added: `list[int]`, ascending."""
+    added = {token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return sorted(added.union(tokenizer.all_special_ids))
 
 
 def _warn_if_embeddings_differ(generator, discriminator):
@@ -1161,6 +1229,18 @@ def gradient_if(needed):
 def is_recorded():
     """Whether a graph is being recorded, by `torch.compile`, `torch.export` or `torch.jit.trace`."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
+def as_int64(name, value):
+    """A tensor of integers of any width as int64; `None` stays as it is."""
+    if value is None:
+        return None
+    kind = value.dtype if isinstance(value, torch.Tensor) else type(value).__name__
+    if kind not in INTEGERS:
+        raise ValueError(
+            f'`{name}` is of type {kind}, not a tensor of integers: `tokenizer(..., return_tensors="pt")`.'
+        )
+    return value.long()
 
 
 def _or_default(value, default):

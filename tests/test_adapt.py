@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import unicodedata
 
 import datasets
 import pytest
@@ -14,9 +15,10 @@ from transformers import AutoModel, AutoTokenizer, ElectraForPreTraining
 
 from electra_rtd import cli
 from electra_rtd.train_tools import recipes
-from electra_rtd.train_tools.from_scratch import SPECIAL_TOKENS, load_tokenizer, train_tokenizer
+from electra_rtd.train_tools.from_scratch import train_tokenizer
 from electra_rtd.train_tools.held_out import JUDGED_BY
 from electra_rtd.train_tools.metrics import DETAILED
+from electra_rtd.train_tools.tokenizer import SPECIAL_TOKENS, load_tokenizer
 
 
 PARTS = ("loss", "mlm_loss", "disc_loss", "gen_acc", "disc_acc")
@@ -159,6 +161,7 @@ def test_two_processes_adapt_with_one_vocabulary(text, tmp_path):
 def test_a_bare_vocabulary_is_a_tokenizer(text, tmp_path):
     (tmp_path / "vocab").mkdir()
     entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "책", "비", "##다", "온", "Python"]
+    entries += "나 너 우리 학교 눈 산 강 바다 사람 시간 하루 오늘 내일 밥 물 집 길 말 글 노래 간 본".split()  # noqa: SIM905
     (tmp_path / "vocab" / "vocab.txt").write_text("\n".join(entries) + "\n", encoding="utf-8")
     assert adapt(
         *["--from_scratch", "tiny", "--tokenizer", "vocab", "--train_file", text, "--output_dir", "out", *QUICK]
@@ -377,6 +380,15 @@ def test_a_bare_vocabulary_is_uncased_only_where_it_says_so(entries, text, token
 def test_a_trained_vocabulary_finds_the_korean_words_it_was_trained_on():
     tokenizer = train_tokenizer(["오늘 책을 읽는다"] * 9, vocab_size=100)
     assert tokenizer.tokenize("오늘 책을 읽는다") == ["오늘", "책을", "읽는다"]
+
+
+def test_text_that_becomes_unk_ends_before_training_with_the_remedy(text, pair_folders, tmp_path, capsys):
+    apart = unicodedata.normalize("NFD", (tmp_path / text).read_text(encoding="utf-8"))
+    (tmp_path / "apart.csv").write_text(apart, encoding="utf-8")
+    pair = ["--generator", pair_folders[0], "--discriminator", pair_folders[1]]
+    assert adapt(*pair, "--train_file", "apart.csv", "--output_dir", "out", *QUICK) == 2
+    assert re.search(r"tokens to train on are \[UNK\].*Write it in NFC", capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("content", ["a run", "somebody's model", "something else"])

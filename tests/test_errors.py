@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from transformers import DataCollatorWithPadding
+from transformers import DataCollatorForLanguageModeling, DataCollatorWithFlattening, DataCollatorWithPadding
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +22,46 @@ def assert_refused(words, model, *args, **kwargs):
         assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize(("shape", "said"), [((12,), "(12,)"), ((2, 3, 4), "(2, 3, 4)"), ((), "()")])
+OTHER_SHAPES = [((12,), "(12,)"), ((2, 3, 4), "(2, 3, 4)"), ((), "()"), ((0, 12), "(0, 12)"), ((3, 0), "(3, 0)")]
+
+
+@pytest.mark.parametrize(("shape", "said"), OTHER_SHAPES)
 def test_token_ids_of_another_shape_than_batch_and_length(shape, said, model):
     assert_refused(["`input_ids`", said, "(batch, length)"], model, torch.ones(shape, dtype=torch.long))
 
 
 def test_no_token_ids_at_all(model):
     assert_refused(["`input_ids`", "None", "(batch, length)"], model, None)
+
+
+KINDS = {
+    "torch.float32": lambda ids: ids.float(),
+    "torch.bool": lambda ids: ids.bool(),
+    "list": lambda ids: ids.tolist(),
+    "ndarray": lambda ids: ids.numpy(),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["input_ids", "token_type_ids", "position_ids", "labels"])
+def test_what_is_no_tensor_of_integers(name, kind, model, make_batch):
+    batch = make_batch()
+    assert_refused([f"`{name}`", kind, "integers"], model, **{**batch, name: KINDS[kind](batch["input_ids"])})
+
+
+@pytest.mark.parametrize("kind", ["list", "ndarray"])
+def test_an_attention_mask_that_is_no_tensor(kind, model, make_batch):
+    batch = make_batch()
+    mask = KINDS[kind](batch["attention_mask"])
+    assert_refused(["`attention_mask`", kind, "(4, 12)"], model, **{**batch, "attention_mask": mask})
+
+
+@pytest.mark.parametrize(("value", "said"), [(2, "2"), (-torch.inf, "-inf"), (0.5, "0.5")])
+def test_an_attention_mask_of_other_values_than_0_and_1(value, said, model, make_batch):
+    batch = make_batch()
+    batch["attention_mask"] = batch["attention_mask"].to(torch.tensor(value).dtype)
+    batch["attention_mask"][2, 1] = value
+    assert_refused(["`attention_mask`", said, "1 is a token"], model, **batch)
 
 
 @pytest.mark.parametrize(("wrong", "said"), [(80, "80"), (-1, "-1"), (30000, "30000")])
@@ -100,6 +133,86 @@ def test_labels_of_causal_language_modelling(model, make_batch, ids):
     batch = make_batch()
     labels = batch["input_ids"].masked_fill(batch["input_ids"] == ids.pad, -100)
     assert_refused(["`labels`", "DataCollatorWithPadding", "mlm=True"], model, **batch, labels=labels)
+
+
+FLATTENING = {
+    "as it comes": {},
+    "with boundaries": {"return_flash_attn_kwargs": True},
+    "with numbers of sequences": {"return_seq_idx": True, "return_position_ids": False},
+    "labels alone": {"return_position_ids": False},
+}
+
+
+@pytest.mark.parametrize("options", FLATTENING)
+@pytest.mark.parametrize("special", [True, False])
+def test_sequences_that_a_collator_joined_to_one_row(options, special, model, make_batch):
+    rows = [row[: int(length)] for row, length in zip(make_batch()["input_ids"], (12, 7, 3, 2), strict=True)]
+    rows = [row if special else row[1:-1] for row in rows][: 4 if special else 3]
+    batch = DataCollatorWithFlattening(**FLATTENING[options])([{"input_ids": row.tolist()} for row in rows])
+    assert set(batch) > {"input_ids", "labels"} or options == "labels alone"
+    assert_refused(["DataCollatorWithPadding"], model, **batch)
+
+
+def test_masked_sequences_that_were_joined_to_one_row(model, make_batch, ids):
+    """Their labels hide something, but each sequence would attend to the others."""
+    input_ids = make_batch((12,))["input_ids"]
+    labels = torch.full_like(input_ids, -100).index_fill(1, torch.tensor([3]), ids.ordinary[0])
+    positions = torch.tensor([[0, 1, 2, 3, 4, 0, 1, 2, 3, 0, 1, 2]])
+    assert_refused(["joined", "DataCollatorWithPadding"], model, input_ids, position_ids=positions, labels=labels)
+    assert model(input_ids, position_ids=torch.arange(12)[None], labels=labels).loss.isfinite()
+
+
+def on_accelerator(batch, monkeypatch):
+    """The same batch, which says that it is on another device."""
+    monkeypatch.setattr(torch.Tensor, "device", property(lambda self: torch.device("cuda")))
+    return batch
+
+
+@pytest.mark.parametrize("collator", ["causal", "flattening", "boundaries"])
+def test_labels_that_hide_nothing_are_refused_on_an_accelerator_too(
+    collator, make_model, make_batch, monkeypatch, ids
+):
+    model, batch = make_model(), make_batch()
+    labels = batch["input_ids"].masked_fill(batch["input_ids"] == ids.pad, -100)
+    if collator == "causal":
+        batch["labels"] = labels
+    else:
+        options = {"return_flash_attn_kwargs": collator == "boundaries"}
+        batch = DataCollatorWithFlattening(**options)([{"input_ids": row.tolist()} for row in batch["input_ids"]])
+    monkeypatch.setattr(model, "_check_values", lambda *args: pytest.fail("an accelerator would have to wait"))
+    arguments = {
+        name: batch.pop(name, None) for name in ("attention_mask", "token_type_ids", "position_ids", "labels")
+    }
+    with monkeypatch.context() as patched, pytest.raises(ValueError, match="DataCollatorWithPadding"):
+        model._check_inputs(batch.pop("input_ids"), *arguments.values(), on_accelerator(batch, patched))
+
+
+def test_an_accelerator_waits_for_the_first_labels_alone(make_model, make_batch, monkeypatch):
+    model, batch, looked = make_model(), make_batch(), []
+    monkeypatch.setattr(model, "_check_labels", lambda *args: looked.append(1))
+    monkeypatch.setattr(model, "_check_values", lambda *args: pytest.fail("an accelerator would have to wait"))
+    labels = torch.full_like(batch["input_ids"], -100)
+    with monkeypatch.context() as patched:
+        on_accelerator(batch, patched)
+        for _ in range(9):
+            model._check_inputs(batch["input_ids"], batch["attention_mask"], None, None, labels, {})
+    assert len(looked) == 3
+
+
+def test_batches_of_a_masking_collator_are_never_refused(model, tokenizer):
+    """Not even the few whose only masked tokens all stayed as they were."""
+    torch.manual_seed(0)
+    stayed = 0
+    for few in (["책"], ["나는 비"], ["오늘 책을 읽는다 .", "밥"]):
+        for special in (True, False):
+            collator = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.5)
+            rows = [tokenizer(one, add_special_tokens=special) for one in few]
+            for _ in range(100):
+                batch = collator(rows)
+                labelled = batch["labels"] != -100
+                stayed += int(labelled.any() and (batch["labels"] == batch["input_ids"])[labelled].all())
+                model._check_inputs(batch["input_ids"], batch["attention_mask"], None, None, batch["labels"], {})
+    assert stayed > 10
 
 
 def test_an_unset_mask_token_says_how_to_set_it(make_model, make_batch):

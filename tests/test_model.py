@@ -1,13 +1,16 @@
 """The model as its users meet it: built from two checkpoints, saved, loaded, resized, trained and taken apart."""
 
 import inspect
+import json
 import logging
+import re
 
 import pytest
 import torch
 from safetensors import safe_open
 from torch.testing import assert_close
 from transformers import (
+    AddedToken,
     AutoModel,
     AutoModelForPreTraining,
     BertConfig,
@@ -135,11 +138,61 @@ def test_swapped_arguments_are_refused(pair_folders, tokenizer):
         build(loaded[0], loaded[0], tokenizer=tokenizer)
 
 
-def test_a_checkpoint_of_another_kind_is_refused(pair_folders, tmp_path):
+def test_a_checkpoint_of_another_kind_is_refused_before_it_is_loaded(pair_folders, tmp_path, capsys):
     sizes = {"vocab_size": 80, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     BertForMaskedLM(BertConfig(intermediate_size=16, **sizes)).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"`discriminator` .*lacks"):
-        build(pair_folders[0], tmp_path)
+    capsys.readouterr()
+    for name, networks in (("generator", (tmp_path, pair_folders[1])), ("discriminator", (pair_folders[0], tmp_path))):
+        with pytest.raises(ValueError, match=rf"`{name}` .*model type 'bert'.*ELECTRA"):
+            build(*networks)
+    printed = capsys.readouterr()
+    assert not re.search("MISSING|newly initialized", printed.out + printed.err)  # no table of weights before it
+
+
+def rewrite(folder, **fields):
+    """Change fields of a folder's config.json; `None` takes one out."""
+    file = folder / "config.json"
+    changed = {**json.loads(file.read_text()), **fields}
+    file.write_text(json.dumps({name: value for name, value in changed.items() if value is not None}))
+
+
+@pytest.mark.parametrize("name", ["generator", "discriminator"])
+def test_a_checkpoint_with_more_layers_than_its_configuration_names_is_refused(name, save_pair, tokenizer, tmp_path):
+    folders = save_pair(tmp_path, tokenizer, **{name: {"num_hidden_layers": 3}})
+    rewrite(tmp_path / name, num_hidden_layers=1)
+    with pytest.raises(ValueError, match=rf"`{name}` .*more layers .*, 1 \(electra\.encoder\.layer\.1\..*num_hidden"):
+        build(*folders)
+    model = build(*folders, **{f"{name}_num_hidden_layers": 2})  # on purpose
+    assert len(getattr(model, name).electra.encoder.layer) == 2
+
+
+def test_a_checkpoint_without_model_type_is_taken_for_electra(save_pair, tokenizer, tmp_path, ids):
+    folders = save_pair(tmp_path, tokenizer)
+    for folder in folders:
+        rewrite(folder, model_type=None)
+    model = build(*folders)
+    assert_same_weights(model.discriminator, ElectraForPreTraining.from_pretrained(folders[1]))
+    assert model.config.special_token_ids == ids.special
+
+
+def test_a_stock_checkpoint_is_no_pair(pair_folders):
+    for folder in pair_folders:
+        with pytest.raises(ValueError, match=r"(?s)one network.*from_generator_discriminator_pretrained"):
+            ElectraRTDForPreTraining.from_pretrained(folder)
+
+
+def test_a_pair_is_no_network_of_a_pair(saved_pair, pair_folders):
+    with pytest.raises(ValueError, match=r"`discriminator` .*'electra_rtd', loads with `from_pretrained`"):
+        build(pair_folders[0], saved_pair)
+
+
+def test_added_special_tokens_are_special_in_the_model(save_pair, make_tokenizer, tmp_path, ids):
+    tokenizer = make_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<speaker>"]})
+    tokenizer.add_tokens([AddedToken("<turn>", special=True)])
+    sizes = {"vocab_size": len(tokenizer)}
+    folders = save_pair(tmp_path, tokenizer, generator=sizes, discriminator=sizes)
+    assert build(*folders).config.special_token_ids == [*ids.special, 80, 81]
 
 
 def test_a_tokenizer_without_a_mask_token_is_refused(pair_folders, make_tokenizer):

@@ -170,6 +170,24 @@ def test_attention_masks_of_any_type_mean_the_same(dtype, make_model, make_batch
     assert torch.equal(output.loss, expected.loss) and torch.equal(output.masked_positions, expected.masked_positions)
 
 
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.uint8])
+@pytest.mark.parametrize("flat", [True, False])
+def test_integers_of_any_width_mean_the_same(dtype, flat, make_model, make_batch):
+    model, batch = make_model(mask_prob=0.4), make_batch(segments=True)
+    batch["position_ids"] = torch.arange(12).expand(4, 12)
+    options = {"output_hidden_states": not flat}  # asking for these takes the padded path
+    expected = model(**batch, **options)
+    output = model(**{name: value.to(dtype) for name, value in batch.items()}, **options)
+    assert torch.equal(output.loss, expected.loss) and torch.equal(output.disc_input_ids, expected.disc_input_ids)
+    if dtype == torch.uint8:
+        return  # has no -100
+    labels = torch.where(expected.masked_positions, batch["input_ids"], -100)
+    labelled = [
+        model(output.masked_input_ids.to(dtype), labels=some, **options) for some in (labels, labels.to(dtype))
+    ]
+    assert torch.equal(labelled[0].loss, labelled[1].loss)
+
+
 def test_the_networks_read_what_the_output_says_they_read(make_model, make_batch):
     model, read = make_model(mask_prob=0.4), {}
 

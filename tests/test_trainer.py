@@ -1,6 +1,7 @@
 """The contract with the stock Trainer: what it logs, returns, keeps, resumes; and RTDMetricsCallback."""
 
 import json
+import logging
 import math
 import subprocess
 import sys
@@ -245,6 +246,22 @@ def test_eight_batches_of_one_are_one_batch_of_eight(make_trainer, make_model, i
         trained[size] = model
     for (name, one), eight in zip(trained[1].named_parameters(), trained[8].parameters(), strict=True):
         torch.testing.assert_close(one, eight, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("sharing", ["none", "tied"])
+def test_a_resumed_run_misses_no_weights(sharing, make_trainer, make_model, tmp_path, caplog):
+    """A file holds tied weights once; the Trainer would call the others missing, at every resume."""
+    arguments = {"save_strategy": "steps", "save_steps": 1, "output_dir": str(tmp_path / "run")}
+    make_trainer(make_model(embedding_sharing=sharing), max_steps=1, **arguments).train()
+    resumed = make_trainer(make_model(seed=1, embedding_sharing=sharing), max_steps=2, **arguments)
+    logging.getLogger("transformers").addHandler(caplog.handler)
+    try:
+        resumed.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-1"))
+    finally:
+        logging.getLogger("transformers").removeHandler(caplog.handler)
+    assert "missing keys" not in caplog.text
+    generator = resumed.model.generator
+    assert generator.generator_lm_head.weight is generator.get_input_embeddings().weight
 
 
 def test_a_resumed_run_is_the_run_that_was_never_stopped(make_trainer, make_model, tmp_path):

@@ -1,16 +1,16 @@
 """A pair and a tokenizer from nothing but text: the sizes of the paper, and a WordPiece vocabulary."""
 
-import re
-import tempfile
-from pathlib import Path
+from collections import Counter
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from tokenizers import BertWordPieceTokenizer
-from transformers import BertTokenizerFast, ElectraConfig
+from tokenizers.normalizers import BertNormalizer
+from transformers import ElectraConfig
 
 from ..configuration_electra_rtd import ElectraRTDConfig
-from ..modeling_electra_rtd import ElectraRTDForPreTraining, find_tokenizer
+from ..modeling_electra_rtd import ElectraRTDForPreTraining, special_ids
+from .tokenizer import MAX_LENGTH, SPECIAL_TOKENS, word_piece
 
 
 # Paper, table 6: small and base. `tiny` is for trying things out.
@@ -20,10 +20,6 @@ SIZES = {
     "base": {"embedding_size": 768, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12},
 }
 GENERATOR_WIDTH = {"tiny": 1 / 2, "small": 1 / 4, "base": 1 / 3}  # of the discriminator's
-
-HANGUL = re.compile("[가-힣]")
-MAX_LENGTH = 512  # tokens: the positions that stock ELECTRA has
-SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 def build_pair(size, tokenizer, **config_overrides):
@@ -54,7 +50,7 @@ def build_pair(size, tokenizer, **config_overrides):
     fields = {
         "mask_token_id": tokenizer.mask_token_id,
         "pad_token_id": tokenizer.pad_token_id,
-        "special_token_ids": sorted(set(tokenizer.all_special_ids)),
+        "special_token_ids": special_ids(tokenizer),
         "embedding_sharing": "tied",
         **config_overrides,
     }
@@ -66,8 +62,8 @@ def train_tokenizer(texts, vocab_size):
     """Train a cased WordPiece vocabulary.
 
     Args:
-        texts (iterable of `str`): the domain's text.
-        vocab_size (`int`): entries at most, unless the text has more characters than that.
+        texts (collection of `str`): the domain's text; is gone through twice.
+        vocab_size (`int`): entries at most.
 
     Returns:
         `BertTokenizerFast`: the same in every process.
@@ -75,63 +71,62 @@ def train_tokenizer(texts, vocab_size):
     # Which of two equally frequent pieces comes in is left to chance, so one process chooses for all.
     entries = [_train_vocabulary(texts, vocab_size) if PartialState().is_main_process else []]
     broadcast_object_list(entries)
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "vocab.txt").write_text("\n".join(entries[0]) + "\n", encoding="utf-8")
-        return _word_piece(folder, do_lower_case=False)
+    # Stripping marks would take Hangul syllables apart.
+    return word_piece(entries[0], do_lower_case=False, strip_accents=False)
 
 
 def _train_vocabulary(texts, vocab_size):
-    # Stripping accents would take Hangul syllables apart.
     trainer = BertWordPieceTokenizer(lowercase=False, strip_accents=False)
-    trainer.train_from_iterator(texts, vocab_size=vocab_size, special_tokens=SPECIAL_TOKENS, min_frequency=2)
+    trainer.train_from_iterator(
+        texts,
+        vocab_size=vocab_size,
+        special_tokens=SPECIAL_TOKENS,
+        min_frequency=2,
+        limit_alphabet=size_of_alphabet(texts, vocab_size),
+    )
     return SPECIAL_TOKENS + sorted(set(trainer.get_vocab()) - set(SPECIAL_TOKENS))
 
 
-def load_tokenizer(source):
-    """A tokenizer from a Hub id, a folder, or a bare WordPiece vocabulary.
-
-    A vocabulary alone does not say whether it is cased. It is taken as uncased where it has Latin letters and none of
-    them is a capital.
+class TextsOf:
+    """The texts of a data set, which can be gone through again; in batches, a hundred times as fast as its column.
 
     Args:
-        source (`str` or path): a Hub id, a folder with a tokenizer, or a `vocab.txt` or a folder with nothing else.
+        dataset (`datasets.Dataset`): with the column `text`.
+    """
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __iter__(self):
+        for batch in self.dataset.iter(1000):
+            yield from batch["text"]
+
+
+def size_of_alphabet(texts, vocab_size):
+    """How many characters, the most frequent, get entries: all, where these fill nine tenths of a vocabulary at most.
+
+    A word with a character that has no entry is `[UNK]`, while a word without pieces is only longer. Of 60,000 Korean
+    reviews with 2,372 characters, 18 % have such a word with 1,000 characters, and 0.013 % with all.
+
+    Args:
+        texts (iterable of `str`)
+        vocab_size (`int`)
 
     Returns:
-        `PreTrainedTokenizerFast`
-
-    Raises:
-        ValueError: there is no tokenizer, a slow one, or one without mask or padding token.
+        `int`
     """
-    path = Path(source)
-    folder = path.parent if path.name == "vocab.txt" else path
-    if (folder / "vocab.txt").is_file() and not (folder / "tokenizer_config.json").is_file():
-        entries = (folder / "vocab.txt").read_text(encoding="utf-8").split("\n")
-        letters = "".join(entry for entry in entries if not entry.startswith("["))
-        uncased = re.search("[a-z]", letters) is not None and letters == letters.lower()
-        tokenizer = _word_piece(folder, do_lower_case=uncased, strip_accents=False if HANGUL.search(letters) else None)
-    else:
-        tokenizer = find_tokenizer(source)
-    if tokenizer is None:
-        raise ValueError(f"{source} holds no tokenizer (tokenizer.json or vocab.txt). Name one with --tokenizer.")
-    if not tokenizer.is_fast:
-        raise ValueError(
-            f"The tokenizer of {source} is a slow one ({type(tokenizer).__name__}): a fast one is needed."
-        )
-    for name in ("mask_token", "pad_token"):
-        if getattr(tokenizer, name) is None:
-            raise ValueError(
-                f"The tokenizer of {source} has no {name.replace('_', ' ')}. Take the one that the pair was trained "
-                "with: an ELECTRA tokenizer has [PAD] and [MASK]."
-            )
-    return tokenizer
-
-
-def _word_piece(folder, do_lower_case, strip_accents=None):
-    # From a folder: the keyword for the file is not the same in all releases, and the wrong one is ignored.
-    # Lower case strips accents by default, which takes Hangul syllables apart: none would be found any more.
-    return BertTokenizerFast.from_pretrained(
-        folder, do_lower_case=do_lower_case, strip_accents=strip_accents, model_max_length=MAX_LENGTH
-    )
+    counts: Counter = Counter()
+    within: set = set()  # what stands behind another character has a second entry, for there
+    for text in texts:
+        counts.update(text)
+        within.update(*(word[1:] for word in text.split()))
+    alone = BertNormalizer(lowercase=False)  # puts spaces around a Chinese character: that is a word by itself
+    room = 0.9 * vocab_size - len(SPECIAL_TOKENS)
+    for size, (character, _) in enumerate(counts.most_common()):
+        room -= 2 if character in within and alone.normalize_str(character) == character else 1
+        if room < 0:
+            return max(size, 1)
+    return len(counts)
 
 
 def _electra_config(vocab_size, hidden_size, **fields):

@@ -32,13 +32,15 @@ from .fast import (
     settings_of_checkpoint,
     settings_to_keep,
 )
-from .from_scratch import SIZES, build_pair, load_tokenizer, train_tokenizer
+from .from_scratch import SIZES, TextsOf, build_pair, train_tokenizer
 from .held_out import describe_held_out, evaluate_held_out
 from .hub_token import token_in_environment, without_token
 from .language import LANGUAGES
 from .provenance import describe_run
 from .resume import RunTotals, earlier_results, is_finished, read_totals, refuse_without_optimizer, restore_finished
 from .run_folder import DISCRIMINATOR_FOLDER, HELD_OUT_FILE, LAST_FILE, RESULTS_FILE, RunFolder
+from .tokenizer import load_tokenizer
+from .unknown_tokens import check_unknown_tokens
 
 
 logger = logging.getLogger(__name__)
@@ -280,6 +282,7 @@ def _adapt_into(folder, arguments, training_args, given):
         f"{arguments.max_seq_length} tokens."
     )
     check_rows(training_args, len(train_set), len(validation_set))
+    check_unknown_tokens(train_set, train_text, tokenizer)
     with (
         folder.guarded(),
         process_restored(),
@@ -409,7 +412,7 @@ def _load_start(arguments, train_text, last_checkpoint):
     if arguments.from_scratch:
         if tokenizer is None:
             logger.info(f"Training a WordPiece vocabulary of up to {arguments.vocab_size} entries on the text.")
-            tokenizer = train_tokenizer(train_text["text"], arguments.vocab_size)
+            tokenizer = train_tokenizer(TextsOf(train_text), arguments.vocab_size)
         return build_pair(arguments.from_scratch, tokenizer, **overrides), tokenizer
     if arguments.checkpoint:
         tokenizer = tokenizer or load_tokenizer(arguments.checkpoint)
@@ -435,7 +438,19 @@ def _load_checkpoint(checkpoint, tokenizer, overrides):
             "Leave --tokenizer out, or name the one that the checkpoint was trained with."
         )
     # Weights in half precision would be trained in half precision: `--bf16` computes in it, and keeps them in float32.
-    return ElectraRTDForPreTraining.from_pretrained(checkpoint, config=config, dtype=torch.float32)
+    model, info = ElectraRTDForPreTraining.from_pretrained(
+        checkpoint, config=config, dtype=torch.float32, output_loading_info=True
+    )
+    for name, keys in (
+        ("lacks", info["missing_keys"]),
+        ("holds, against its configuration,", info["unexpected_keys"]),
+    ):
+        if keys:
+            raise ValueError(
+                f"{checkpoint} {name} {len(keys)} weights ({min(keys)}, ...): a part of the pair would be random, or "
+                "lost. Compare `num_hidden_layers` and the other sizes in its config.json with its weights."
+            )
+    return model
 
 
 def _freeze_generator(model):

@@ -2,7 +2,7 @@
 
 from transformers import PreTrainedTokenizerBase
 
-from ...modeling_electra_rtd import find_tokenizer
+from ...modeling_electra_rtd import find_tokenizer, special_ids
 from .. import layout
 from ..report import ERROR, INFO, WARNING, Finding
 
@@ -55,11 +55,11 @@ def check_tokenizer(checkpoint, config):
                 layout.CONFIG,
                 f"`{field}` is {ours}, in the tokenizer {theirs}: make them equal.",
             )
-    if sorted(set(config.special_token_ids)) != sorted(set(tokenizer.all_special_ids)):
+    if sorted(set(config.special_token_ids)) != special_ids(tokenizer):
         yield Finding(
             WARNING,
             "tokenizer-ids",
             layout.CONFIG,
-            f"`special_token_ids` are {config.special_token_ids}, in the tokenizer {tokenizer.all_special_ids}: "
+            f"`special_token_ids` are {config.special_token_ids}, in the tokenizer {special_ids(tokenizer)}: "
             "training may mask or draw special tokens.",
         )
