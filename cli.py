@@ -6,7 +6,9 @@ import json
 import logging
 import os
 import sys
+import traceback
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import torch
 from safetensors import SafetensorError
@@ -25,6 +27,7 @@ from .hub_tools import (
     verify_checkpoint,
 )
 from .hub_tools.pull import last_lock, read_lock
+from .hub_tools.secrets import without_tokens
 from .train_tools.inspector import PAGE_TEMPERATURES, collect_texts, inspect_texts, print_readings, write_page
 from .train_tools.language import LANGUAGES
 from .train_tools.recipes import SAMPLE_FILE, AdaptArguments, adapt
@@ -443,21 +446,49 @@ def main(argv=None):
         sys.stdout.reconfigure(errors="replace")  # a sign that an encoding lacks is no reason to end
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger(__package__).setLevel(logging.INFO)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_blot_out_tokens)
     try:
         return COMMANDS[command][0](argv[1:]) or 0
     except CheckpointError as error:
         print(f"electra-rtd {command}: {error}", file=sys.stderr)
         return 2 if command == "diff" else 1  # as with `diff`: 1 is a difference
-    except (ValueError, OSError, ImportError, RuntimeError, SafetensorError) as error:
-        if os.environ.get("ELECTRA_RTD_TRACEBACK"):
-            raise
-        print(f"electra-rtd {command}: error: {error}", file=sys.stderr)
-        if not isinstance(error, (ValueError, OSError)):  # not one of ours: it may need the whole story
-            print("ELECTRA_RTD_TRACEBACK=1 shows where it came from.", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print(f"electra-rtd {command}: interrupted", file=sys.stderr)
         return 130
+    except BaseException as error:  # a panic of the tokenizers' Rust is no `Exception`
+        if not isinstance(error, Exception) and type(error).__module__ != "pyo3_runtime":
+            raise  # `SystemExit`
+        if os.environ.get("ELECTRA_RTD_TRACEBACK"):
+            sys.excepthook = partial(_print_traceback, tokens=_given_tokens(argv))
+            raise
+        print(without_tokens(f"electra-rtd {command}: error: {_said(error)}", *_given_tokens(argv)), file=sys.stderr)
+        if not isinstance(error, (ValueError, OSError)):  # not one of ours: it may need the whole story
+            print("ELECTRA_RTD_TRACEBACK=1 shows where it came from.", file=sys.stderr)
+        return 2
+
+
+def _said(error):
+    said = str(error)
+    speaks_for_itself = isinstance(error, (ValueError, OSError, ImportError, RuntimeError, SafetensorError))
+    return said if said and speaks_for_itself else f"{type(error).__name__} {said}".rstrip()
+
+
+def _given_tokens(argv):
+    """The values of `--token`, `--hub_token` and the like: a server may repeat them in whatever it answers."""
+    pairs = [*zip(argv, argv[1:], strict=False), *(item.split("=", 1) for item in argv if "=" in item)]
+    return [value for name, value in pairs if name.startswith("-") and name.endswith("token")]
+
+
+def _print_traceback(kind, error, trace, *, tokens):
+    text = "".join(traceback.format_exception(kind, error, trace))
+    print(without_tokens(text, *tokens), end="", file=sys.stderr)
+
+
+def _blot_out_tokens(record):
+    """A filter of log records."""
+    record.msg, record.args = without_tokens(record.getMessage()), ()
+    return True
 
 
 if __name__ == "__main__":

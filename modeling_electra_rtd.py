@@ -1106,12 +1106,12 @@ def find_tokenizer(source, **kwargs):
 
     Args: source (`str` or path): a folder or a Hub id; kwargs: those of `from_pretrained`.
     """
-    trust = {"trust_remote_code": kwargs["trust_remote_code"]} if "trust_remote_code" in kwargs else {}
+    trust = kwargs.get("trust_remote_code", False)  # not given, some releases ask, and run the code on "y"
     kwargs = {name: kwargs[name] for name in ("cache_dir", "local_files_only", "revision", "token") if name in kwargs}
     # Where both files are missing, `AutoTokenizer` of some releases makes up a vocabulary of the special tokens alone.
     if not any(has_file(source, file, **kwargs) for file in ("tokenizer.json", "vocab.txt")):
         return None
-    return AutoTokenizer.from_pretrained(source, **kwargs, **trust)
+    return AutoTokenizer.from_pretrained(source, **kwargs, trust_remote_code=trust)
 
 
 def _token_ids(tokenizer):
