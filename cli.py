@@ -9,6 +9,7 @@ import sys
 import traceback
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import pairwise
 
 import torch
 from safetensors import SafetensorError
@@ -476,7 +477,7 @@ def _said(error):
 
 def _given_tokens(argv):
     """The values of `--token`, `--hub_token` and the like: a server may repeat them in whatever it answers."""
-    pairs = [*zip(argv, argv[1:], strict=False), *(item.split("=", 1) for item in argv if "=" in item)]
+    pairs = [*pairwise(argv), *(item.split("=", 1) for item in argv if "=" in item)]
     return [value for name, value in pairs if name.startswith("-") and name.endswith("token")]
 
 
@@ -487,7 +488,10 @@ def _print_traceback(kind, error, trace, *, tokens):
 
 def _blot_out_tokens(record):
     """A filter of log records."""
-    record.msg, record.args = without_tokens(record.getMessage()), ()
+    try:
+        record.msg, record.args = without_tokens(record.getMessage()), ()
+    except Exception:  # a message that does not fit its arguments: `logging` says so, and goes on
+        return True
     return True
 
 
