@@ -248,12 +248,14 @@ def plain_results(results):
         results (`dict`): from a file that may hold anything.
 
     Returns:
-        `dict`: `settings` is a `dict` and `datasets` a `list[str]`, where they are there.
+        `dict`: `settings`, `before` and `after` are a `dict`, `datasets` is a `list[str]` and `fast` a `list[dict]`,
+            where they are there.
     """
-    kinds = {"settings": dict, "datasets": list}
+    kinds = {"settings": dict, "before": dict, "after": dict, "datasets": list, "fast": list}
     results = {key: value for key, value in results.items() if isinstance(value, kinds.get(key, object))}
-    if "datasets" in results:
-        results["datasets"] = [name for name in results["datasets"] if isinstance(name, str)]
+    for key, kind in (("datasets", str), ("fast", dict)):
+        if key in results:
+            results[key] = [item for item in results[key] if isinstance(item, kind)]
     return results
 
 
