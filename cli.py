@@ -472,7 +472,11 @@ def main(argv=None):
 def _said(error):
     said = str(error)
     speaks_for_itself = isinstance(error, (ValueError, OSError, ImportError, RuntimeError, SafetensorError))
-    return said if said and speaks_for_itself else f"{type(error).__name__} {said}".rstrip()
+    return (
+        said
+        if said and speaks_for_itself and not isinstance(error, RecursionError)
+        else f"{type(error).__name__} {said}".rstrip()
+    )
 
 
 def _given_tokens(argv):

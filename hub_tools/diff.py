@@ -103,15 +103,15 @@ def _files(source, token):
         source = repo_id
     elif is_folder(source):
         here = CheckpointFiles(Path(source), layout.list_files(Path(source)), str(source))
+        _require_small(here.names, here.sizes, source)
         _require_some(here.names, source)
-        _require_small(here.sizes, source)
         return here
     remote = Remote(str(source), revision=revision or None, token=token)
-    findings = [finding for finding in check_names(remote.files) if finding.code in ("unsafe-path", "too-large")]
+    findings = [finding for finding in check_names(remote.files) if finding.code == "unsafe-path"]
     require_ok(VerificationReport(remote.repo_id, findings, remote.commit), f"{source} is not compared:")
     wanted = [name for name in remote.files if _is_compared(name)]
     _require_some(wanted, source)
-    _require_small({name: remote.sizes[name] for name in wanted}, source)
+    _require_small(remote.files, remote.sizes, source)
     return CheckpointFiles(remote.download(wanted), wanted, f"{remote.repo_id}@{remote.commit}")
 
 
@@ -120,8 +120,10 @@ def _require_some(names, source):
         raise ValueError(f"{source} holds no checkpoint: give its own folder or repository.")
 
 
-def _require_small(sizes, source):
-    findings = list(check_sizes({name: size for name, size in sizes.items() if _is_compared(name)}))
+def _require_small(names, sizes, source):
+    compared = {name: size for name, size in sizes.items() if _is_compared(name)}
+    findings = [*check_names(names), *check_sizes(compared)]
+    findings = [finding for finding in findings if finding.code == "too-large"]
     require_ok(VerificationReport(str(source), findings), f"{source} is not compared:")
 
 

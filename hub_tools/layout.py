@@ -166,7 +166,7 @@ def read_json(path, bound=LARGEST_CONFIG):
 
 def _is_deeper(content, most):
     level = [content]
-    for _ in range(most + 1):
+    for _ in range(most):
         level = [
             inner
             for value in level

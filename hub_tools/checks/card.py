@@ -71,6 +71,10 @@ def metadata_block(text):
     """
     start = BLOCK_START.match(text)
     end = BLOCK_END.search(text, start.end()) if start else None
+    if (
+        start and end is None and start[0].endswith("\r\n")
+    ):  # the second half of a line end can begin the end of an empty block
+        end = BLOCK_END.match(text, start.end() - 1)
     return (text[start.end() : end.start()], end.end()) if start and end else None
 
 

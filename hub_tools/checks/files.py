@@ -170,23 +170,23 @@ def check_files(checkpoint):
         [`Finding`]
     """
     names = checkpoint.names
-    if layout.CONFIG not in names:
+    if not checkpoint.has(layout.CONFIG):
         yield Finding(ERROR, "no-config", layout.CONFIG, "is missing: this is not a checkpoint.")
-    if layout.WEIGHTS not in names and layout.WEIGHTS_INDEX not in names:
+    if not checkpoint.has(layout.WEIGHTS) and not checkpoint.has(layout.WEIGHTS_INDEX):
         yield Finding(
             ERROR,
             "no-weights",
             layout.WEIGHTS,
             "is missing: save with `model.save_pretrained(folder)`, or pull again.",
         )
-    if layout.WEIGHTS in names and layout.WEIGHTS_INDEX in names:
+    if checkpoint.has(layout.WEIGHTS) and checkpoint.has(layout.WEIGHTS_INDEX):
         yield Finding(
             ERROR,
             "two-weights",
             layout.WEIGHTS_INDEX,
             f"stands beside {layout.WEIGHTS}: loaders take one of them, and the other is of another state. Remove it.",
         )
-    if layout.CARD not in names:
+    if not checkpoint.has(layout.CARD):
         yield Finding(WARNING, "no-card", layout.CARD, "is missing: `electra-rtd push` writes one.")
     is_local = checkpoint.source == str(checkpoint.folder)  # a cache of downloads is links
     here = {name for name in names if checkpoint.is_here(name)}
