@@ -10,7 +10,7 @@ from ..secrets import LONGEST, find_secret, saved_tokens
 from .pickles import ZIP_START, open_archive
 
 
-MOST_SEARCHED = 256 * 2**20  # bytes of one checkpoint, unpacked; its weights are not searched but for their header
+MOST_SEARCHED = 128 * 2**20  # bytes of one checkpoint, unpacked; its weights are not searched but for their header
 PART = 2**20  # bytes that are searched at once
 GZIP_START = b"\x1f\x8b"
 TENSOR = re.compile(r".*/data/\d+")  # in a file of `torch.save`: numbers, as in the weights
@@ -27,9 +27,7 @@ def check_secrets(checkpoint, *tokens):
         [`Finding`]: none of them shows the secret
     """
     known, left = saved_tokens(*tokens), MOST_SEARCHED
-    for name in checkpoint.names:
-        if not checkpoint.is_here(name):
-            continue
+    for name, _ in sorted(checkpoint.sizes.items(), key=lambda item: item[1]):  # small ones first: a large one ends it
         secret, read = _search(checkpoint.path(name), known, left)
         left -= read
         if secret:
