@@ -82,7 +82,7 @@ def _check_imports(checkpoint, name):
         yield Finding(ERROR, "code-unreadable", name, f"is not Python: {error}.")
         return
     folder = PurePosixPath(name).parent
-    missing = {}  # file to the first line that imports it
+    missing: dict[str, int] = {}  # file to the first line that imports it
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             for file in _files_of(node, folder):
