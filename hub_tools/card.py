@@ -3,24 +3,22 @@
 import copy
 import hashlib
 import json
-import math
 import re
 from pathlib import Path
 
 import jinja2
 import yaml
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from transformers.utils import logging
 
 from ..configuration_electra_rtd import ElectraRTDConfig
 from . import layout
-from .checks.card import REPOSITORY
+from .checks.card import REPOSITORY, metadata_block, read_metadata
 from .constant_answer import constant_answers
 from .curves import plot_losses
-from .gather import is_repo_id
-from .remote import without_tokens
+from .gather import is_number, is_repo_id
+from .secrets import without_tokens
 
 
 logger = logging.get_logger(__name__)
@@ -31,8 +29,10 @@ NETWORKS = ("generator_config", "discriminator_config")
 TASK = "replaced-token-detection"
 TAGS = ["electra", "electra-rtd", TASK]
 # The sections that belong to us. The second names the weights that it is about, so that figures stay with them.
-FACTS = re.compile(r"<!-- electra-rtd facts -->.*?<!-- end of electra-rtd facts -->", re.DOTALL)
-RESULTS = re.compile(r"<!-- electra-rtd results of (\w+) -->.*?<!-- end of electra-rtd results -->", re.DOTALL)
+FACTS = re.compile("<!-- electra-rtd facts -->")
+RESULTS = re.compile(r"<!-- electra-rtd results of (\w+) -->")
+END_OF_FACTS, END_OF_RESULTS = "<!-- end of electra-rtd facts -->", "<!-- end of electra-rtd results -->"
+LONGEST_SETTING = 500  # characters
 METRICS = {
     "disc_auc": "discriminator's AUC: a replaced token has the higher logit",
     "disc_loss": "discriminator's cross-entropy (nats)",
@@ -56,10 +56,10 @@ def write_card(folder, repo_id, *, run, earlier=None, tags=(), token=None):
     """
     config = json.loads((folder / layout.CONFIG).read_text(encoding="utf-8"))
     weights = _weights_digest(folder)
-    old_section = RESULTS.search(earlier or "")
+    old = _section(earlier or "", RESULTS, END_OF_RESULTS)
     # Without a log, figures are only known where they are of these very weights.
-    keeps_results = not _evaluations(run.log) and old_section is not None and old_section[1] == weights
-    results = old_section[0] if keeps_results and old_section else _results(folder, run, config, weights)
+    keeps_results = not _evaluations(run.log) and old is not None and old[0][1] == weights
+    results = earlier[old[0].start() : old[1]] if keeps_results else _results(folder, run, config, weights)
     figures = None if keeps_results else _eval_results(run)
     data = _metadata(config, run, figures, repo_id, tags, token)
     facts = _facts(folder, repo_id)
@@ -94,12 +94,12 @@ def _facts(folder, repo_id):
 
 def _updated_card(earlier, data, facts, results, has_figures):
     """A README with our metadata joined to its own, and the marked sections replaced; the rest as it was."""
-    if not RESULTS.search(earlier):
+    if _section(earlier, RESULTS, END_OF_RESULTS) is None:
         logger.info("The README has no marked results: its text stays as it is.")
-    text = FACTS.sub(lambda _: facts, RESULTS.sub(lambda _: results, earlier))
-    block = REGEX_YAML_BLOCK.search(text)
+    text = _replaced(_replaced(earlier, RESULTS, END_OF_RESULTS, results), FACTS, END_OF_FACTS, facts)
+    block = metadata_block(text)
     try:
-        theirs = (yaml.safe_load(block[2]) or {}) if block else {}
+        theirs = read_metadata(block[0]) if block else {}
         joined = _joined_metadata(theirs, data.to_dict(), has_figures)
     except Exception as error:  # YAML of any kind of wrong, or of another shape than the Hub's
         logger.warning(f"The README's metadata cannot be read, and stay as they are: {error}")
@@ -108,7 +108,24 @@ def _updated_card(earlier, data, facts, results, has_figures):
         return text
     line_break = "\r\n" if "\r\n" in text else "\n"
     written = yaml.safe_dump(joined, sort_keys=False, allow_unicode=True).replace("\n", line_break)
-    return f"---{line_break}{written}---{line_break}{text[block.end() :] if block else text}"
+    return f"---{line_break}{written}---{line_break}{text[block[1] :] if block else text}"
+
+
+def _section(text, start, end, at=0):
+    """The first marked section: the match of its start and where it ends; `None` where there is none."""
+    # Not one expression for both: for many starts without an end it takes hours.
+    begin = start.search(text, at)
+    stop = text.find(end, begin.end()) if begin else -1
+    return (begin, stop + len(end)) if begin and stop >= 0 else None
+
+
+def _replaced(text, start, end, content):
+    """A text with other content in place of its marked sections."""
+    parts, at = [], 0
+    while section := _section(text, start, end, at):
+        parts += [text[at : section[0].start()], content]
+        at = section[1]
+    return "".join([*parts, text[at:]])
 
 
 def _joined_metadata(theirs, ours, has_figures):
@@ -173,7 +190,15 @@ def _parents(config, settings):
 def _card_data(repo_id, token):
     """The metadata of a parent's card; nothing where it cannot be had, `None` where there is no such repository."""
     try:
-        return ModelCard.load(repo_id, token=token, ignore_metadata_errors=True).data.to_dict()
+        api = HfApi(token=token)
+        url = hf_hub_url(repo_id, layout.CARD, endpoint=api.endpoint)
+        size = api.get_hf_file_metadata(url=url, token=token).size or 0
+        if size > layout.LARGEST_TEXT:
+            raise ValueError(f"it has {size:,} bytes, and at most {layout.LARGEST_TEXT:,} are read")
+        path = hf_hub_download(repo_id, layout.CARD, token=token, endpoint=api.endpoint)
+        block = metadata_block(layout.read_bytes(Path(path), layout.LARGEST_TEXT).decode("utf-8"))
+        data = read_metadata(block[0]) if block else {}
+        return data if isinstance(data, dict) else {}
     except RepositoryNotFoundError as error:
         return {} if isinstance(error, GatedRepoError) else None
     except Exception as error:  # of the client, or YAML of any kind of wrong
@@ -200,7 +225,8 @@ def _settings(config, run):
 
 def _plain(value):
     """A value as text in a table: nothing in the name of a file is Markdown or HTML."""
-    return re.sub(r"[\\`*\[\]|<>~&]|(?<!\w)_|_(?!\w)", r"\\\g<0>", " ".join(str(value).split()))
+    text = " ".join(str(value).split())[:LONGEST_SETTING]
+    return re.sub(r"[\\`*\[\]|<>~&]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)
 
 
 def _results(folder, run, config, weights):
@@ -221,7 +247,7 @@ def _results(folder, run, config, weights):
         lines += [
             f"| {about} | {first[f'eval_{name}']:.4f} | {last[f'eval_{name}']:.4f} | {constants.get(name, '')} |"
             for name, about in METRICS.items()
-            if _is_number(first.get(f"eval_{name}")) and _is_number(last.get(f"eval_{name}"))
+            if is_number(first.get(f"eval_{name}")) and is_number(last.get(f"eval_{name}"))
         ]
         if plot_losses(run.log, folder / layout.CURVES):
             lines += ["", f"![losses against steps]({layout.CURVES})"]
@@ -253,16 +279,12 @@ def _eval_results(run):
             metric_value=round(evaluations[-1][f"eval_{name}"], 6),
         )
         for name, about in METRICS.items()
-        if _is_number(evaluations[-1].get(f"eval_{name}"))
+        if is_number(evaluations[-1].get(f"eval_{name}"))
     ]
 
 
 def _evaluations(log):
-    return [row for row in log if _is_number(row.get("eval_loss"))]
-
-
-def _is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return [row for row in log if is_number(row.get("eval_loss"))]
 
 
 def _as_list(value):

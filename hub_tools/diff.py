@@ -5,15 +5,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import layout
-from .checks.files import check_names
+from .checks.files import check_names, check_sizes
 from .checks.weights import Weights
 from .layout import CheckpointFiles
 from .remote import Remote
 from .report import ERROR, VerificationReport, visible
+from .secrets import without_tokens
 from .verify import is_folder, require_ok
 
 
 MISSING = "(not there)"
+LONGEST = 500  # characters of a value that is printed
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,13 @@ class CheckpointDiff:
 
     def __str__(self):
         lines = [f"a: {self.a}", f"b: {self.b}"]
-        lines += _section("config", [f"{name}: {a} -> {b}" for name, (a, b) in self.config.items()])
+        lines += _section("config", [f"{name}: {_short(a)} -> {_short(b)}" for name, (a, b) in self.config.items()])
         lines += _section("tokenizer", [f"{name}: {change}" for name, change in self.tokenizer.items()])
         lines += _section("code", [f"{name}: {change}" for name, change in self.code.items()])
         changed = [module for module in self.weights if module.changed]
         lines += _section("weights", [_module_line(module) for module in changed])
         lines += [f"  {len(changed)} of {len(self.weights)} modules differ"]
-        return "\n".join(map(visible, lines))
+        return without_tokens("\n".join(map(visible, lines)))
 
 
 def diff_checkpoints(a, b, *, token=None):
@@ -100,20 +102,29 @@ def _files(source, token):
     if at and not Path(source).exists() and not is_folder(repo_id):
         source = repo_id
     elif is_folder(source):
-        names = layout.list_files(Path(source))
-        _require_some(names, source)
-        return CheckpointFiles(Path(source), names, str(source))
+        here = CheckpointFiles(Path(source), layout.list_files(Path(source)), str(source))
+        _require_small(here.names, here.sizes, source)
+        _require_some(here.names, source)
+        return here
     remote = Remote(str(source), revision=revision or None, token=token)
     findings = [finding for finding in check_names(remote.files) if finding.code == "unsafe-path"]
     require_ok(VerificationReport(remote.repo_id, findings, remote.commit), f"{source} is not compared:")
     wanted = [name for name in remote.files if _is_compared(name)]
     _require_some(wanted, source)
+    _require_small(remote.files, remote.sizes, source)
     return CheckpointFiles(remote.download(wanted), wanted, f"{remote.repo_id}@{remote.commit}")
 
 
 def _require_some(names, source):
     if not any(_is_compared(name) for name in names):
         raise ValueError(f"{source} holds no checkpoint: give its own folder or repository.")
+
+
+def _require_small(names, sizes, source):
+    compared = {name: size for name, size in sizes.items() if _is_compared(name)}
+    findings = [*check_names(names), *check_sizes(compared)]
+    findings = [finding for finding in findings if finding.code == "too-large"]
+    require_ok(VerificationReport(str(source), findings), f"{source} is not compared:")
 
 
 def _is_compared(name):
@@ -216,6 +227,11 @@ def _diff_module(module, tensors, a, b):
         return ModuleChange(module, True, relative_norm, note=", ".join(notes))
     notes.append("NaN or Inf" if original else "from zero")  # JSON has no such number
     return ModuleChange(module, True, note=", ".join(notes))
+
+
+def _short(value):
+    text = str(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _section(title, lines):

@@ -9,6 +9,7 @@ from transformers.utils import logging
 from ..configuration_electra_rtd import ElectraRTDConfig
 from ..modeling_electra_rtd import ElectraRTDForPreTraining, find_tokenizer
 from . import layout
+from .checks.configs import ATTENTION_KEYS, RESERVED_KEYS
 from .staging import new_folder
 
 
@@ -21,6 +22,18 @@ STOCK_FIELDS = {
     "dtype",
     "transformers_version",
     "position_embedding_type",
+}
+# In the file of a tokenizer: who reads it, from where, and with what code. `verify` refuses most of them.
+OF_LOADERS = {
+    *ATTENTION_KEYS,
+    *RESERVED_KEYS,
+    "_name_or_path",
+    "auto_map",
+    "is_local",
+    "local_files_only",
+    "tokenizer_file",
+    "transformers_weights",
+    "trust_remote_code",
 }
 
 
@@ -57,16 +70,33 @@ def _export(part, checkpoint, output_dir, as_encoder):
         network.save_pretrained(folder)
         _keep_stock_fields(folder / layout.CONFIG)
         if tokenizer is not None:
+            tokenizer.chat_template = None  # a program in a file of its own; ELECTRA does not chat
             tokenizer.save_pretrained(folder)
+            _drop_settings_of_loaders(folder / layout.TOKENIZER_CONFIG)
     return Path(output_dir)
 
 
 def _keep_stock_fields(path):
     """Drop what a stock configuration does not have: a hostile pair may carry an `auto_map` in there, or worse."""
     fields = json.loads(path.read_text(encoding="utf-8"))
-    stock = {name: value for name, value in fields.items() if name in STOCK_FIELDS}
+    stock = {name: value for name, value in fields.items() if name in STOCK_FIELDS and _is_flat(value)}
     if stock != fields:
         path.write_text(json.dumps(stock, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _is_flat(value):
+    """Whether a value of a configuration holds nothing but numbers, texts, and lists or tables of these."""
+    values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return not any(isinstance(inner, (dict, list)) for inner in values)
+
+
+def _drop_settings_of_loaders(path):
+    """A tokenizer keeps whatever stood in its file, the name of code to run among it; a stock one has none of that."""
+    if path.is_file():
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        kept = {name: value for name, value in fields.items() if name not in OF_LOADERS and not name.startswith("__")}
+        if kept != fields:
+            path.write_text(json.dumps(kept, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _load(checkpoint):

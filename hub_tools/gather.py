@@ -1,6 +1,7 @@
 """Everything that belongs to a checkpoint, from wherever it lies, into one folder that can travel."""
 
 import json
+import math
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ logger = logging.get_logger(__name__)
 EXPORTERS = {"discriminator": export_discriminator, "generator": export_generator}
 RESULTS_FILE = "adapt_results.json"  # what `electra-rtd adapt` writes down
 TRAINER_LOG = "trainer_state.json"
+LARGEST_NUMBER = 10**300  # a whole number above it is no figure, and no float
 
 
 @dataclass(frozen=True)
@@ -106,19 +108,43 @@ def _copy_folder(source, target):
         raise ValueError(f"{source} is no folder: give one that holds a pair, or a model.")
     if not (source / layout.CONFIG).is_file():
         raise ValueError(f"{source} has no {layout.CONFIG}: it is no checkpoint. Is it one of its subfolders?")
+    names = [path.name for path in source.iterdir() if _is_used(path.name)]
+    _refuse_links(source, names)
     check_is_pair(source)
-    for path in source.iterdir():
-        if path.is_file() and (layout.is_model_file(path.name) or path.name in layout.TOKENIZER):
-            shutil.copyfile(path, target / path.name)
-    if (source / layout.CURVES).is_file():  # for a card that shows it; `push_checkpoint` sees to that
-        shutil.copyfile(source / layout.CURVES, target / layout.CURVES)
+    for name in names:
+        # The plot is for a card that shows it; `push_checkpoint` sees to that.
+        if layout.is_model_file(name) or name in (*layout.TOKENIZER, layout.CURVES):
+            shutil.copyfile(source / name, target / name)
     card, lock = source / layout.CARD, _read_json(source / layout.LOCK)
     return Run(
         log=_read_log(source),
-        results=_read_json(source / RESULTS_FILE),
+        results=plain_results(_read_json(source / RESULTS_FILE)),
         card=read_card(card) if card.is_file() else None,
         pulled_commit=lock.get("commit"),
     )
+
+
+def _is_used(name):
+    """Whether a push reads a file of a folder."""
+    others = (layout.CURVES, layout.CARD, layout.LOCK, RESULTS_FILE, TRAINER_LOG)
+    return layout.is_model_file(name) or name in layout.TOKENIZER or name in others
+
+
+def _refuse_links(source, names):
+    """A link would publish what it points to, and a pipe is waited for without an end."""
+    strange = [name for name in names if not (source / name).is_file()]
+    if strange:
+        raise ValueError(
+            f"{source}: {', '.join(sorted(strange))} cannot be read as a file (a link to a folder or to nowhere, a "
+            "pipe?). Nothing is pushed: put the file itself there, or remove it."
+        )
+    outside = layout.outside_links(source, names)
+    if outside:
+        raise ValueError(
+            f"{source}: {', '.join(outside)} is a link that leaves the folder, and what it points to would be "
+            'published. Nothing is pushed: put the file itself there (`cp --remove-destination "$(readlink -f '
+            'FILE)" FILE`), or give the folder that holds it.'
+        )
 
 
 def read_card(path):
@@ -131,20 +157,24 @@ def read_card(path):
         `str`
 
     Raises:
-        ValueError: it is not UTF-8.
+        ValueError: it is not UTF-8, or far too long.
     """
     try:
-        return path.read_bytes().decode("utf-8")
+        return layout.read_bytes(path, layout.LARGEST_TEXT).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path.name} is not in UTF-8 ({error}): save it as that, and push again.") from None
+    except ValueError as error:
+        raise ValueError(f"{path.name} is not read: {error}. Make it shorter, and push again.") from None
 
 
 def _add_code(target):
     """The two code files and the `auto_map` that names them, where they are missing; and no paths of this disk."""
     path = target / layout.CONFIG
-    fields = json.loads(path.read_text(encoding="utf-8"))
+    fields = layout.read_json(path)
     before = json.dumps(fields)
     rows = fields.get("auto_map") or {}
+    if not isinstance(rows, dict):
+        return  # verification says so
     if not all((target / name).is_file() for name in layout.CODE) or any("--" in str(row) for row in rows.values()):
         for name in layout.CODE:
             if not (target / name).is_file():
@@ -153,9 +183,10 @@ def _add_code(target):
     if not rows:
         fields["auto_map"] = dict(AUTO_MAP)
     for part in ("generator_config", "discriminator_config"):
-        origin = fields.get(part, {}).get("_name_or_path", "")
+        network = fields.get(part)
+        origin = network.get("_name_or_path") if isinstance(network, dict) else None
         if origin and not is_repo_id(origin):
-            del fields[part]["_name_or_path"]
+            del network["_name_or_path"]
     if json.dumps(fields) != before:
         path.write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
@@ -169,6 +200,8 @@ def is_repo_id(name):
     Returns:
         `bool`
     """
+    if not isinstance(name, str) or len(name) > layout.LONGEST_PART:
+        return False
     return name.count("/") == 1 and name[0] not in "./~" and "\\" not in name and not Path(name).exists()
 
 
@@ -186,12 +219,55 @@ def _save_tokenizer(tokenizer, target):
 
 def _read_log(source):
     """The log of the Trainer: beside the model, or in the checkpoint of the same weights, maybe not the last."""
-    folders = [source, *(folder for folder in source.glob("checkpoint-*") if _same_weights(folder, source))]
+    beside = (folder for folder in source.glob("checkpoint-*") if not layout.outside_links(source, [folder.name]))
+    folders = [source, *(folder for folder in beside if _same_weights(folder, source))]
     for folder in folders:
         log = _read_json(folder / TRAINER_LOG).get("log_history")
         if isinstance(log, list):
-            return [row for row in log if isinstance(row, dict)]
+            return plain_rows(log)
     return []
+
+
+def plain_rows(log):
+    """The rows of a Trainer's log without what no Trainer writes.
+
+    Args:
+        log (`list`): `log_history`, from a file that may hold anything.
+
+    Returns:
+        `list[dict]`: values are texts, truth values and numbers that a float can hold; `step` is a whole number.
+    """
+    rows = [{key: value for key, value in row.items() if _is_plain(value)} for row in log if isinstance(row, dict)]
+    return [row for row in rows if type(row.get("step", 0)) is int and row.get("step", 0) >= 0]
+
+
+def plain_results(results):
+    """What `electra-rtd adapt` wrote down, without what it does not write.
+
+    Args:
+        results (`dict`): from a file that may hold anything.
+
+    Returns:
+        `dict`: `settings`, `before` and `after` are a `dict`, `datasets` is a `list[str]` and `fast` a `list[dict]`,
+            where they are there.
+    """
+    kinds = {"settings": dict, "before": dict, "after": dict, "datasets": list, "fast": list}
+    results = {key: value for key, value in results.items() if isinstance(value, kinds.get(key, object))}
+    for key, kind in (("datasets", str), ("fast", dict)):
+        if key in results:
+            results[key] = [item for item in results[key] if isinstance(item, kind)]
+    return results
+
+
+def is_number(value):
+    """Whether a value is a finite number that a float can hold: `bool`."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return math.isfinite(value) if isinstance(value, float) else abs(value) <= LARGEST_NUMBER
+
+
+def _is_plain(value):
+    return isinstance(value, (str, bool, float)) or value is None or is_number(value)
 
 
 def _same_weights(folder, other):
@@ -205,7 +281,7 @@ def _same_weights(folder, other):
 
 def _read_json(path):
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = layout.read_json(path, layout.LARGEST_JSON)
     except (OSError, ValueError):
         return {}  # there is none: a card can do without
     return content if isinstance(content, dict) else {}

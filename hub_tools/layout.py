@@ -4,6 +4,7 @@ import json
 import os
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from huggingface_hub.utils.sha import git_hash, sha_fileobj
@@ -49,6 +50,17 @@ PICKLE_INDEX = re.compile(r".*\.(bin|pt|pth)\.index(\..+)?\.json")  # names pick
 SAFETENSORS_INDEX = re.compile(r".*\.safetensors\.index(\..+)?\.json")
 # Weights of other libraries: nobody here reads them, so nobody has compared them. Keras' own can hold code.
 OTHER_WEIGHTS_SUFFIXES = (".h5", ".keras", ".pb", ".msgpack", ".onnx", ".gguf", ".tflite", ".npz", ".npy")
+# How much of what somebody else made is read. Far above what a checkpoint holds; what is beyond is refused unread.
+MOST_FILES = 10_000
+LARGEST_TEXT = 2 * 2**20  # bytes of a README
+LARGEST_CODE = 2**19  # bytes of a code file: parsed, it is two hundred times as large
+LARGEST_CONFIG = 4 * 2**20  # bytes of a JSON file in which every value is looked at
+LARGEST_JSON = 64 * 2**20  # bytes of one that is data: a vocabulary, an index
+MOST_SMALL = 16 * 2**20  # bytes of all READMEs, code files and configurations of a checkpoint together
+BYTES_PER_VALUE = 16  # of the largest JSON: `[[],[],[],` would fill the memory with less
+DEEPEST_JSON = 64  # objects and lists in each other
+LONGEST_NAME, LONGEST_PART = 1024, 255  # bytes; the disks' own limits are about these
+DATA_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "added_tokens.json", "trainer_state.json")
 # A clone, and the notes that `huggingface_hub` keeps beside what it downloads.
 BOOKKEEPING = (".git", ".cache")
 
@@ -85,6 +97,108 @@ def is_pickle(name):
     return name.endswith(PICKLE_SUFFIXES) or bool(PICKLE_INDEX.fullmatch(name))
 
 
+def largest(name):
+    """How many bytes of a file are read, by its name.
+
+    Args:
+        name (`str`): relative to the checkpoint.
+
+    Returns:
+        `int`, or `None` where nobody reads it as text
+    """
+    name = PurePosixPath(name).name.lower()
+    if name in DATA_FILES or SAFETENSORS_INDEX.fullmatch(name):
+        return LARGEST_JSON
+    for suffix, bound in ((".json", LARGEST_CONFIG), (".py", LARGEST_CODE), (".md", LARGEST_TEXT)):
+        if name.endswith(suffix):
+            return bound
+    return None
+
+
+def read_bytes(path, bound):
+    """A file's content, where it is not too large; nothing is read of one that is.
+
+    Args:
+        path (`Path`)
+        bound (`int`): bytes.
+
+    Returns:
+        `bytes`
+
+    Raises:
+        ValueError: it is larger, or no file.
+    """
+    if not path.is_file():  # a pipe would be waited for without an end
+        raise ValueError("it is no file")
+    size = path.stat().st_size
+    if size > bound:
+        raise ValueError(f"it has {size:,} bytes, and at most {bound:,} are read of such a file")
+    with open(path, "rb") as file:
+        return file.read(bound)
+
+
+def read_json(path, bound=LARGEST_CONFIG):
+    """What a JSON file holds, where its size, its number of values and its depth are bounded.
+
+    Args:
+        path (`Path`)
+        bound (`int`): bytes.
+
+    Returns:
+        what stands in it
+
+    Raises:
+        ValueError: it is not JSON, or beyond the bounds.
+        OSError: it cannot be read.
+    """
+    data = read_bytes(path, bound)
+    values = sum(map(data.count, (b",", b":", b"[", b"{")))
+    if values > bound // BYTES_PER_VALUE:
+        raise ValueError(f"it holds about {values:,} values, and at most {bound // BYTES_PER_VALUE:,} are read")
+    try:
+        content = json.loads(data.decode("utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if _is_deeper(content, DEEPEST_JSON):
+        raise ValueError(f"it is nested too deeply: at most {DEEPEST_JSON} objects and lists in each other are read")
+    return content
+
+
+def _is_deeper(content, most):
+    level = [content]
+    for _ in range(most):
+        level = [
+            inner
+            for value in level
+            if isinstance(value, (dict, list))
+            for inner in (value.values() if isinstance(value, dict) else value)
+            if isinstance(inner, (dict, list))
+        ]
+    return bool(level)
+
+
+def outside_links(folder, names):
+    """Links of a folder that lead out of it: whoever publishes them publishes something else.
+
+    The cache of `huggingface_hub` is a folder of links, too, into `blobs/` beside its `snapshots/`.
+
+    Args:
+        folder (`Path`)
+        names (iterable of `str`): files, relative to it.
+
+    Returns:
+        `list[str]`
+    """
+    root = Path(os.path.realpath(folder))
+    roots = [root, *(place.parent / "blobs" for place in (root, *root.parents) if place.name == "snapshots")]
+    linked = (name for name in names if not _is_below(os.path.realpath(root / name), roots))
+    return sorted(linked)
+
+
+def _is_below(path, roots):
+    return any(Path(path).is_relative_to(root) for root in roots)
+
+
 def list_files(folder):
     """Every file below a folder.
 
@@ -92,15 +206,18 @@ def list_files(folder):
         folder (`Path`)
 
     Returns:
-        `list[str]`: sorted; links to folders are listed and not followed.
+        `list[str]`: sorted; links to folders are listed and not followed. The search ends at one more than
+            `MOST_FILES`.
     """
-    names = []
+    names: list[str] = []
     for root, folders, files in os.walk(folder):
         here = Path(root).relative_to(folder)
         if here == Path("."):
             folders[:] = [name for name in folders if name not in BOOKKEEPING]
         linked = [name for name in folders if (Path(root) / name).is_symlink()]
         names += [(here / name).as_posix() for name in [*files, *linked]]
+        if len(names) > MOST_FILES:
+            return sorted(names[: MOST_FILES + 1])
     return sorted(names)
 
 
@@ -129,21 +246,39 @@ class CheckpointFiles:
     names: list[str]
     source: str
 
+    @cached_property
+    def _names(self):
+        return frozenset(self.names)
+
+    def has(self, name):
+        """Whether the checkpoint has a file of this name."""
+        return name in self._names
+
     def path(self, name):
         """`Path` of a file."""
         return self.folder / name
 
     def is_here(self, name):
         """Whether the checkpoint has this file, and its content is here to be read."""
-        return name in self.names and self.path(name).is_file()
+        return self.has(name) and self.path(name).is_file()
+
+    @property
+    def sizes(self):
+        """`dict[str, int]`: bytes of each file that is here."""
+        return {name: self.path(name).stat().st_size for name in self.names if self.path(name).is_file()}
 
     def read_json(self, name):
-        """What a JSON file holds.
+        """What a JSON file holds; its size, its number of values and its depth are bounded.
 
         Raises:
-            ValueError: it is not JSON.
+            ValueError: it is not JSON, or beyond the bounds.
         """
-        try:
-            return json.loads(self.path(name).read_text(encoding="utf-8"))
-        except RecursionError:
-            raise ValueError("it is nested too deeply") from None
+        return read_json(self.path(name), largest(name) or LARGEST_CONFIG)
+
+    def read_bytes(self, name):
+        """`bytes` of a file that is read as text, as far as [`largest`] allows.
+
+        Raises:
+            ValueError: it is larger.
+        """
+        return read_bytes(self.path(name), largest(name) or LARGEST_TEXT)

@@ -97,12 +97,12 @@ def read_lock(path):
     """
     path = Path(path)
     path = path / layout.LOCK if path.is_dir() else path
+    if not path.is_file():
+        raise ValueError(f"{path} is not there: `electra-rtd pull` without --locked writes it.")
     try:
-        lock = json.loads(path.read_text(encoding="utf-8"))
+        lock = layout.read_json(path)
         return {"repo": str(lock["repo"]), "commit": str(lock["commit"]), "files": dict(lock["files"])}
-    except OSError:
-        raise ValueError(f"{path} is not there: `electra-rtd pull` without --locked writes it.") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a lock of `electra-rtd pull`: {error!r}.") from None
 
 
@@ -135,7 +135,8 @@ def last_lock(repo_id):
 def _take(remote, expected, local_dir, verify, allow_code_from):
     """Take a commit into a folder; `expected` is the lock that it must equal, or `None`."""
     names = sorted(set(remote.files) - {layout.LOCK})  # of somebody else's pull
-    findings = [finding for finding in check_names(names) if verify or finding.code == "unsafe-path"]
+    always = ("unsafe-path", "too-large")
+    findings = [finding for finding in check_names(names) if verify or finding.code in always]
     require_ok(VerificationReport(remote.repo_id, findings, remote.commit), "Nothing was downloaded:")
     folder = kept_folder(remote.repo_id, remote.commit) if local_dir is None else Path(local_dir)
     target = folder.resolve()  # what a link or "." stands for can be moved, they cannot

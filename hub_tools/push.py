@@ -5,15 +5,18 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
+from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from . import layout
 from .card import write_card
 from .checks.card import check_card
-from .gather import add_exports, exports_named, gather_checkpoint, read_card
+from .checks.secrets import check_secrets
+from .gather import RESULTS_FILE, TRAINER_LOG, add_exports, exports_named, gather_checkpoint, read_card
 from .layout import CheckpointFiles
-from .remote import ATTEMPTS, FAILURES, HubError, Remote, ask, explained, is_transient, status_of, wait, without_tokens
-from .report import WARNING, visible
+from .remote import ATTEMPTS, FAILURES, HubError, Remote, ask, explained, is_transient, status_of, wait
+from .report import WARNING, VerificationReport, visible
+from .secrets import find_secret, saved_tokens, without_tokens
 from .verify import require_ok, verify_folder
 
 
@@ -113,10 +116,15 @@ def push_checkpoint(
     """
     if repo_id.count("/") != 1:
         raise ValueError(f"{repo_id!r} does not say whose repository it is: give user/name.")
+    if find_secret((commit_message or "").encode(), saved_tokens(token)):
+        raise ValueError("`commit_message` holds an access token, which everybody could read there: take it out.")
     with tempfile.TemporaryDirectory(prefix="electra-rtd-push-") as scratch:
         folder = Path(scratch) / "checkpoint"
         export = exports_named(export)
         run = gather_checkpoint(folder_or_model, folder, tokenizer=tokenizer)
+        if not isinstance(folder_or_model, PreTrainedModel):  # the last one stays at home, and tells what else may not
+            beside = [layout.CARD, RESULTS_FILE, TRAINER_LOG, layout.TRAINING_ARGS]
+            _refuse_secrets(Path(folder_or_model), beside, token)
         report = verify_folder(folder, source=str(folder_or_model)[:200])
         require_ok(report, "This checkpoint is not pushed:")
         for finding in report.findings:
@@ -132,12 +140,19 @@ def push_checkpoint(
             logger.log(logging.WARNING if finding.level == WARNING else logging.INFO, str(finding))
         if not _is_shown(layout.CURVES, folder):  # of other weights than these
             (folder / layout.CURVES).unlink(missing_ok=True)
+        _refuse_secrets(folder, layout.list_files(folder), token)
         plan = target.plan(folder)
         if dry_run:
             print(plan)
             return None
         message = commit_message or "Push a generator-discriminator pair with electra-rtd"
         return target.commit(plan, folder, message, create_pr)
+
+
+def _refuse_secrets(folder, names, token):
+    checkpoint = CheckpointFiles(folder, names, str(folder))
+    report = VerificationReport(checkpoint.source, list(check_secrets(checkpoint, token)))
+    require_ok(report, "This checkpoint is not pushed:")
 
 
 def _card_to_keep(run, target):
@@ -182,6 +197,11 @@ class _Target:
                 "`create_pr=True`."
             )
         state = Remote(self.repo_id, revision=None if self._is_new_branch else self.revision, token=self._token)
+        if len(state.files) > layout.MOST_FILES:
+            raise ValueError(
+                f"{self.repo_id} has more than {layout.MOST_FILES:,} files, which no checkpoint has: nothing was "
+                "sent. Give a repository of its own."
+            )
         if self._private is not None and self._private != state.private:
             is_now = "private" if state.private else "public"
             raise ValueError(
@@ -213,6 +233,12 @@ class _Target:
         """`str` or `None`: the README that the branch has."""
         if self.state is None or layout.CARD not in self.state.files:
             return None
+        size = self.state.sizes[layout.CARD]
+        if size > layout.LARGEST_TEXT:
+            raise ValueError(
+                f"The README.md of {self.repo_id} has {size:,} bytes, and at most {layout.LARGEST_TEXT:,} are read: "
+                "make it shorter there, and push again."
+            )
         return read_card(self.state.download([layout.CARD]) / layout.CARD)
 
     def plan(self, folder):

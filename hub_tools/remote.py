@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from huggingface_hub.errors import (
 from transformers.utils import logging
 
 from . import layout
+from .secrets import without_tokens
 
 
 logger = logging.get_logger(__name__)
@@ -31,7 +33,7 @@ TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
 _HTTP_ERROR = HfHubHTTPError.__bases__[0]
 CLIENT_ERROR: Any = _HTTP_ERROR if _HTTP_ERROR.__base__ is Exception else _HTTP_ERROR.__base__
 FAILURES = (CLIENT_ERROR, OSError, RuntimeError, json.JSONDecodeError)  # what a request can end in
-TOKEN = re.compile(r"\b(hf|api_org)_([A-Za-z0-9]{20,}|(jwt|oauth)_[\w.-]+)|(?<=Bearer )[^\s)]+")
+COMMIT = re.compile(r"[0-9a-f]{40}")  # it names folders here
 
 
 class HubError(OSError):
@@ -59,13 +61,22 @@ class Remote:
         self.repo_id = repo_id
         self._api = HfApi(token=token)
         info = ask(repo_id, self._api.model_info, repo_id, revision=revision)
-        self.commit = info.sha
+        self.commit = str(info.sha)
+        if not COMMIT.fullmatch(self.commit):
+            raise HubError(f"{repo_id} answers with {self.commit[:80]!r}, which is no commit: ask again later.")
         self.private = bool(info.private)
         self.files = ask(repo_id, self._list_files)
 
     def _list_files(self):
         tree = self._api.list_repo_tree(self.repo_id, recursive=True, revision=self.commit)
-        return {entry.path: entry for entry in tree if hasattr(entry, "blob_id")}  # folders have none
+        files = (entry for entry in tree if hasattr(entry, "blob_id"))  # folders have none
+        # One more than is looked at, so that `check_names` finds out; the listing comes in pages.
+        return {entry.path: entry for entry in islice(files, layout.MOST_FILES + 1)}
+
+    @property
+    def sizes(self):
+        """`dict[str, int]`: bytes of each file, by the listing; `download` finds out where that is not so."""
+        return {name: entry.size for name, entry in self.files.items()}
 
     def download(self, names=None):
         """Files of the commit, into the cache; each is compared with the hash that the repository names.
@@ -227,18 +238,6 @@ def explained(repo_id, error):
     else:
         reason = "cannot be reached, or the connection broke"
     return HubError(f"{repo_id} {reason}. The client says: {without_tokens(_first_line(error))}")
-
-
-def without_tokens(text):
-    """A text with every access token blotted out.
-
-    Args:
-        text (`str`)
-
-    Returns:
-        `str`
-    """
-    return TOKEN.sub("<token>", text)
 
 
 def _first_line(error):

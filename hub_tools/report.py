@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass, field
 
+from .secrets import without_tokens
+
 
 ERROR, WARNING, INFO = "error", "warning", "info"
+LONGEST = 1000  # characters of a message
 LEVELS = (ERROR, WARNING, INFO)
 
 
@@ -22,6 +25,11 @@ class Finding:
     code: str
     path: str
     message: str
+
+    def __post_init__(self):
+        # What a file of somebody else's says can be of any length, and hold a token.
+        message = self.message if len(self.message) <= LONGEST else f"{self.message[:LONGEST]}..."
+        object.__setattr__(self, "message", without_tokens(message))
 
     def __str__(self):
         place = f"{self.path}: " if self.path else ""

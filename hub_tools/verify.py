@@ -9,7 +9,8 @@ from .checks.code import check_code
 from .checks.configs import check_configs, read_config
 from .checks.execution import check_execution
 from .checks.exports import check_exports
-from .checks.files import check_files, check_names
+from .checks.files import check_files, check_names, check_sizes
+from .checks.secrets import check_secrets
 from .checks.tokenizers import check_tokenizer
 from .checks.weights import check_weights, expected_tensors
 from .layout import CheckpointFiles
@@ -64,8 +65,10 @@ def first_look(remote, allow_code_from=()):
     Returns:
         [`VerificationReport`]
     """
-    findings = list(check_names(remote.files))
-    small = sorted(name for name in remote.files if name.endswith(".json"))
+    findings = [*check_names(remote.files), *check_sizes(remote.sizes)]
+    small = sorted(
+        name for name, size in remote.sizes.items() if name.endswith(".json") and size <= layout.largest(name)
+    )
     if small and not _has_errors(findings):
         checkpoint = CheckpointFiles(remote.download(small), small, remote.repo_id)
         findings += [*check_configs(checkpoint, allow_code_from), *read_config(checkpoint)[1]]
@@ -90,8 +93,11 @@ def verify_folder(folder, *, names=None, source=None, commit=None, execute=False
         return VerificationReport(source or str(folder), [missing])  # maybe a large folder: nothing in it is read
     names = layout.list_files(folder) if names is None else names
     checkpoint = CheckpointFiles(Path(folder), names, source or str(folder))
-    findings = [*check_names(names), *check_files(checkpoint), *check_configs(checkpoint, allow_code_from)]
-    findings += [*check_code(checkpoint), *check_card(checkpoint)]
+    findings = [*check_names(names), *check_sizes(checkpoint.sizes)]
+    if any(finding.code == "too-large" for finding in findings):  # reading it is what would cost
+        return VerificationReport(checkpoint.source, findings, commit)
+    findings += [*check_files(checkpoint), *check_configs(checkpoint, allow_code_from)]
+    findings += [*check_code(checkpoint), *check_card(checkpoint), *check_secrets(checkpoint)]
     if not _has_errors(findings):  # a hostile configuration builds no model here
         findings += _check_content(checkpoint)
     if execute and not _has_errors(findings):

@@ -203,7 +203,8 @@ def _by_format(files):
 def _load_files(files):
     builder, options = _format(files[0])
     try:
-        return load_dataset(builder, data_files=[str(file) for file in files], split="train", **options)
+        data_files = [str(file) for file in files]
+        return load_dataset(builder, data_files=data_files, split="train", trust_remote_code=False, **options)
     except DatasetGenerationError as error:
         raise ValueError(_explain(error, files)) from error
     except ValueError as error:
@@ -214,7 +215,7 @@ def _load_files(files):
 
 def _load_hub_dataset(name, split):
     try:
-        return load_dataset(name, split=split)
+        return load_dataset(name, split=split, trust_remote_code=False)
     except (DatasetNotFoundError, ConnectionError, ValueError) as error:
         raise ValueError(
             f"{name} is no file or folder here, and no dataset of that name with a split {split!r} could be read from "

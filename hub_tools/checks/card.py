@@ -4,7 +4,6 @@ import re
 import reprlib
 
 import yaml
-from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
 from .. import layout
 from ..report import INFO, WARNING, Finding
@@ -25,6 +24,83 @@ FIELDS = {
 }
 
 
+# Begins and ends the metadata, as `huggingface_hub` finds them; its own expression takes hours for many line ends.
+BLOCK_START = re.compile(r"\s*---(?:\r\n|\r|\n)")
+BLOCK_END = re.compile(r"(?:\r\n|\r|\n)---[ \t]*(?:\r\n|\n|$)")
+MOST_METADATA = 50_000  # characters; a second of reading
+LONGEST_NUMBER = 100  # characters
+
+
+class MetadataLoader(yaml.SafeLoader):
+    """YAML without what makes a few bytes cost minutes: merge keys and endless numbers."""
+
+    def compose_node(self, parent, index):
+        """As in `SafeLoader`, which this class narrows."""
+        node = super().compose_node(parent, index)
+        if node.tag == "tag:yaml.org,2002:merge":
+            raise _refused("a merge key (<<) is not read: write the fields out", node)
+        is_number = node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+        if is_number and len(node.value) > LONGEST_NUMBER:
+            raise _refused(f"a number of {len(node.value):,} characters is not read", node)
+        return node
+
+
+class PlainMetadataLoader(MetadataLoader):
+    """That, without aliases: what they share, nothing may compare, copy or write."""
+
+    def compose_node(self, parent, index):
+        """As above."""
+        node = super().compose_node(parent, index) if not self.check_event(yaml.AliasEvent) else None
+        if node is None:
+            raise _refused("an alias (*) is not read: write the value out", self.peek_event())
+        return node
+
+
+def _refused(why, at):
+    return yaml.composer.ComposerError(None, None, why, at.start_mark)
+
+
+def metadata_block(text):
+    """Where the metadata of a README are.
+
+    Args:
+        text (`str`)
+
+    Returns:
+        `tuple`: the YAML (`str`) and where the text behind it begins (`int`); `None` where there are none
+    """
+    start = BLOCK_START.match(text)
+    end = BLOCK_END.search(text, start.end()) if start else None
+    if (
+        start and end is None and start[0].endswith("\r\n")
+    ):  # the second half of a line end can begin the end of an empty block
+        end = BLOCK_END.match(text, start.end() - 1)
+    return (text[start.end() : end.start()], end.end()) if start and end else None
+
+
+def read_metadata(block, loader=PlainMetadataLoader):
+    """The metadata of a README.
+
+    Args:
+        block (`str`): YAML.
+        loader (`type`): one of the above.
+
+    Returns:
+        what stands in it; an empty `dict` for nothing
+
+    Raises:
+        ValueError: it is not YAML, or uses what is not read here.
+    """
+    if len(block) > MOST_METADATA:
+        raise ValueError(f"{len(block):,} characters, and at most {MOST_METADATA:,} are read")
+    try:
+        return yaml.load(block, loader) or {}
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except Exception as error:  # of YAML; a ValueError for a date of a 13th month; a TypeError for a list as a key
+        raise ValueError(str(error) or type(error).__name__) from None
+
+
 def check_card(checkpoint):
     """The metadata block of the README.
 
@@ -36,14 +112,14 @@ def check_card(checkpoint):
     """
     if not checkpoint.is_here(layout.CARD):
         return
-    block = REGEX_YAML_BLOCK.search(checkpoint.path(layout.CARD).read_text(encoding="utf-8", errors="replace"))
-    if block is None:
-        yield _wrong("has no metadata block, so the Hub does not know what it is: begin it with `---`.")
-        return
     try:
-        metadata = yaml.safe_load(block[2]) or {}
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError for a date of a 13th month
-        yield _wrong(f"has metadata that are not YAML: {str(error).partition(chr(10))[0]}.")
+        block = metadata_block(checkpoint.read_bytes(layout.CARD).decode("utf-8", "replace"))
+        if block is None:
+            yield _wrong("has no metadata block, so the Hub does not know what it is: begin it with `---`.")
+            return
+        metadata = read_metadata(block[0], MetadataLoader)
+    except ValueError as error:
+        yield _wrong(f"has metadata that are not YAML as it is read here: {' '.join(str(error).split())[:200]}.")
         return
     if not isinstance(metadata, dict):
         yield _wrong(f"has metadata that are a {type(metadata).__name__}, not fields with values.")

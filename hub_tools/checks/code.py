@@ -11,6 +11,7 @@ from ..report import ERROR, INFO, WARNING, Finding
 
 
 PARSER = threading.Lock()  # in CPython 3.11 two threads that parse at once can end in a SystemError
+LISTED = 20  # missing files of one code file
 INSTALLED = Path(configuration_electra_rtd.__file__).parent
 # Hashes of the two files in every earlier release; `CONTRIBUTING.md` says when a row is added.
 EARLIER_RELEASES = json.loads((Path(__file__).parent.parent / "code_releases.json").read_text(encoding="utf-8"))
@@ -76,27 +77,30 @@ def check_code(checkpoint):
 def _check_imports(checkpoint, name):
     try:
         with PARSER:
-            tree = ast.parse(checkpoint.path(name).read_bytes())
+            tree = ast.parse(checkpoint.read_bytes(name))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         yield Finding(ERROR, "code-unreadable", name, f"is not Python: {error}.")
         return
     folder = PurePosixPath(name).parent
+    missing: dict[str, int] = {}  # file to the first line that imports it
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             for file in _files_of(node, folder):
-                if file not in checkpoint.names:
-                    yield Finding(
-                        ERROR,
-                        "import-unresolved",
-                        name,
-                        f"line {node.lineno} imports {file}, which is not there: the checkpoint loads nowhere.",
-                    )
+                if not checkpoint.has(file):
+                    missing.setdefault(file, node.lineno)
+    for file, line in sorted(missing.items(), key=lambda item: item[1])[:LISTED]:
+        yield Finding(
+            ERROR,
+            "import-unresolved",
+            name,
+            f"line {line} imports {file}, which is not there: the checkpoint loads nowhere.",
+        )
 
 
 def _files_of(node, folder):
     """The files that `from .a.b import c` needs; transformers copies files beside each other, not folders above."""
     if node.level > 1:
-        return [f"{'../' * (node.level - 1)}{(node.module or '').replace('.', '/')}.py"]
+        return [f"{'../' * min(node.level - 1, 9)}{(node.module or '').replace('.', '/')}.py"]
     modules = [node.module] if node.module else [alias.name for alias in node.names]
     return [(folder / f"{module.replace('.', '/')}.py").as_posix() for module in modules]
 
@@ -118,7 +122,7 @@ def _check_named_files(checkpoint):
     for class_path in rows.values():
         _, separator, path = str(class_path).rpartition("--")
         file = f"{path.partition('.')[0]}.py"
-        if not separator and file not in checkpoint.names:
+        if not separator and not checkpoint.has(file):
             yield Finding(
                 ERROR,
                 "code-missing",

@@ -6,11 +6,12 @@ from pathlib import PurePosixPath
 
 from .. import layout
 from ..report import ERROR, INFO, WARNING, Finding
-from .pickles import what_it_runs
+from . import pickles
 
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[\d¹²³])( *\..*)?", re.IGNORECASE)
+TOO_LONG = "is longer than disks allow"
 HIDDEN = ("Cc", "Cf", "Cs")  # control and format characters (of other directions, of no width), halves of characters
 # What people and tools put beside a checkpoint, and nobody loads.
 HARMLESS_SUFFIXES = (
@@ -33,16 +34,27 @@ def check_names(names):
     """Names of a folder or a remote tree, before anything is written under them.
 
     Args:
-        names (iterable of `str`)
+        names (collection of `str`)
 
     Yields:
         [`Finding`]
     """
     folded: dict[str, str] = {}
+    if len(names) > layout.MOST_FILES:
+        yield Finding(
+            ERROR,
+            "too-large",
+            "",
+            f"has more than {layout.MOST_FILES:,} files, which no checkpoint has: nobody looked at them. Put what "
+            "does not belong to it elsewhere.",
+        )
+        return
     for name in names:
         reason = _leaves_the_folder(name)
         if reason:
             yield Finding(ERROR, "unsafe-path", name, f"the name {reason}, so it could be written outside the folder.")
+        if reason == TOO_LONG:
+            continue  # what comes next takes long for such a name
         twin = folded.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
         if twin != name:
             yield Finding(
@@ -56,6 +68,10 @@ def check_names(names):
 
 
 def _leaves_the_folder(name):
+    if len(name.encode("utf-8", "surrogatepass")) > layout.LONGEST_NAME or any(
+        len(part.encode("utf-8", "surrogatepass")) > layout.LONGEST_PART for part in name.split("/")
+    ):
+        return TOO_LONG
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or re.match(r"[A-Za-z]:", name):
         return "is not relative"
@@ -103,6 +119,47 @@ def _check_format(name):
         )
 
 
+def check_sizes(sizes):
+    """Whether what has to be read is small enough to be read, before any of it is read or downloaded.
+
+    Args:
+        sizes (`dict[str, int]`): bytes, by name.
+
+    Yields:
+        [`Finding`]
+    """
+    total = 0
+    for name, size in sizes.items():
+        bound = layout.largest(name)
+        if bound is None:
+            continue
+        if size <= bound:
+            total += size if bound < layout.LARGEST_JSON else 0
+        elif _must_be_read(name):
+            yield Finding(
+                ERROR,
+                "too-large",
+                name,
+                f"has {size:,} bytes, and at most {bound:,} are read of such a file: nobody looked at it. Remove it, "
+                "or make it smaller.",
+            )
+    if total > layout.MOST_SMALL:
+        yield Finding(
+            ERROR,
+            "too-large",
+            "",
+            f"holds {total:,} bytes of configurations and code, and at most {layout.MOST_SMALL:,} are read. Put what "
+            "does not belong to it elsewhere.",
+        )
+
+
+def _must_be_read(name):
+    """Whether somebody who loads a checkpoint, or looks at it, reads a file."""
+    file_name = PurePosixPath(name).name.lower()
+    is_config = file_name.endswith(".json") and ("config" in file_name or file_name.endswith(".index.json"))
+    return name == layout.CARD or file_name.endswith(".py") or file_name in layout.TOKENIZER or is_config
+
+
 def check_files(checkpoint):
     """What is there, what is missing, what is not what it seems.
 
@@ -113,27 +170,34 @@ def check_files(checkpoint):
         [`Finding`]
     """
     names = checkpoint.names
-    if layout.CONFIG not in names:
+    if not checkpoint.has(layout.CONFIG):
         yield Finding(ERROR, "no-config", layout.CONFIG, "is missing: this is not a checkpoint.")
-    if layout.WEIGHTS not in names and layout.WEIGHTS_INDEX not in names:
+    if not checkpoint.has(layout.WEIGHTS) and not checkpoint.has(layout.WEIGHTS_INDEX):
         yield Finding(
             ERROR,
             "no-weights",
             layout.WEIGHTS,
             "is missing: save with `model.save_pretrained(folder)`, or pull again.",
         )
-    if layout.WEIGHTS in names and layout.WEIGHTS_INDEX in names:
+    if checkpoint.has(layout.WEIGHTS) and checkpoint.has(layout.WEIGHTS_INDEX):
         yield Finding(
             ERROR,
             "two-weights",
             layout.WEIGHTS_INDEX,
             f"stands beside {layout.WEIGHTS}: loaders take one of them, and the other is of another state. Remove it.",
         )
-    if layout.CARD not in names:
+    if not checkpoint.has(layout.CARD):
         yield Finding(WARNING, "no-card", layout.CARD, "is missing: `electra-rtd push` writes one.")
+    is_local = checkpoint.source == str(checkpoint.folder)  # a cache of downloads is links
+    here = {name for name in names if checkpoint.is_here(name)}
+    for name in layout.outside_links(checkpoint.folder, here) if is_local else ():
+        yield Finding(INFO, "outside-link", name, "is a link that leaves this folder: a push refuses it.")
+    left = pickles.MOST_PICKLED
     for name in names:
-        if checkpoint.is_here(name):
-            yield from _check_content(checkpoint.path(name), name)
+        if name in here:
+            findings, read = _check_content(checkpoint.path(name), name, left)
+            left -= read
+            yield from findings
             yield from _check_index(checkpoint, name)
         else:
             yield Finding(
@@ -145,28 +209,25 @@ def check_files(checkpoint):
             )
 
 
-def _check_content(path, name):
+def _check_content(path, name, most):
+    """Findings about one file, and how many bytes of pickles were read for them."""
     file_name = PurePosixPath(name).name
     if path.stat().st_size < 1024 and path.read_bytes().startswith(LFS_POINTER):
-        yield Finding(
-            ERROR, "lfs-pointer", name, "is a pointer, not the file: run `git lfs pull`, or use `electra-rtd pull`."
-        )
-    elif layout.TRAINER_STATE.fullmatch(file_name) or file_name == layout.TRAINING_ARGS:
-        foreign = what_it_runs(path)
+        message = "is a pointer, not the file: run `git lfs pull`, or use `electra-rtd pull`."
+        return [Finding(ERROR, "lfs-pointer", name, message)], 0
+    if layout.TRAINER_STATE.fullmatch(file_name) or file_name == layout.TRAINING_ARGS:
+        foreign, read = pickles.judge(path, most)
         if foreign:
-            yield Finding(
-                ERROR, "pickle", name, f"loading it would run {foreign}, which no Trainer writes: remove it."
-            )
-        else:
-            yield Finding(
-                WARNING,
-                "pickled-trainer-state",
-                name,
-                "is a pickle, of what a Trainer writes and nothing else (found without loading it). The model does "
-                "not need it; only resuming reads it.",
-            )
-    elif not _is_known(name):
-        yield Finding(INFO, "foreign-file", name, "no part of a checkpoint: nothing here reads it.")
+            message = f"loading it would run {foreign}, which no Trainer writes: remove it."
+            return [Finding(ERROR, "pickle", name, message)], read
+        message = (
+            "is a pickle, of what a Trainer writes and nothing else (found without loading it). The model does not "
+            "need it; only resuming reads it."
+        )
+        return [Finding(WARNING, "pickled-trainer-state", name, message)], read
+    if not _is_known(name):
+        return [Finding(INFO, "foreign-file", name, "no part of a checkpoint: nothing here reads it.")], 0
+    return [], 0
 
 
 def _check_index(checkpoint, name):

@@ -190,7 +190,7 @@ def _tokens_per_second(run):
     if logged:
         return logged
     rows = [row for row in run.training if is_number(row.get("num_input_tokens_seen"))]
-    rows = [row for row in rows if is_number(row.get("train_runtime"))]
+    rows = [row for row in rows if "step" in row and is_number(row.get("train_runtime"))]
     speeds = []
     for earlier, later in pairwise(rows):
         seconds = later["train_runtime"] - earlier["train_runtime"]

@@ -1,17 +1,18 @@
 """What a run left behind, read from its files alone: no model is loaded."""
 
-import json
 import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...hub_tools.gather import RESULTS_FILE, TRAINER_LOG
+from ...hub_tools import layout
+from ...hub_tools.gather import RESULTS_FILE, TRAINER_LOG, is_number, plain_results, plain_rows
 from ..run_folder import HELD_OUT_FILE
 
 
 HELD_OUT_FORMAT = 1
+LARGEST_COUNT = 10**15
 CONFIG_FILE = "config.json"
 EVALUATION = "eval_"
 
@@ -138,23 +139,28 @@ def read_run(folder):
     state = _read_json(state_file)
     if not isinstance(state.get("log_history"), list):
         raise ValueError(f"{state_file} has no log_history: it is not what a Trainer writes. Give another run.")
-    log = [row for row in state["log_history"] if isinstance(row, dict)]
+    log = plain_rows(state["log_history"])
     beside = [folder, state_file.parent]
     return Run(
         name=folder.resolve().name,
         source=state_file.relative_to(folder).as_posix(),
-        state={**state, "log_history": log},
+        state={**_plain_state(state), "log_history": log},
         training=[row for row in log if "loss" in row],
         evaluations=[row for row in log if f"{EVALUATION}loss" in row],
-        results=_read_first(beside, RESULTS_FILE),
+        results=plain_results(_read_first(beside, RESULTS_FILE)),
         held_out=_read_held_out(folder / HELD_OUT_FILE),
         config=_read_first(beside, CONFIG_FILE),
     )
 
 
-def is_number(value):
-    """Whether a value of a log is a finite number: `bool`."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def _plain_state(state):
+    """`trainer_state.json` without values that no Trainer writes."""
+    texts = ("best_model_checkpoint",)
+    return {
+        name: value
+        for name, value in state.items()
+        if (isinstance(value, str) and name in texts) or (is_number(value) and name not in texts)
+    }
 
 
 def _find_state(folder):
@@ -181,7 +187,7 @@ def _read_first(folders, name):
 
 def _read_json(path):
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = layout.read_json(path, layout.LARGEST_JSON)
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read: {error}. Restore the file, or run the training again.") from error
     if not isinstance(content, dict):
@@ -203,11 +209,39 @@ def _read_held_out(path):
         sides = [_rows(columns[side]) for side in ("before", "after")]
         names = zip(columns["token"], columns["class"], columns["count"], *sides, strict=True)
         held_out = HeldOut(content["before"], content["after"], [TokenCounts(*row) for row in names])
-        for stats in (held_out.before, held_out.after):
-            stats["calibration"]["edges"], stats["classes"].items()
+        _check_held_out(held_out)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not complete ({error}): remove it to get a report without it.") from error
     return held_out
+
+
+def _check_held_out(held_out):
+    """Refuse counts that cannot be: shares and logarithms are made of them."""
+    for stats in (held_out.before, held_out.after):
+        bins, width = stats["calibration"], len(stats["calibration"]["count"])
+        columns = [bins["count"], bins["replaced"], bins["mean_probability"], bins["edges"][1:], bins["edges"][:-1]]
+        for count, replaced, mean, *edges in zip(*columns, strict=True):
+            _require_counts(replaced, count)
+            if not all(map(is_number, edges if mean is None and not count else [mean, *edges])):
+                raise ValueError(f"a bin of {width} says {mean!r}")
+        for counts in stats["classes"].values():
+            _require_counts(counts["caught"], counts["replaced"], counts["tokens"])
+            _require_counts(counts["false_alarms"], counts["tokens"] - counts["replaced"])
+    for token in held_out.tokens:
+        if not isinstance(token.token, str) or not isinstance(token.kind, str):
+            raise ValueError(f"a token is {token.token!r}")
+        for counts in (token.before, token.after):
+            _require_counts(counts["gen_top5"], counts["masked"])
+            _require_counts(counts["caught"], counts["replaced"])
+            _require_counts(counts["replaced"] - counts["caught"] + counts["false_alarms"], token.count)
+
+
+def _require_counts(*counts):
+    """Whole numbers from 0 on, none larger than the next."""
+    if any(type(count) is not int for count in counts) or list(counts) != sorted(counts) or counts[0] < 0:
+        raise ValueError(f"counts are {counts}, each at most the next")
+    if counts[-1] > LARGEST_COUNT:
+        raise ValueError(f"a count is above {LARGEST_COUNT:,}")
 
 
 def _rows(columns):

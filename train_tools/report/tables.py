@@ -246,7 +246,7 @@ def settings(run, texts):
     model = {name: run.config[name] for name in MODEL_SETTINGS if name in run.config}
     head = [texts["setting"], texts["value"]]
     choices = run.results.get("fast", [])
-    fast = [[printable(choice[name]) for name in ("setting", "value", "why")] for choice in choices]
+    fast = [[printable(choice.get(name, NOTHING)) for name in ("setting", "value", "why")] for choice in choices]
     tables = [
         Table(texts["run_settings"], head, _pairs(kept)),
         Table(texts["model_settings"], head, _pairs(model)),
