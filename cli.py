@@ -4,15 +4,10 @@ import argparse
 import io
 import json
 import logging
-import os
 import sys
-import traceback
 from dataclasses import asdict, dataclass
-from functools import partial
-from itertools import pairwise
 
 import torch
-from safetensors import SafetensorError
 from transformers import HfArgumentParser, TrainingArguments
 
 from electra_rtd_launcher import WAYS_TO_START, answer
@@ -30,13 +25,12 @@ from .hub_tools import (
     verify_checkpoint,
 )
 from .hub_tools.pull import last_lock, read_lock
-from .hub_tools.secrets import without_tokens
+from .terminal import is_error, print_error, print_interrupt, set_up_logging
 from .train_tools.hardware import has_accelerator
 from .train_tools.inspector import PAGE_TEMPERATURES, collect_texts, inspect_texts, print_readings, write_page
 from .train_tools.language import LANGUAGES
 from .train_tools.recipes import SAMPLE_FILE, AdaptArguments, adapt
 from .train_tools.report import report_run
-from .train_tools.shell import command_name, line
 from .train_tools.summary import summary
 
 
@@ -459,85 +453,20 @@ def main(argv=None):
     command, rest = argv[0], argv[1:]
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a sign that an encoding lacks is no reason to end
-    handler = logging.StreamHandler()
-    handler.addFilter(_is_not_shown_otherwise)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
-    logging.getLogger(__package__).setLevel(logging.INFO)
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(_blot_out_tokens)
+    set_up_logging(__package__)
     try:
         return RUN[command](rest) or 0
     except CheckpointError as error:
         print(f"electra-rtd {command}: {error}", file=sys.stderr)
         return 2 if command == "diff" else 1  # as with `diff`: 1 is a difference
     except KeyboardInterrupt as interrupt:
-        print(f"electra-rtd {command}: interrupted {interrupt}".rstrip(), file=sys.stderr)
-        if (
-            "--resume" in str(interrupt) and os.environ.get("WORLD_SIZE", "1") == "1"
-        ):  # what started several, none knows
-            print(f"  {command_name()} {line(command, *_resuming(rest))}", file=sys.stderr)
+        print_interrupt(command, interrupt, rest)
         return 130
-    except BaseException as error:  # a panic of the tokenizers' Rust is no `Exception`
-        if not isinstance(error, Exception) and type(error).__module__ != "pyo3_runtime":
-            raise  # `SystemExit`
-        if os.environ.get("ELECTRA_RTD_TRACEBACK"):
-            sys.excepthook = partial(_print_traceback, tokens=_given_tokens(argv))
+    except BaseException as error:
+        if not is_error(error):
             raise
-        print(without_tokens(f"electra-rtd {command}: error: {_said(error)}", *_given_tokens(argv)), file=sys.stderr)
-        if not isinstance(error, (ValueError, OSError)):  # not one of ours: it may need the whole story
-            print("ELECTRA_RTD_TRACEBACK=1 shows where it came from.", file=sys.stderr)
+        print_error(command, error, argv)
         return 2
-
-
-def _said(error):
-    said = str(error)
-    speaks_for_itself = isinstance(error, (ValueError, OSError, ImportError, RuntimeError, SafetensorError))
-    return (
-        said
-        if said and speaks_for_itself and not isinstance(error, RecursionError)
-        else f"{type(error).__name__} {said}".rstrip()
-    )
-
-
-def _given_tokens(argv):
-    """The values of `--token`, `--hub_token` and the like: a server may repeat them in whatever it answers."""
-    pairs = [*pairwise(argv), *(item.split("=", 1) for item in argv if "=" in item)]
-    return [value for name, value in pairs if name.startswith("-") and name.endswith("token")]
-
-
-def _print_traceback(kind, error, trace, *, tokens):
-    text = "".join(traceback.format_exception(kind, error, trace))
-    print(without_tokens(text, *tokens), end="", file=sys.stderr)
-
-
-def _blot_out_tokens(record):
-    """A filter of log records."""
-    try:
-        record.msg, record.args = without_tokens(record.getMessage()), ()
-    except Exception:  # a message that does not fit its arguments: `logging` says so, and goes on
-        return True
-    return True
-
-
-def _is_not_shown_otherwise(record):
-    """Whether no library writes this message itself: `datasets` and `huggingface_hub` do, and hand it on too."""
-    logger: logging.Logger | None = logging.getLogger(record.name)
-    while logger is not None and logger.parent is not None:  # the root has none
-        if any(isinstance(handler, logging.StreamHandler) for handler in logger.handlers):
-            return False
-        logger = logger.parent if logger.propagate else None
-    return True
-
-
-def _resuming(argv):
-    """The command line of `adapt` that goes on with the run that another began."""
-    kept, left_out = [], False
-    for word in argv:
-        is_value = left_out and word.lower() in ("true", "false")
-        left_out = word.replace("-", "_").partition("=")[0] in ("__overwrite", "__resume")
-        if not left_out and not is_value:
-            kept.append(word)
-    return [*kept, "--resume"]
 
 
 if __name__ == "__main__":

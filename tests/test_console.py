@@ -213,7 +213,7 @@ def speak(argv):
         logging.getLogger(name + ".part").warning("said by " + name)
     logging.getLogger("electra_rtd.train_tools").info("said as information")
 
-cli.COMMANDS["verify"] = (speak, "")
+cli.RUN["verify"] = speak
 cli.main(["verify"])
 """
 

@@ -435,7 +435,7 @@ def test_every_error_ends_in_a_message_and_status_2(error, monkeypatch, capsys):
     def fail(*_):
         raise error
 
-    monkeypatch.setitem(cli.COMMANDS, "diff", (fail, ""))
+    monkeypatch.setitem(cli.RUN, "diff", fail)
     assert cli.main(["diff"]) == 2
     shown = capsys.readouterr().err
     assert shown.startswith(f"electra-rtd diff: error: {type(error).__name__}") and "Traceback" not in shown
@@ -446,7 +446,7 @@ def test_what_is_no_error_goes_on(error, monkeypatch):
     def fail(*_):
         raise error
 
-    monkeypatch.setitem(cli.COMMANDS, "diff", (fail, ""))
+    monkeypatch.setitem(cli.RUN, "diff", fail)
     with pytest.raises(type(error)):
         cli.main(["diff"])
 

@@ -19,7 +19,7 @@ from filelock import FileLock
 from safetensors.torch import save_file
 from transformers import Trainer
 
-from electra_rtd import cli
+from electra_rtd import cli, terminal
 from electra_rtd.hub_tools import verify_checkpoint
 from electra_rtd.train_tools import recipes
 from electra_rtd.train_tools.run_folder import RunFolder
@@ -400,8 +400,17 @@ def test_ctrl_c_after_the_pair_is_saved_says_so(tmp_path):
     ],
 )
 def test_the_command_that_goes_on_resumes_and_overwrites_nothing(given, kept):
-    assert cli._resuming(given) == kept
+    assert terminal._resuming(given) == kept
 
 
 def test_a_process_beside_the_main_one_says_nothing_of_what_is_saved():
     assert RunFolder("out", is_main_process=False).what_is_saved() == "" and not os.path.exists("out")
+
+
+def test_the_command_that_goes_on_shows_no_token(monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    interrupt = KeyboardInterrupt("at step 3. Go on with --resume.")
+    terminal.print_interrupt("adapt", interrupt, ["--output_dir", "out", "--hub_token", "secret-word"])
+    shown = capsys.readouterr().err
+    assert "--output_dir out --hub_token" in shown and "--resume" in shown.splitlines()[-1]
+    assert "secret-word" not in shown

@@ -1,0 +1,106 @@
+"""What the command line prints beside its results: errors, interrupts and log messages, never with a token in them."""
+
+import logging
+import os
+import sys
+import traceback
+from itertools import pairwise
+
+from safetensors import SafetensorError
+
+from .hub_tools.secrets import without_tokens
+from .train_tools.shell import command_name, line
+
+
+# Errors whose own words are enough: those of others come with their class.
+SPEAKS_FOR_ITSELF = (ValueError, OSError, ImportError, RuntimeError, SafetensorError)
+
+
+def set_up_logging(package):
+    """Show our messages from INFO on and those of others from WARNING on, each once.
+
+    Args:
+        package (`str`): name of our logger.
+    """
+    handler = logging.StreamHandler()
+    handler.addFilter(_is_not_shown_otherwise)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    for handler in logging.getLogger().handlers:  # also those that were there before
+        handler.addFilter(_blot_out_tokens)
+    logging.getLogger(package).setLevel(logging.INFO)
+
+
+def print_error(command, error, argv):
+    """Say what went wrong, in one message. `ELECTRA_RTD_TRACEBACK=1` shows where it came from.
+
+    Args:
+        command (`str`): of ours.
+        error (`BaseException`)
+        argv (`list[str]`): the command line, whose tokens are never printed.
+    """
+    tokens = _given_tokens(argv)
+    if os.environ.get("ELECTRA_RTD_TRACEBACK"):
+        print(without_tokens("".join(traceback.format_exception(error)), *tokens), end="", file=sys.stderr)
+    said = str(error)
+    if not said or not isinstance(error, SPEAKS_FOR_ITSELF) or isinstance(error, RecursionError):
+        said = f"{type(error).__name__} {said}".rstrip()
+    print(without_tokens(f"electra-rtd {command}: error: {said}", *tokens), file=sys.stderr)
+    if not isinstance(error, (ValueError, OSError)):  # not one of ours: it may need the whole story
+        print("ELECTRA_RTD_TRACEBACK=1 shows where it came from.", file=sys.stderr)
+
+
+def print_interrupt(command, interrupt, argv):
+    """Say what is left of a run after Ctrl-C, and the command that goes on with it.
+
+    Args:
+        command (`str`): of ours.
+        interrupt (`KeyboardInterrupt`): with words for a person, where there is something to say.
+        argv (`list[str]`): the options of the command.
+    """
+    print(f"electra-rtd {command}: interrupted {interrupt}".rstrip(), file=sys.stderr)
+    one_process = os.environ.get("WORLD_SIZE", "1") == "1"  # what started several, nobody here knows
+    if "--resume" in str(interrupt) and one_process:
+        again = f"  {command_name()} {line(command, *_resuming(argv))}"
+        print(without_tokens(again, *_given_tokens(argv)), file=sys.stderr)
+
+
+def is_error(error):
+    """Whether an exception is a fault to be told, not a way to end: `bool`."""
+    # A panic of the tokenizers' Rust is no `Exception`.
+    return isinstance(error, Exception) or type(error).__module__ == "pyo3_runtime"
+
+
+def _given_tokens(argv):
+    """The values of `--token`, `--hub_token` and the like: a server may repeat them in whatever it answers."""
+    pairs = [*pairwise(argv), *(item.split("=", 1) for item in argv if "=" in item)]
+    return [value for name, value in pairs if name.startswith("-") and name.endswith("token")]
+
+
+def _blot_out_tokens(record):
+    """A filter of log records."""
+    try:
+        record.msg, record.args = without_tokens(record.getMessage()), ()
+    except Exception:  # a message that does not fit its arguments: `logging` says so, and goes on
+        return True
+    return True
+
+
+def _is_not_shown_otherwise(record):
+    """Whether no library writes this message itself: `datasets` and `huggingface_hub` do, and hand it on too."""
+    logger: logging.Logger | None = logging.getLogger(record.name)
+    while logger is not None and logger.parent is not None:  # the root has none
+        if any(isinstance(handler, logging.StreamHandler) for handler in logger.handlers):
+            return False
+        logger = logger.parent if logger.propagate else None
+    return True
+
+
+def _resuming(argv):
+    """The command line of `adapt` that goes on with the run that another began."""
+    kept, left_out = [], False
+    for word in argv:
+        is_value = left_out and word.lower() in ("true", "false")
+        left_out = word.replace("-", "_").partition("=")[0] in ("__overwrite", "__resume")
+        if not left_out and not is_value:
+            kept.append(word)
+    return [*kept, "--resume"]
