@@ -161,7 +161,9 @@ def _check_content(checkpoint):
         yield Finding(ERROR, "config-invalid", layout.CONFIG, message)
         return
     with Weights(checkpoint) as weights:
-        findings = [*check_weights(weights, expected, ties, config.dtype), *check_weight_files(checkpoint)]
+        findings = list(check_weights(weights, expected, ties, config.dtype))
+    if not _has_errors(findings):
+        findings += check_weight_files(checkpoint)
     yield from findings
     if _has_errors(findings):  # the vocabulary is not what it says: a tokenizer may be as large
         return

@@ -168,10 +168,9 @@ class _Files:
         """Every file that a class of tokenizers may read, with its bytes."""
         for name in self.checkpoint.names:
             in_folder = name.startswith(self.prefix) and "/" not in name.removeprefix(self.prefix)
-            is_weights = name.endswith((".safetensors", layout.WEIGHTS_INDEX))
-            if in_folder and not is_weights and self.checkpoint.is_here(name):
-                if name.endswith((".json", ".txt", ".model", ".jinja")):
-                    yield name, self.checkpoint.path(name).stat().st_size
+            is_read = name.removeprefix(self.prefix) in layout.TOKENIZER or name.endswith((".model", "merges.txt"))
+            if in_folder and is_read and self.checkpoint.is_here(name):
+                yield name, self.checkpoint.path(name).stat().st_size
 
     def json(self, name):
         """What a file holds; `None` where there is none."""
@@ -184,9 +183,8 @@ class _Files:
 
 def _check_sizes(files, vocab_size):
     most = LARGEST_BASE + LARGEST_TOKEN * vocab_size
-    names = {files.prefix + name for name in layout.TOKENIZER}
     for name, size in files.sizes():
-        if size > most and (name in names or name.endswith(".model")):
+        if size > most:
             yield Finding(
                 ERROR,
                 "tokenizer-vocabulary",
@@ -216,7 +214,7 @@ def _check_settings(files):
 
 
 def _is_harmless(key, value):
-    if key in TEXTS and isinstance(value, str) or key in TABLES and isinstance(value, (dict, list)):
+    if (key in TEXTS and isinstance(value, str)) or (key in TABLES and isinstance(value, (dict, list))):
         return True
     if ELSEWHERE.fullmatch(key):
         return key in TEXTS and value is None
