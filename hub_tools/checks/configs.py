@@ -96,7 +96,8 @@ def _check_values(value, name, place=()):
     """Findings about one value of a JSON file and everything in it; `place` is the path of keys to it."""
     if isinstance(value, list):
         for item in value:
-            yield from _check_values(item, name, place)
+            if isinstance(item, (list, dict)):  # there may be millions of others
+                yield from _check_values(item, name, place)
     if not isinstance(value, dict):
         return
     for key, inner in value.items():
@@ -131,7 +132,7 @@ def _check_values(value, name, place=()):
             yield Finding(
                 WARNING, "local-path", name, f"`{where}` tells where a folder lies on its author's disk: {inner}"
             )
-        else:
+        elif isinstance(inner, (list, dict)):
             yield from _check_values(inner, name, (*place, str(key)))
 
 
@@ -211,12 +212,13 @@ def _auto_maps(value, place=()):
     """Every `auto_map` in a JSON value, with the path of keys to it."""
     if isinstance(value, list):
         for item in value:
-            yield from _auto_maps(item, place)
+            if isinstance(item, (list, dict)):
+                yield from _auto_maps(item, place)
     elif isinstance(value, dict):
         for key, inner in value.items():
             if key == "auto_map":
                 yield ".".join((*place, key)), inner
-            else:
+            elif isinstance(inner, (list, dict)):
                 yield from _auto_maps(inner, (*place, str(key)))
 
 

@@ -227,7 +227,7 @@ def _check_values(weights, expected, dtype):
             )
         elif not tensor.isfinite().all():
             yield _wrong("not-finite", file, f"{name} holds NaN or Inf: the training diverged. Take an earlier state.")
-    if set(counts) <= set(LOADED_EXACTLY):
+    if counts and set(counts) <= set(LOADED_EXACTLY):
         yield from _check_dtypes(weights, counts, dtype)
 
 
