@@ -14,6 +14,7 @@ from .settings import LISTED, some
 
 
 LARGEST_HEAD = 2**22  # bytes of a file's table of tensors: 20,000 of them; a large pair has 800
+FLOATS_AT_ONCE = 2**24
 LOADED_EXACTLY = (torch.float32, torch.float16, torch.bfloat16)  # in every release: 4.57 loads float32
 TRAINER_FOLDER = re.compile(r"(checkpoint-\d+|last-checkpoint)/.*")
 
@@ -34,16 +35,15 @@ class Weights:
 
     def __init__(self, checkpoint, prefix=""):
         self.files = {}
-        self.read = []
         self.problems = []
         self._index = {}
         self._open = {}
         self._checkpoint = checkpoint
         self._prefix = prefix
         self.name, self.config = prefix + layout.WEIGHTS, prefix + layout.CONFIG
+        self.read = self._weight_files()
 
     def __enter__(self):
-        self.read = self._weight_files()
         for name in self.read:
             path = self._checkpoint.path(name)
             if len(self.problems) == LISTED:
@@ -153,8 +153,7 @@ def check_weight_files(checkpoint):
     """
     read = set()
     for prefix in ("", *(f"{part}/" for part in layout.EXPORTS)):
-        with Weights(checkpoint, prefix) as weights:
-            read |= {*weights.read, prefix + layout.WEIGHTS_INDEX}
+        read |= {*Weights(checkpoint, prefix).read, prefix + layout.WEIGHTS_INDEX}
     for name in checkpoint.names:
         file_name, folder = PurePosixPath(name).name.lower(), PurePosixPath(name).parent.as_posix()
         is_weights = file_name.endswith(".safetensors") or layout.SAFETENSORS_INDEX.fullmatch(file_name)
@@ -225,7 +224,7 @@ def _check_values(weights, expected, dtype):
             yield _wrong(
                 "dtype", file, f"{name} holds {tensor.dtype}, not floating-point numbers of 16 or 32 bits: save again."
             )
-        elif not tensor.isfinite().all():
+        elif not all(part.isfinite().all() for part in tensor.flatten().split(FLOATS_AT_ONCE)):
             yield _wrong("not-finite", file, f"{name} holds NaN or Inf: the training diverged. Take an earlier state.")
     if counts and set(counts) <= set(LOADED_EXACTLY):
         yield from _check_dtypes(weights, counts, dtype)
