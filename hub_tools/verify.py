@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from ..modeling_electra_rtd import ElectraRTDForPreTraining
 from . import layout
 from .checks.card import check_card
 from .checks.code import check_code
@@ -12,7 +13,7 @@ from .checks.exports import check_exports
 from .checks.files import check_files, check_names, check_sizes
 from .checks.secrets import check_secrets
 from .checks.tokenizers import check_tokenizer
-from .checks.weights import check_weights, expected_tensors
+from .checks.weights import Weights, check_weight_files, check_weights, expected_tensors
 from .layout import CheckpointFiles
 from .remote import Remote
 from .report import ERROR, INFO, CheckpointError, Finding, VerificationReport
@@ -71,7 +72,9 @@ def first_look(remote, allow_code_from=()):
     )
     if small and not _has_errors(findings):
         checkpoint = CheckpointFiles(remote.download(small), small, remote.repo_id)
-        findings += [*check_configs(checkpoint, allow_code_from), *read_config(checkpoint)[1]]
+        findings += check_configs(checkpoint, allow_code_from)
+        if not _has_errors(findings):
+            findings += read_config(checkpoint)[1]
     return VerificationReport(remote.repo_id, findings, remote.commit)
 
 
@@ -157,8 +160,18 @@ def _check_content(checkpoint):
     yield from findings
     if config is None:
         return
-    weights = list(check_weights(checkpoint, config))
-    yield from weights
+    try:
+        expected, ties = expected_tensors(ElectraRTDForPreTraining, config)
+    except Exception as error:  # whatever the networks raise at settings that do not fit together
+        message = f"no model can be built: {type(error).__name__}: {error}"
+        yield Finding(ERROR, "config-invalid", layout.CONFIG, message)
+        return
+    with Weights(checkpoint) as weights:
+        findings = list(check_weights(weights, expected, ties, config.dtype))
+    if not _has_errors(findings):
+        findings += check_weight_files(checkpoint)
+    yield from findings
+    if _has_errors(findings):  # the vocabulary is not what it says: a tokenizer may be as large
+        return
     yield from check_tokenizer(checkpoint, config)
-    if not _has_errors(weights) and any(checkpoint.is_here(f"{part}/{layout.CONFIG}") for part in layout.EXPORTS):
-        yield from check_exports(checkpoint, expected_tensors(config)[1])
+    yield from check_exports(checkpoint, config, ties)

@@ -1,36 +1,18 @@
 """Configurations: nothing in them that makes a loader fetch or run code, and a model that can be built."""
 
+import reprlib
 from pathlib import PurePosixPath
 
 from ...configuration_electra_rtd import AUTO_MAP, ElectraRTDConfig
 from .. import layout
 from ..report import ERROR, WARNING, Finding
+from .settings import ATTENTION_KEYS, MOST_LABELS, RESERVED_KEYS, check_settings
 
 
-# Read while loading, whatever the caller said: some releases of the window take the first from a file (CVE-2026-4372).
-ATTENTION_KEYS = (
-    "_attn_implementation_internal",
-    "_attn_implementation",
-    "attn_implementation",
-    "_experts_implementation_internal",
-    "_experts_implementation",
-    "experts_implementation",
-)
 # Known to hold no such key, and large: a vocabulary may well have an entry called `trust_remote_code`.
 DATA_FILES = ("tokenizer.json", "vocab.json", "added_tokens.json", "trainer_state.json", layout.WEIGHTS_INDEX)
 ADAPTER_CONFIG = "adapter_config.json"
-# What is not a setting, but changes how the others are read, where from, or by whom. `attribute_map` gives any key
-# another name, those above among them; `configuration_files` names the file that is read in place of `config.json`.
-RESERVED_KEYS = (
-    "attribute_map",
-    "compression_config",
-    "configuration_files",
-    "custom_generate",
-    "custom_pipelines",
-    "quantization_config",
-)
-LABEL_KEYS = ("num_labels", "_num_labels")  # a configuration class makes up that many names
-MOST_LABELS = 100_000
+LABEL_KEYS = ("num_labels", "_num_labels")
 
 
 def read_config(checkpoint):
@@ -40,7 +22,7 @@ def read_config(checkpoint):
         checkpoint ([`CheckpointFiles`])
 
     Returns:
-        `tuple`: the [`ElectraRTDConfig`] or `None`, and a `list` of [`Finding`]s that say why not
+        `tuple`: the [`ElectraRTDConfig`], or `None` where it cannot be built, and a `list` of [`Finding`]s about it
     """
     if not checkpoint.is_here(layout.CONFIG):
         return None, []
@@ -58,8 +40,11 @@ def read_config(checkpoint):
                 f"`model_type` is {kind!r}, not {ElectraRTDConfig.model_type!r}: stock ones need no tools of ours.",
             )
         ]
+    findings = list(check_settings(fields, layout.CONFIG))
+    if any(finding.level == ERROR for finding in findings):
+        return None, findings  # classes make much of a hostile value: a name for each of a billion labels
     try:
-        return ElectraRTDConfig.from_dict(fields), []
+        return ElectraRTDConfig.from_dict(fields), findings
     except Exception as error:  # whatever a hostile value makes the classes raise
         return None, [Finding(ERROR, "config-invalid", layout.CONFIG, f"{type(error).__name__}: {error}")]
 
@@ -111,7 +96,8 @@ def _check_values(value, name, place=()):
     """Findings about one value of a JSON file and everything in it; `place` is the path of keys to it."""
     if isinstance(value, list):
         for item in value:
-            yield from _check_values(item, name, place)
+            if isinstance(item, (list, dict)):  # there may be millions of others
+                yield from _check_values(item, name, place)
     if not isinstance(value, dict):
         return
     for key, inner in value.items():
@@ -140,13 +126,13 @@ def _check_values(value, name, place=()):
                 f"`{where}` makes loaders read other settings, files or code than the ones checked. A pair needs "
                 "none of it: remove the key.",
             )
-        elif key in LABEL_KEYS and isinstance(inner, int) and inner > MOST_LABELS:
+        elif key in LABEL_KEYS and isinstance(inner, (int, float)) and inner > MOST_LABELS:
             yield Finding(ERROR, "config-invalid", name, f"`{where}` is {inner}: a pair has no use for labels.")
         elif key == "_name_or_path" and place and _is_local_path(inner):
             yield Finding(
                 WARNING, "local-path", name, f"`{where}` tells where a folder lies on its author's disk: {inner}"
             )
-        else:
+        elif isinstance(inner, (list, dict)):
             yield from _check_values(inner, name, (*place, str(key)))
 
 
@@ -208,6 +194,15 @@ def _check_auto_map(rows, name, source, allow_code_from):
                 name,
                 f"`auto_map` has code for {auto_class}, which a pair never needs.",
             )
+    for auto_class in AUTO_MAP:
+        if auto_class in rows and str(rows[auto_class]).rpartition("--")[2] != AUTO_MAP[auto_class]:
+            yield Finding(
+                ERROR,
+                "auto-map",
+                name,
+                f"`auto_map` names {reprlib.repr(rows[auto_class])} for {auto_class}: a pair's class is "
+                f"{AUTO_MAP[auto_class]}.",
+            )
     missing = [auto_class for auto_class in AUTO_MAP if auto_class not in rows]
     if missing:
         yield Finding(WARNING, "auto-map", name, f"`auto_map` has no row for {', '.join(missing)}.")
@@ -217,12 +212,13 @@ def _auto_maps(value, place=()):
     """Every `auto_map` in a JSON value, with the path of keys to it."""
     if isinstance(value, list):
         for item in value:
-            yield from _auto_maps(item, place)
+            if isinstance(item, (list, dict)):
+                yield from _auto_maps(item, place)
     elif isinstance(value, dict):
         for key, inner in value.items():
             if key == "auto_map":
                 yield ".".join((*place, key)), inner
-            else:
+            elif isinstance(inner, (list, dict)):
                 yield from _auto_maps(inner, (*place, str(key)))
 
 

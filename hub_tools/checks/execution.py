@@ -1,4 +1,4 @@
-"""The checkpoint's own code in a fresh process: does it load, and does one batch come out finite?"""
+"""The checkpoint's own code in a fresh process: does it load every weight, and does one batch come out finite?"""
 
 import os
 import re
@@ -15,11 +15,20 @@ SECONDS = 600  # for one process, which needs about ten
 SECRET = re.compile("TOKEN|KEY|SECRET|PASSWORD|CREDENTIAL")  # in the name of a variable
 SCRIPT = """
 import sys
+from pathlib import Path
+
 import torch
+from safetensors import safe_open
 from transformers import AutoModel
 
 model = AutoModel.from_pretrained(sys.argv[1], trust_remote_code=True)
 assert type(model).__module__.startswith("transformers_modules."), "the checkpoint's own code did not run"
+loaded = model.state_dict()
+for path in Path(sys.argv[1]).glob("*.safetensors"):
+    with safe_open(path, framework="pt") as file:
+        for name in file.keys():
+            stored = file.get_tensor(name).to(loaded[name].dtype)
+            assert torch.equal(loaded[name], stored), f"{name} is not loaded as it is stored"
 draw = torch.Generator().manual_seed(0)
 input_ids = torch.randint(model.config.vocab_size, (2, 16), generator=draw)
 with torch.no_grad():

@@ -1,63 +1,105 @@
-"""Stock networks in subfolders: they are the pair's, and safetensors too."""
+"""Stock networks in subfolders: they are what `export` would write from the pair, and load with every weight."""
 
 import torch
+from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining, ElectraModel
 
 from .. import layout
 from ..report import ERROR, INFO, WARNING, Finding
-from .weights import Weights
+from .settings import check_settings, some
+from .tokenizers import check_export_tokenizer
+from .weights import Weights, check_weights, expected_tensors
 
 
-def check_exports(checkpoint, ties):
+CLASSES = {"discriminator": ElectraForPreTraining, "generator": ElectraForMaskedLM}
+# What a network computes depends on these; the weights fit other values of some as well.
+COMPUTES = (
+    "vocab_size",
+    "embedding_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "layer_norm_eps",
+    "max_position_embeddings",
+    "type_vocab_size",
+    "pad_token_id",
+    "tie_word_embeddings",
+)
+
+
+def check_exports(checkpoint, config, ties):
     """Each exported network against the same network in the pair.
 
     Args:
-        checkpoint ([`CheckpointFiles`])
+        checkpoint ([`CheckpointFiles`]): the pair in it has no errors.
+        config ([`ElectraRTDConfig`]): of the pair.
         ties (`list` of `set[str]`): names of the pair that are one tensor.
 
     Yields:
         [`Finding`]
     """
     for part in layout.EXPORTS:
-        if checkpoint.is_here(f"{part}/{layout.CONFIG}"):
-            yield from _check_export(checkpoint, part, ties)
+        names = [name for name in checkpoint.names if name.startswith(f"{part}/")]
+        if f"{part}/{layout.CONFIG}" in names:
+            yield from _check_export(checkpoint, part, config, ties)
+        elif any(name.endswith(".safetensors") for name in names):
+            yield Finding(ERROR, "no-config", f"{part}/{layout.CONFIG}", "is missing: export again.")
 
 
-def _check_export(checkpoint, part, ties):
+def _check_export(checkpoint, part, config, ties):
+    path = f"{part}/{layout.CONFIG}"
+    original = {"discriminator": config.discriminator_config, "generator": config.generator_config}[part]
+    fields = checkpoint.read_json(path)
+    if not isinstance(fields, dict) or fields.get("model_type") != ElectraConfig.model_type:
+        yield _wrong(path, "is not of a stock ELECTRA")
+        return
+    findings = list(check_settings(fields, path, network=True))
+    yield from findings
+    if any(finding.level == ERROR for finding in findings):
+        return
+    export = ElectraConfig.from_dict(fields)
+    others = [name for name in COMPUTES if getattr(export, name) != getattr(original, name)]
+    if others:
+        values = [f"`{name}` is {getattr(export, name)}, in the pair {getattr(original, name)}" for name in others]
+        yield _wrong(path, f"is of another network: {some(values)}")
+        return
+    yield from _check_weights(checkpoint, part, original, ties, fields.get("architectures"), export.dtype)
+    yield from check_export_tokenizer(checkpoint, original.vocab_size, f"{part}/")
+
+
+def _check_weights(checkpoint, part, config, ties, architectures, dtype):
     with Weights(checkpoint) as pair, Weights(checkpoint, f"{part}/") as export:
-        yield from export.problems
-        if not export.files:
-            yield Finding(ERROR, "no-weights", f"{part}/{layout.WEIGHTS}", "is missing: export again.")
+        if not export.read and not export.problems:
+            yield Finding(ERROR, "no-weights", export.name, "is missing: export again.")
             return
-        found = set()
+        is_encoder = not any(name.startswith("electra.") for name in export.files)
+        model_class = ElectraModel if is_encoder else CLASSES[part]
+        findings = list(check_weights(export, *expected_tensors(model_class, config), dtype))
+        if export.files and architectures and architectures != [model_class.__name__]:
+            findings.append(_wrong(export.config, f"says {architectures}, the weights are {model_class.__name__}'s"))
+        yield from findings
+        if any(finding.level == ERROR for finding in findings):
+            return
+        prefix = f"{part}.electra." if is_encoder else f"{part}."
         for tensor in sorted(export.files):
-            original = _same_tensor(f"{part}.{tensor}", pair, ties) or _same_tensor(
-                f"{part}.electra.{tensor}", pair, ties
-            )
-            if original is None or not torch.equal(pair[original], export[tensor]):
+            original, copy = pair[_stored(prefix + tensor, pair, ties)], export[tensor]
+            if original.dtype != copy.dtype or not torch.equal(original, copy):
                 yield Finding(
                     WARNING,
                     "stale-export",
-                    f"{part}/{layout.WEIGHTS}",
+                    export.name,
                     f"is not the pair's {part}: {tensor} differs. `electra-rtd export` or a push writes it anew.",
                 )
                 return
-            found.add(original)
-        lacking = sorted({name for name in pair.files if name.startswith(f"{part}.electra.")} - found)
-        if lacking:
-            yield Finding(
-                WARNING,
-                "stale-export",
-                f"{part}/{layout.WEIGHTS}",
-                f"lacks {lacking[0]} of the pair, which loading would draw at random. `electra-rtd export` or a push "
-                "writes it anew.",
-            )
-            return
         yield Finding(INFO, "export", f"{part}/", f"is the pair's {part}, as a stock checkpoint.")
 
 
-def _same_tensor(name, pair, ties):
+def _stored(name, pair, ties):
     """The name under which the pair's file holds a tensor."""
-    if name in pair.files:
-        return name
-    tied = next((tied for tied in ties if name in tied), ())
-    return next((other for other in sorted(tied) if other in pair.files), None)
+    names = next((tied for tied in ties if name in tied), {name})
+    return min(names & set(pair.files))
+
+
+def _wrong(path, message):
+    return Finding(ERROR, "export-config", path, f"{message}: export again, or push.")

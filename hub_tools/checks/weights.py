@@ -1,17 +1,22 @@
 """Weights: the names, shapes and numbers that the configuration asks for, read without running anything."""
 
+import re
 from collections import defaultdict
+from pathlib import PurePosixPath
 
 import torch
 from safetensors import SafetensorError, safe_open
 from transformers.utils import logging
 
-from ...modeling_electra_rtd import ElectraRTDForPreTraining
 from .. import layout
 from ..report import ERROR, WARNING, Finding
+from .settings import LISTED, some
 
 
-LISTED = 5  # names in one message
+LARGEST_HEAD = 2**22  # bytes of a file's table of tensors: 20,000 of them; a large pair has 800
+FLOATS_AT_ONCE = 2**24
+LOADED_EXACTLY = (torch.float32, torch.float16, torch.bfloat16)  # in every release: 4.57 loads float32
+TRAINER_FOLDER = re.compile(r"(checkpoint-\d+|last-checkpoint)/.*")
 
 
 class Weights:
@@ -23,21 +28,31 @@ class Weights:
 
     Attributes:
         files (`dict`): name of a tensor to its file.
+        read (`list[str]`): the files that loaders read.
+        name, config (`str`): what the weights and their configuration are called.
         problems (`list` of [`Finding`]): what cannot be read.
     """
 
     def __init__(self, checkpoint, prefix=""):
         self.files = {}
         self.problems = []
+        self._index = {}
         self._open = {}
         self._checkpoint = checkpoint
         self._prefix = prefix
+        self.name, self.config = prefix + layout.WEIGHTS, prefix + layout.CONFIG
+        self.read = self._weight_files()
 
     def __enter__(self):
-        for name in self._weight_files():
+        for name in self.read:
             path = self._checkpoint.path(name)
+            if len(self.problems) == LISTED:
+                break
             if not self._checkpoint.is_here(name):
                 self._problem(name, "is named by the index, but is not there: pull or save again.")
+                continue
+            if LARGEST_HEAD < _head_size(path) < path.stat().st_size:
+                self._problem(name, f"has a table of {_head_size(path):,} bytes: no pair has so many tensors.")
                 continue
             try:
                 file = safe_open(path, framework="pt").__enter__()
@@ -51,6 +66,8 @@ class Weights:
                 if tensor in self.files:
                     self._problem(name, f"holds {tensor}, which {self.files[tensor]} holds too.")
                 self.files[tensor] = name
+        if self._index and not self.problems:
+            self._compare_index()
         return self
 
     def __exit__(self, *error):
@@ -67,70 +84,111 @@ class Weights:
 
     def _weight_files(self):
         index = self._prefix + layout.WEIGHTS_INDEX
-        if self._prefix + layout.WEIGHTS in self._checkpoint.names or not self._checkpoint.is_here(index):
-            single = self._prefix + layout.WEIGHTS
-            return [single] if self._checkpoint.is_here(single) else []
+        if self.name in self._checkpoint.names or not self._checkpoint.is_here(index):
+            return [self.name] if self._checkpoint.is_here(self.name) else []
         try:
-            named = set(self._checkpoint.read_json(index)["weight_map"].values())
+            content = self._checkpoint.read_json(index)
+            named = set(content["weight_map"].values())
             strange = [file for file in named if not layout.SHARD.fullmatch(file)]
+            if not named or not isinstance(content["metadata"], dict):
+                raise ValueError("names nothing")
         except (ValueError, KeyError, TypeError, AttributeError):
             self._problem(index, "is not an index of safetensors.")
             return []
         if strange:
             self._problem(index, f"names {strange[0]!r}, which is no file of this folder.")
             return []
+        self._index = {tensor: self._prefix + file for tensor, file in content["weight_map"].items()}
         return sorted(self._prefix + file for file in named)
+
+    def _compare_index(self):
+        """Releases before 5 load what the index names, later ones what the shards hold."""
+        lying = sorted(
+            tensor for tensor in {*self._index, *self.files} if self._index.get(tensor) != self.files.get(tensor)
+        )
+        if lying:
+            tensor = lying[0]
+            self._problem(
+                self._prefix + layout.WEIGHTS_INDEX,
+                f"says that {tensor} is in {self._index.get(tensor, 'no file')}, and it is in "
+                f"{self.files.get(tensor, 'none')} ({len(lying)} such tensors): save the model again.",
+            )
 
     def _problem(self, path, message):
         self.problems.append(Finding(ERROR, "weights-unreadable", path, message))
 
 
-def check_weights(checkpoint, config):
+def _head_size(path):
+    with open(path, "rb") as file:
+        return int.from_bytes(file.read(8), "little")
+
+
+def check_weights(weights, expected, ties, dtype):
     """Names, shapes, types and finiteness against the configuration.
 
     Args:
-        checkpoint ([`CheckpointFiles`])
-        config ([`ElectraRTDConfig`])
+        weights ([`Weights`]): opened.
+        expected (`dict`), ties (`list` of `set[str]`): of [`expected_tensors`].
+        dtype (`torch.dtype` or `None`): what the configuration says.
 
     Yields:
         [`Finding`]
     """
-    with Weights(checkpoint) as weights:
-        yield from weights.problems
-        if not weights.files:
-            return
-        layers = max(config.generator_config.num_hidden_layers, config.discriminator_config.num_hidden_layers)
-        if layers > len(weights.files):  # before anything of that size is built
-            yield _wrong(
-                "names", layout.CONFIG, f"asks for {layers} layers, the weights have {len(weights.files)} tensors."
-            )
-            return
-        try:
-            expected, ties = expected_tensors(config)
-        except Exception as error:  # whatever a hostile value makes the networks raise
+    yield from weights.problems
+    if weights.problems:
+        return
+    yield from _check_names(weights, expected, ties)
+    yield from _check_values(weights, expected, dtype)
+    yield from _check_ties(weights, ties)
+
+
+def check_weight_files(checkpoint):
+    """One set of weights, in each folder that a model is loaded from.
+
+    Args:
+        checkpoint ([`CheckpointFiles`])
+
+    Yields:
+        [`Finding`]
+    """
+    read = set()
+    for prefix in ("", *(f"{part}/" for part in layout.EXPORTS)):
+        read |= {*Weights(checkpoint, prefix).read, prefix + layout.WEIGHTS_INDEX}
+    for name in checkpoint.names:
+        file_name, folder = PurePosixPath(name).name.lower(), PurePosixPath(name).parent.as_posix()
+        is_weights = file_name.endswith(".safetensors") or layout.SAFETENSORS_INDEX.fullmatch(file_name)
+        if not is_weights or name in read or TRAINER_FOLDER.fullmatch(name):
+            continue
+        if folder in (".", *layout.EXPORTS):
             yield Finding(
-                ERROR, "config-invalid", layout.CONFIG, f"no model can be built: {type(error).__name__}: {error}"
+                ERROR,
+                "two-weights",
+                name,
+                "are weights beside the ones that were checked, and some loaders take them (`variant=...`). Remove "
+                "the file, or put it into a folder of its own.",
             )
-            return
-        yield from _check_names(weights, expected, ties)
-        yield from _check_values(weights, expected, config)
-        yield from _check_ties(weights, ties)
+        else:
+            yield Finding(WARNING, "other-weights", name, "weights that nobody compared with the pair's.")
 
 
-def expected_tensors(config):
+def expected_tensors(model_class, config):
     """What a configuration asks for; nothing of it is allocated.
 
     Args:
-        config ([`ElectraRTDConfig`])
+        model_class (`type`): of a `PreTrainedModel`.
+        config (`PretrainedConfig`): its settings are in the ranges of [`check_settings`].
 
     Returns:
         `tuple`: a `dict` from names to shapes, and a `list` of sets of names that are one tensor
+
+    Raises:
+        Exception: whatever the class makes of settings that do not fit together.
     """
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # about a model that nobody will use
     try:
         with torch.device("meta"):
-            model = ElectraRTDForPreTraining(config)
+            model = model_class(config)
             model.tie_weights()
     finally:
         logging.set_verbosity(verbosity)
@@ -148,41 +206,44 @@ def _check_names(weights, expected, ties):
         if tied - absent:
             absent -= tied  # one name of a tied tensor is enough
     if absent:
-        yield _wrong("missing", layout.WEIGHTS, f"lacks {_some(absent)}: loading would draw them at random.")
+        yield _wrong("missing", weights.name, f"lacks {some(sorted(absent))}: loading would draw them at random.")
     unknown = set(weights.files) - set(expected)
     if unknown:
-        yield _wrong("unexpected", layout.WEIGHTS, f"holds what the model has not: {_some(unknown)}.")
+        yield _wrong("unexpected", weights.name, f"holds what the model has not: {some(sorted(unknown))}.")
 
 
-def _check_values(weights, expected, config):
-    dtypes = defaultdict(list)
-    for name in sorted(weights.files):
-        shape = weights.shape(name)
-        if name in expected and shape != expected[name]:
-            yield _wrong(
-                "shape", weights.files[name], f"{name} has the shape {shape}, config.json asks for {expected[name]}."
-            )
+def _check_values(weights, expected, dtype):
+    counts: dict[torch.dtype, int] = defaultdict(int)
+    for name in sorted(set(weights.files) & set(expected)):
+        shape, file = weights.shape(name), weights.files[name]
+        if shape != expected[name]:
+            yield _wrong("shape", file, f"{name} has the shape {shape}, config.json asks for {expected[name]}.")
         tensor = weights[name]
-        dtypes[tensor.dtype].append(name)
-        if not tensor.is_floating_point() or tensor.element_size() < 2:
+        counts[tensor.dtype] += 1
+        if tensor.dtype not in LOADED_EXACTLY:
             yield _wrong(
-                "dtype",
-                weights.files[name],
-                f"{name} holds {tensor.dtype}, not floating-point numbers of 16 bits or more.",
+                "dtype", file, f"{name} holds {tensor.dtype}, not floating-point numbers of 16 or 32 bits: save again."
             )
-        elif not tensor.isfinite().all():
-            yield _wrong(
-                "not-finite",
-                weights.files[name],
-                f"{name} holds NaN or Inf: the training diverged. Take an earlier state.",
-            )
-    if len(dtypes) > 1:
-        counts = ", ".join(f"{len(names)} of {dtype}" for dtype, names in dtypes.items())
-        yield Finding(WARNING, "weights-dtype", layout.WEIGHTS, f"the tensors have different types: {counts}.")
-    elif config.dtype is not None and config.dtype not in dtypes:
-        yield Finding(
-            WARNING, "weights-dtype", layout.CONFIG, f"says {config.dtype}, the weights are {next(iter(dtypes))}."
+        elif not all(part.isfinite().all() for part in tensor.flatten().split(FLOATS_AT_ONCE)):
+            yield _wrong("not-finite", file, f"{name} holds NaN or Inf: the training diverged. Take an earlier state.")
+    if counts and set(counts) <= set(LOADED_EXACTLY):
+        yield from _check_dtypes(weights, counts, dtype)
+
+
+def _check_dtypes(weights, counts, dtype):
+    """counts (`dict`): type to how many tensors; dtype: what the configuration says."""
+    held = ", ".join(f"{count} of {kind}" for kind, count in counts.items())
+    loaded = dtype or next(iter(counts), None)  # where it says nothing, releases from 5 take that of one tensor
+    if any(torch.promote_types(kind, loaded) != loaded for kind in counts) or (dtype is None and len(counts) > 1):
+        yield _wrong(
+            "dtype",
+            weights.name,
+            f"holds {held} tensors, and {weights.config} says {dtype}: loading would round some of them. Save again.",
         )
+    elif len(counts) > 1:
+        yield Finding(WARNING, "weights-dtype", weights.name, f"the tensors have different types: {held}.")
+    elif dtype is not None and dtype not in counts:
+        yield Finding(WARNING, "weights-dtype", weights.config, f"says {dtype}, the weights are {next(iter(counts))}.")
 
 
 def _check_ties(weights, ties):
@@ -199,9 +260,3 @@ def _check_ties(weights, ties):
 
 def _wrong(kind, path, message):
     return Finding(ERROR, f"weights-{kind}", path, message)
-
-
-def _some(names):
-    names = sorted(names)
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"{', '.join(names[:LISTED])}{more}"
