@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 
-from ..modeling_electra_rtd import special_ids
 from .callbacks import LOSS_PARTS
 from .metrics import CLASSES, COLUMNS, DETAILED, HeldOutStatistics, frequent_ids, script_of
 
@@ -111,7 +110,7 @@ def describe_held_out(before, after, tokenizer):
     if before.statistics is None or after.statistics is None:
         return None
     counts = after.statistics.table[:, 0].clone()  # (V,): the same as before, it is the same text
-    counts[torch.tensor(special_ids(tokenizer), dtype=torch.long)] = 0
+    counts[torch.tensor(tokenizer.all_special_ids, dtype=torch.long)] = 0
     scripts = _scripts(counts, tokenizer)
     shown = _shown_ids(counts)
     return {
