@@ -232,6 +232,7 @@ def run_inspect(argv):
     _add(parser, "--checkpoint", required=True, help="The pair: a folder or a Hub id.")
     _add(parser, "--file", nargs="+", help="Files with one text a row, as `adapt --train_file` reads them.")
     _add(parser, "--text_column", help="Column that holds the text. By default the only text column.")
+    _add(parser, "--dataset_config_name", help="Which configuration of a Hub dataset to read, where it has several.")
     _add(parser, "--limit", type=int, default=100, help="Texts at most; the first ones are read.")
     _add(parser, "--suspicious", action="store_true", help="Corrupt nothing: what is odd in the text as it is?")
     _add(parser, "--temperature", type=float, help="Of the generator's sampling. By default the checkpoint's.")
@@ -242,8 +243,14 @@ def run_inspect(argv):
     _add(parser, "--token", help="Access token. The saved one by default, which is safer: others see command lines.")
     _add_language(parser)
     arguments = parser.parse_args(argv)
-    given = [line for text in arguments.texts for line in (sys.stdin.read().splitlines() if text == "-" else [text])]
-    texts, left_out = collect_texts(given, arguments.file, text_column=arguments.text_column, limit=arguments.limit)
+    given = [line for text in arguments.texts for line in (sys.stdin.read().split("\n") if text == "-" else [text])]
+    texts, left_out = collect_texts(
+        given,
+        arguments.file,
+        text_column=arguments.text_column,
+        hub_config=arguments.dataset_config_name,
+        limit=arguments.limit,
+    )
     inspection = inspect_texts(
         arguments.checkpoint,
         texts,

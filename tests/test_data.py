@@ -128,7 +128,7 @@ def test_what_cannot_be_read_is_refused_with_its_name(tmp_path):
         "broken.json": "could not be read as json",
         "numbers.csv": "no column holds text.*a, b",
         "broken.parquet": "could not be read as parquet",
-        "plain.csv.gz": "could not be read as csv",
+        "plain.csv.gz": "is not gzip",
         "picture.png": "unknown kind.*\\.csv",
         "nothing": "holds no text file",
         "missing.csv": "No such file",

@@ -43,21 +43,25 @@ def choose_column(table, wanted=None):
     """
     if wanted not in (None, *table.kinds) and table.all_kinds is not None:
         table.kinds = table.all_kinds()
-    shown = ", ".join(f"{name} ({kind})" for name, kind in table.kinds.items())
+    names = ", ".join(table.kinds)
+    kinds = ", ".join(f"{name} ({kind})" for name, kind in table.kinds.items())
     if wanted is not None:
-        return _check_wanted(table, wanted, shown)
+        return _check_wanted(table, wanted)
     texts = [name for name, kind in table.kinds.items() if kind == TEXT]
     if "text" in texts:
         return "text"
+    nothing = [name for name, kind in table.kinds.items() if kind == EMPTY]
+    if not texts and (len(table.kinds) == 1 or "text" in nothing):
+        texts = nothing if len(nothing) == 1 else ["text"]  # text may come after the rows that were looked at
     nested = [name for name, kind in table.kinds.items() if kind in (TEXTS, NESTED)]
     if nested:
         raise ValueError(
             f"{table.name}: which column is the text cannot be guessed where there are lists or objects. The columns "
-            f"are: {shown}. Name a column of text, or of lists of text: --text-column NAME. Text deeper inside must "
+            f"are: {kinds}. Name a column of text, or of lists of text: --text-column NAME. Text deeper inside must "
             "become a column first."
         )
     if not texts:
-        raise ValueError(f"{table.name}: no column holds text. The columns are: {shown}.")
+        raise ValueError(f"{table.name}: no column holds text. The columns are: {names}.")
     if len(texts) > 1:
         raise ValueError(
             f"{table.name}: {len(texts)} columns hold text: {', '.join(texts)}. Choose one: --text-column {texts[0]}."
@@ -65,14 +69,16 @@ def choose_column(table, wanted=None):
     return texts[0]
 
 
-def _check_wanted(table, wanted, shown):
+def _check_wanted(table, wanted):
     if wanted not in table.kinds:
         near = difflib.get_close_matches(wanted, table.kinds, n=1)
         meant = f" Do you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"{table.name}: there is no column {wanted!r}. The columns are: {shown}.{meant}")
+        raise ValueError(
+            f"{table.name}: there is no column {wanted!r}. The columns are: {', '.join(table.kinds)}.{meant}"
+        )
     if table.kinds[wanted] == NESTED:
         raise ValueError(
-            f"{table.name}: the column {wanted!r} holds objects or lists, not text. The columns are: {shown}. Name one "
-            "with text, or with lists of text; or write the text into a column of its own."
+            f"{table.name}: the column {wanted!r} holds objects or lists, not text. Name a column of text, or of "
+            f"lists of text: the columns are {', '.join(table.kinds)}. Or write the text into a column of its own."
         )
     return wanted

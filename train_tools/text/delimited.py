@@ -10,9 +10,10 @@ from .lines import read_lines, too_long
 
 SEPARATORS = {".csv": ",;\t|", ".tsv": "\t,;|"}  # the usual one first
 SEPARATOR_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
+GIVE_ROWS = "Give a header, and one sentence or paragraph a row."
 LOOKED_AT = 10_000  # rows that say what a column holds
 LONGEST_NAME = 40  # characters; a longer header is a sentence
-ENDS_SENTENCE = re.compile(r"[.!?。！？…]['\"”’)\]]*$")
+ENDS_SENTENCE = re.compile(r"[.!?\u2026\u3002\uff01\uff1f]['\"\u201d\u2019)\]]*$")
 # A row as CSV writers make it: each cell is free of quotation marks, or quoted with those inside doubled.
 QUOTED_ROW = re.compile(r'(?:"(?:[^"]|"")*"|[^"\t\r\n]*)(?:\t(?:"(?:[^"]|"")*"|[^"\t\r\n]*))*[\r\n]*')
 
@@ -30,7 +31,7 @@ class _Delimited:
         self.quoted = self.separator != "\t" or _is_quoted(file, max_length)
         header = next(self._records(), None)
         if header is None:
-            raise ValueError(f"{file}: no rows. Give a header, and one sentence or paragraph a row.")
+            raise ValueError(f"{file}: no rows. {GIVE_ROWS}")
         self.header_line, cells, _ = header
         self.names = [name.strip() for name in cells]
         self.multiline = 0
@@ -93,8 +94,8 @@ class _Delimited:
         message = str(error)
         if "new-line" in message:
             return ValueError(
-                f"{self.file}, line {last} holds a carriage return inside a cell. Put the cell into quotation marks, or "
-                "remove it."
+                f"{self.file}, line {last} holds a carriage return inside a cell. Put the cell into quotation marks, "
+                "or remove it."
             )
         if "unexpected end" in message:
             return ValueError(
@@ -103,8 +104,8 @@ class _Delimited:
             )
         return ValueError(
             f"{self.file}, line {last}: a quotation mark inside a quoted cell, or one from line {first} that is not "
-            'closed. Inside a quoted cell write it twice (""), not as \\" and not alone; pandas: `to_csv(index=False)` '
-            "does."
+            'closed. Inside a quoted cell write it twice (""), not as \\" and not alone, as `to_csv(index=False)` of '
+            "pandas does."
         )
 
 
@@ -143,9 +144,9 @@ def refuse_sentence_as_name(table, column):
     beside_numbers = words > 1 and any(map(_is_number, table.kinds))
     if len(column) > LONGEST_NAME or words > 4 or ENDS_SENTENCE.search(column) or beside_numbers:
         raise ValueError(
-            f"{table.name}: the first line is the header, and it looks like text: {_shown([column])}. If the file has no "
-            "header, write `text` above it, or name the file .txt if every line is one text. If it is the header, give "
-            "the column with --text-column."
+            f"{table.name}: the first line is the header, and it looks like text: {_shown([column])}. If the file has "
+            "no header, write one (`text`) above it, or name the file .txt if every line is one text. If it is the "
+            "header, give the column with --text-column."
         )
     if words > 1:
         table.notes.append(f"{table.name}: the first line is taken for the header: {_shown(table.kinds)}.")
@@ -154,10 +155,13 @@ def refuse_sentence_as_name(table, column):
 def _kinds(layout):
     """What each column holds, by the first rows."""
     kinds = dict.fromkeys(layout.names, EMPTY)
+    cells = None
     for _, cells in islice(layout.records(), LOOKED_AT):
         for name, cell in zip(layout.names, cells, strict=True):
             if kinds[name] != TEXT and cell.strip():
                 kinds[name] = NUMBERS if _is_number(cell) else TEXT
+    if cells is None:
+        raise ValueError(f"{layout.file}: no rows behind the header ({_shown(layout.names)}). {GIVE_ROWS}")
     return kinds
 
 

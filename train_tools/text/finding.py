@@ -80,8 +80,8 @@ def _inside(folder):
     files = sorted(path for path in files if path.is_file() and ending(path) is not None)
     if not files:
         raise ValueError(
-            f"The folder {folder} holds no text file. Read are {shown_endings()}, each also with .gz; hidden files are "
-            "left out."
+            f"The folder {folder} holds no text file. Read are {shown_endings()}, each also with .gz; hidden files "
+            "are left out."
         )
     return files
 

@@ -1,4 +1,4 @@
-"""`.json` and `.jsonl`: rows from a list, or from values one behind the other, without reading the whole file at once."""
+"""`.json` and `.jsonl`: rows from a list, or from values one behind the other, a piece of the file at a time."""
 
 import json
 import re
@@ -55,8 +55,7 @@ def _rows(file, max_length):
 
 def _values(file, max_length):
     """Number of its line, and the value."""
-    first = next((line for line in read_lines(file, max_length) if line.strip()), "")
-    if first.lstrip().startswith("[") or not _is_json(first):
+    if not _is_one_a_line(file, max_length):
         yield from _values_in_stream(file, max_length)
         return
     for number, line in enumerate(read_lines(file, max_length), 1):
@@ -67,12 +66,16 @@ def _values(file, max_length):
                 raise _broken(file, number, error) from error
 
 
-def _is_json(line):
+def _is_one_a_line(file, max_length):
+    """Whether the first line with anything in it is a whole value, and not the begin of a list."""
+    with open_text(file) as stream:
+        first = "\n"
+        while first and not first.strip():
+            first = stream.readline(max_length + 1)
     try:
-        DECODER.decode(line)
+        return first == "" or not isinstance(DECODER.decode(first), list)
     except (ValueError, RecursionError):
-        return not line.strip()
-    return True
+        return False
 
 
 def _values_in_stream(file, max_length):
@@ -176,14 +179,7 @@ def _is_list_of_text(value):
 
 
 def _named(value):
-    names = {
-        type(None): "null",
-        bool: "true or false",
-        float: "a number",
-        list: "a list",
-        dict: "an object",
-        str: "text",
-    }
+    names = {type(None): "null", bool: "true or false", float: "a number", list: "a list", dict: "an object"}
     return names[type(value)]
 
 

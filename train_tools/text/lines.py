@@ -34,8 +34,8 @@ HEAD = 1 << 16  # bytes
 def read_lines(file, max_length=MAX_ROW_LENGTH):
     """The lines of a UTF-8 file, each with its end.
 
-    A line ends with a line feed, as for `wc -l` and editors: U+2028, U+0085 or a lone carriage return do not end one. Only
-    in a file that has carriage returns and no line feed (old Macintosh) do those end lines.
+    A line ends with a line feed, as for `wc -l` and editors: U+2028, U+0085 or a lone carriage return do not end one.
+    Only in a file that has carriage returns and no line feed (old Macintosh) do those end lines.
 
     Args:
         file (`Path`): with `.gz`, compressed. max_length (`int`): characters of the longest line.
@@ -60,8 +60,8 @@ def read_lines(file, max_length=MAX_ROW_LENGTH):
 def too_long(file, number, max_length, unit="line"):
     """The error for a line, or a row, that is too long."""
     return ValueError(
-        f"{file}, line {number}: this {unit} is longer than {max_length:,} characters. Give one sentence or paragraph a row; "
-        "divide longer text at its line or sentence ends first."
+        f"{file}, line {number}: this {unit} is longer than {max_length:,} characters. Give one sentence or paragraph "
+        "a row; divide longer text at its line or sentence ends first."
     )
 
 
@@ -76,12 +76,15 @@ def open_text(file):
         if head.startswith(magic):
             raise ValueError(f"{file} could not be read as text: it is {kind}.")
     end = "\r" if b"\r" in head and b"\n" not in head else "\n"
-    with damage_named(file), open_bytes(file) as raw:
-        with io.TextIOWrapper(raw, encoding="utf-8-sig", newline=end) as stream:
-            try:
-                yield stream
-            except UnicodeDecodeError as error:
-                raise ValueError(_explain_decoding(file)) from error
+    with (
+        damage_named(file),
+        open_bytes(file) as raw,
+        io.TextIOWrapper(raw, encoding="utf-8-sig", newline=end) as stream,
+    ):
+        try:
+            yield stream
+        except UnicodeDecodeError as error:
+            raise ValueError(_explain_decoding(file)) from error
 
 
 def open_bytes(file):
@@ -102,12 +105,12 @@ def damage_named(file):
         yield
     except gzip.BadGzipFile as error:
         raise ValueError(
-            f"{file} is not gzip, or damaged: {error}. Take .gz out of its name if it is not compressed; otherwise get "
-            "it anew."
+            f"{file} is not gzip, or damaged: {error}. Take .gz out of its name if it is not compressed; otherwise "
+            "get it anew."
         ) from error
     except (EOFError, zlib.error) as error:
         raise ValueError(
-            f"{file} is cut off or damaged: {error}. Check it with `gzip -t {shlex.quote(str(file))}`, and get it anew."
+            f"{file} is cut off or damaged: {error}. Get it anew, and check it: `gzip -t {shlex.quote(str(file))}`."
         ) from error
 
 
@@ -164,7 +167,10 @@ def _explain_nul(file, number):
         remedy = f"gzip -dc {shlex.quote(str(file))} | tr -d '\\000' > cleaned{file.with_suffix('').suffix}"
     else:
         remedy = f"tr -d '\\000' < {shlex.quote(str(file))} > cleaned{file.suffix}"
-    return f"{file}, line {number} holds a NUL byte: the file is binary or damaged. If it is text, remove them: `{remedy}`."
+    return (
+        f"{file}, line {number} holds a NUL byte: the file is binary or damaged. If it is text, remove them: "
+        f"`{remedy}`."
+    )
 
 
 def _convert(file, encoding):

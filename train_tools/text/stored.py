@@ -29,10 +29,8 @@ def read_parquet(file):
     def rows(column):
         _refuse_numbers(str(file), column, kinds)
         with _opened_parquet(file) as opened:
-            number = 0
-            for batch in opened.iter_batches(batch_size=AT_ONCE, columns=[column]):
-                for number, value in enumerate(batch.column(column).to_pylist(), number + 1):
-                    yield number, value
+            batches = opened.iter_batches(batch_size=AT_ONCE, columns=[column])
+            yield from enumerate((value for batch in batches for value in batch.column(column).to_pylist()), 1)
 
     return Table(str(file), kinds, rows)
 
@@ -72,9 +70,7 @@ def read_saved(folder, split):
         names = list(saved)
         if split not in names and len(names) != 1:
             raise ValueError(
-                f"{folder} has no split {split!r}, but {', '.join(names)}. Name the folder of one: {folder / names[0]}."
-                if names
-                else f"{folder} has no split at all."
+                f"{folder} has no split {split!r}, but {', '.join(names) or 'none'}. Name the folder of one split."
             )
         saved = saved[split if split in names else names[0]]
     return dataset_table(saved, str(folder))
@@ -109,10 +105,7 @@ def dataset_table(dataset, name):
     def rows(column):
         _refuse_numbers(name, column, kinds)
         only: Dataset = dataset.select_columns([column]).with_format(None)
-        number = 0
-        for batch in only.iter(AT_ONCE):
-            for number, value in enumerate(batch[column], number + 1):
-                yield number, value
+        yield from enumerate((value for batch in only.iter(AT_ONCE) for value in batch[column]), 1)
 
     return Table(name, kinds, rows)
 
