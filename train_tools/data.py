@@ -125,7 +125,7 @@ def _write_rows(tables, names, wanted, max_length, write):
                 if text is None or not text.strip():
                     dropped += 1
                 elif len(text) > max_length:
-                    raise too_long(table.name, number, max_length, "row")
+                    raise too_long(table.name, number, max_length, "text", table.unit)
                 else:
                     write(text)
                     kept += 1

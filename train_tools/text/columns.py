@@ -24,6 +24,7 @@ class Table:
             `str`, `None` or a list of them.
         notes (`list[str]`): what a user should know about how it was read; may grow while rows are read.
         names (`str`): where the columns' names come from: `"fields"`, a `"header"` line, or `"nothing"`, as for lines.
+        unit (`str`): what the numbers of rows count: `"line"` or `"row"`.
         all_kinds (callable, *optional*): looks at all rows for `kinds`, where that comes from the first ones.
     """
 
@@ -33,6 +34,7 @@ class Table:
     notes: list[str] = field(default_factory=list)
     names: str = "fields"
     all_kinds: Callable | None = None
+    unit: str = "line"
 
 
 def choose_column(table, wanted=None):

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shlex
 from itertools import islice
 
 from .columns import EMPTY, NUMBERS, TEXT, Table
@@ -95,7 +96,7 @@ class _Delimited:
         if "new-line" in message:
             return ValueError(
                 f"{self.file}, line {last} holds a carriage return inside a cell. Put the cell into quotation marks, "
-                "or remove it."
+                f"or remove them all: `tr -d '\\r' < {shlex.quote(str(self.file))} > cleaned{self.file.suffix}`."
             )
         if "unexpected end" in message:
             return ValueError(

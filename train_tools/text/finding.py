@@ -87,9 +87,12 @@ def _inside(folder):
 
 
 def _matching(pattern):
-    paths = map(Path, glob.glob(str(Path(pattern).expanduser()), recursive=True))
-    asked = Path(pattern).name
-    files = sorted(path for path in paths if path.is_file() and (path.name == asked or not _is_left_out(path.name)))
+    pattern = Path(pattern).expanduser()
+    files = sorted(
+        path
+        for path in map(Path, glob.glob(str(pattern), recursive=True))
+        if path.is_file() and not any(_is_left_out(part) for part in path.parts if part not in pattern.parts)
+    )
     if not files:
         raise ValueError(f"No file matches {pattern}. Check the pattern (`ls {pattern}`).")
     return files

@@ -12,8 +12,8 @@ LOOKED_AT = 1_000  # rows that say what a column holds
 BLOCK = 1 << 16  # characters
 LONGEST_TOKEN = 16  # characters that may be missing at the end of a block without an error being one
 SPACE = re.compile(r"[ \t\r\n]*")
-# Numbers are never text here; `float` takes any number of digits.
-DECODER = json.JSONDecoder(parse_int=float)
+# Numbers are never text here, and `float` takes any number of digits. Tabs in texts are no fault to stop at.
+DECODER = json.JSONDecoder(parse_int=float, strict=False)
 PANDAS = "pandas: `to_json(path, orient='records', lines=True, force_ascii=False)`"
 
 
@@ -101,11 +101,14 @@ class _Stream:
 
     def __init__(self, file, stream, max_length):
         self._file, self._stream, self._max_length = file, stream, max_length
-        self._held, self._at, self._line, self._ended = "", 0, 1, False
+        self._held, self._at = "", 0
+        self._line, self._counted = 1, 0  # the number of the line that `_held` is in at `_counted`
 
     def line(self):
         """The number of the line that is reached."""
-        return self._line + self._held.count("\n", 0, self._at)
+        self._line += self._held.count("\n", self._counted, self._at)
+        self._counted = self._at
+        return self._line
 
     def sees(self, sign):
         """Whether this sign is next, behind white space."""
@@ -135,15 +138,15 @@ class _Stream:
             except json.JSONDecodeError as error:
                 cut = error.msg.startswith("Unterminated string") or error.pos > len(self._held) - LONGEST_TOKEN
                 if not cut or not self._more():
-                    line = self._line + self._held.count("\n", 0, error.pos)
+                    line = self.line() + self._held.count("\n", self._at, error.pos)
                     raise _broken(self._file, line, error) from error
                 if len(self._held) - self._at > self._max_length:
                     raise too_long(self._file, self.line(), self._max_length, "JSON value") from error
 
     def _more(self):
         """Read on, as much again as is held: `bool`."""
-        self._line += self._held.count("\n", 0, self._at)
-        self._held, self._at = self._held[self._at :], 0
+        self.line()
+        self._held, self._at, self._counted = self._held[self._at :], 0, 0
         block = self._stream.read(max(BLOCK, len(self._held)))
         self._held += block
         return block != ""

@@ -57,11 +57,11 @@ def read_lines(file, max_length=MAX_ROW_LENGTH):
             yield line
 
 
-def too_long(file, number, max_length, unit="line"):
-    """The error for a line, or a row, that is too long."""
+def too_long(file, number, max_length, what="line", unit="line"):
+    """The error for what is too long, in the line, or row, of a number."""
     return ValueError(
-        f"{file}, line {number}: this {unit} is longer than {max_length:,} characters. Give one sentence or paragraph "
-        "a row; divide longer text at its line or sentence ends first."
+        f"{file}, {unit} {number}: this {what} is longer than {max_length:,} characters. Give one sentence or "
+        "paragraph a row; divide longer text at its line or sentence ends first."
     )
 
 

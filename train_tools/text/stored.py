@@ -32,7 +32,7 @@ def read_parquet(file):
             batches = opened.iter_batches(batch_size=AT_ONCE, columns=[column])
             yield from enumerate((value for batch in batches for value in batch.column(column).to_pylist()), 1)
 
-    return Table(str(file), kinds, rows)
+    return Table(str(file), kinds, rows, unit="row")
 
 
 @contextmanager
@@ -107,7 +107,7 @@ def dataset_table(dataset, name):
         only: Dataset = dataset.select_columns([column]).with_format(None)
         yield from enumerate((value for batch in only.iter(AT_ONCE) for value in batch[column]), 1)
 
-    return Table(name, kinds, rows)
+    return Table(name, kinds, rows, unit="row")
 
 
 def _refuse_numbers(name, column, kinds):
