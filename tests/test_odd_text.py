@@ -27,7 +27,8 @@ ROWS = ["나는 책을 읽는다.", "오늘은 비가 온다."]
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True, raising=False)
+    for name in ("HF_DATASETS_OFFLINE", "HF_HUB_OFFLINE"):
+        monkeypatch.setattr(datasets.config, name, True, raising=False)
 
 
 @pytest.fixture
@@ -135,6 +136,9 @@ def test_what_pandas_writes_is_read_back_as_it_was(tmp_path, name, quoting):
     separator = "\t" if name == "a.tsv" else ","
     table.to_csv(tmp_path / name, sep=separator, index=False, quoting=quoting)
     assert rows_of(tmp_path / name) == ODD
+    assert any("marks around cells are taken off" in note for note in read_text(tmp_path / name).notes) == (
+        name == "a.tsv"
+    )
     table[["text"]].to_csv(tmp_path / f"one-{name}", sep=separator, index=False, quoting=quoting)
     assert rows_of(tmp_path / f"one-{name}") == ODD
 
@@ -142,7 +146,7 @@ def test_what_pandas_writes_is_read_back_as_it_was(tmp_path, name, quoting):
 def test_quotation_marks_of_a_corpus_with_tabs_stay_text(made):
     cells = ['"최고의 영화', '그냥 "그런" 영화', '"네"', '""', "끝"]
     file = made("a.tsv", "id\tdocument\n" + "".join(f"{number}\t{cell}\n" for number, cell in enumerate(cells)))
-    assert rows_of(file) == cells
+    assert (rows_of(file), read_text(file).notes) == (cells, [])
     assert rows_of(made("b.tsv", 'id\tdocument\n1\t"네"\n')) == ['"네"']  # a writer would not have quoted this
 
 
@@ -344,6 +348,12 @@ def test_hidden_files_and_those_of_systems_are_left_out(made):
     assert rows_of(made(".hidden/a.txt", "글\n").parent) == ["글"]
 
 
+def test_a_file_that_is_there_packed_and_unpacked_is_named(made):
+    file = made("corpus/a.txt", "글\n")
+    made("corpus/a.txt.gz", gzip.compress("글\n".encode()))
+    assert read_text(file.parent).notes == [f"{file} and {file}.gz are both read: leave one out."]
+
+
 def test_a_file_that_is_reached_twice_is_read_once(made, tmp_path):
     file = made("corpus/a.txt", "글\n")
     (tmp_path / "link.txt").symlink_to(file)
@@ -481,8 +491,15 @@ def test_a_hub_dataset_of_several_configurations_has_an_option_for_its_name(monk
     assert asked[1:] == [("somebody/texts", "ko", "train")] * 3
 
 
-def test_a_configuration_of_files_is_refused(made):
-    assert "--dataset_config_name is ko" in message_of(made("a.txt", "글\n"), hub_config="ko")
+def test_a_configuration_of_files_alone_is_refused(made, monkeypatch):
+    arguments = AdaptArguments(
+        from_scratch="tiny", train_file=[str(made("a.txt", "글\n말\n"))], dataset_config_name="ko"
+    )
+    with pytest.raises(ValueError, match="--dataset_config_name is ko, but no Hub dataset is read"):
+        recipes._read_texts(arguments, seed=0)
+    monkeypatch.setattr(stored, "load_dataset", lambda name, config, **options: Dataset.from_dict({"text": [config]}))
+    arguments.validation_file = ["somebody/texts"]
+    assert recipes._read_texts(arguments, seed=0)[1]["text"][:] == ["ko"]
 
 
 # What adapt and inspect show

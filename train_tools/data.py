@@ -8,6 +8,7 @@ from pathlib import Path
 
 from datasets import Dataset
 from datasets.fingerprint import Hasher
+from datasets.utils import tqdm
 
 from .text.cache import cached_rows
 from .text.columns import TEXT, Table, choose_column
@@ -21,6 +22,7 @@ from .text.tokenizing import tokenize_text, tokenizer_identity
 
 __all__ = ["TextData", "read_text", "tokenize_text", "tokenizer_identity"]
 
+PATIENCE = 5  # seconds of reading without a progress bar
 RULES = 1  # raise it when the same files give other rows than before: those in the cache are then made anew
 
 
@@ -58,7 +60,7 @@ def read_text(
         text_column (`str`, *optional*): the column with the text; by default the one called `text`, or the only one
             that holds text.
         hub_split (`str`): the split of a Hub dataset that is read.
-        hub_config (`str`, *optional*): the configuration of a Hub dataset that has several.
+        hub_config (`str`, *optional*): the configuration of a Hub dataset that has several; files have none.
         num_proc (`int`, *optional*): processes that prepare a Hub dataset.
         max_row_length (`int`): characters of the longest row.
 
@@ -71,8 +73,6 @@ def read_text(
     """
     sources = [sources] if isinstance(sources, (str, Path)) else list(sources)
     found = find_sources(sources)
-    if hub_config is not None and found is not None:
-        raise ValueError(f"--dataset_config_name is {hub_config}, but {sources[0]} is read from here. Leave it out.")
     if found is None:
         names = [str(sources[0])]
         table, dataset = read_hub(names[0], hub_split, hub_config, num_proc)
@@ -117,10 +117,11 @@ def _lines(path, max_length):
 
 def _write_rows(tables, names, wanted, max_length, write):
     """Write the text of all tables; returns what is worth knowing about it."""
-    chosen, notes, kept, dropped = {}, [], 0, 0
+    chosen, notes, kept, dropped = {}, _packed_twins(names), 0, 0
     for table in tables:
         read = kept + dropped
-        for number, value in table.rows(_choose(table, wanted, chosen)):
+        rows = table.rows(_choose(table, wanted, chosen))
+        for number, value in tqdm(rows, desc="Reading", unit=" rows", delay=PATIENCE, leave=False):
             for text in value if isinstance(value, list) else [value]:
                 if text is None or not text.strip():
                     dropped += 1
@@ -141,6 +142,11 @@ def _write_rows(tables, names, wanted, max_length, write):
             "sentence or paragraph a row."
         )
     return {"column": column, "dropped": dropped, "notes": notes}
+
+
+def _packed_twins(names):
+    """A note for files that are there packed and unpacked: their text would count twice."""
+    return [f"{name} and {name}.gz are both read: leave one out." for name in names if f"{name}.gz" in names]
 
 
 def _choose(table, wanted, chosen):

@@ -23,6 +23,7 @@ from .held_out import describe_held_out, evaluate_held_out
 from .language import LANGUAGES
 from .provenance import describe_run
 from .run_folder import DISCRIMINATOR_FOLDER, HELD_OUT_FILE, LAST_FILE, RESULTS_FILE, RunFolder
+from .text.finding import find_sources
 
 
 logger = logging.getLogger(__name__)
@@ -311,6 +312,8 @@ def _report(choices, training_args, last_checkpoint):
 def _read_texts(arguments, seed):
     read = _read("train_file", arguments.train_file, arguments)
     train = read.dataset
+    if arguments.dataset_config_name:
+        _refuse_configuration_of_files(arguments)
     logger.info(f"An example of what is trained on: {_shortened(train[0]['text'])}")
     if arguments.validation_file:
         held_out = _read("validation_file", arguments.validation_file, arguments)
@@ -340,6 +343,15 @@ def _read(name, sources, arguments):
     for note in read.notes:
         logger.info(note)
     return read
+
+
+def _refuse_configuration_of_files(arguments):
+    sources = [*arguments.train_file, *(arguments.validation_file or [])]
+    if all(find_sources([source]) is not None for source in sources):
+        raise ValueError(
+            f"--dataset_config_name is {arguments.dataset_config_name}, but no Hub dataset is read, only "
+            f"{', '.join(sources)}. Leave it out."
+        )
 
 
 def _warn_of_shared_files(train, held_out):

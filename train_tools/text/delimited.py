@@ -122,6 +122,8 @@ def read_delimited(file, suffix, max_length):
     notes = []
     if layout.separator != SEPARATORS[suffix][0] and len(layout.names) > 1:
         notes.append(f"{file}: cells are separated by a {SEPARATOR_NAMES[layout.separator]}.")
+    if layout.separator == "\t" and layout.quoted:
+        notes.append(f"{file}: quotation marks around cells are taken off, as a CSV writer has put them there.")
 
     def rows(column):
         if layout.names.count(column) > 1:
