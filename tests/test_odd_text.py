@@ -197,6 +197,14 @@ def test_other_columns_do_not_decide_whether_text_loads(made):
     assert rows_of(made("g.jsonl", '{"n": 1}\n' * 2000 + '{"memo": "글"}\n'), text_column="memo") == ["글"]
 
 
+def test_a_column_of_numbers_or_of_nothing_is_no_text(made):
+    assert "no column holds text. The columns are: n." in message_of(made("a.csv", "n\n1\n"))
+    assert "no column holds text. The columns are: a, b." in message_of(made("b.csv", "a,b\n,\n"))
+    assert "no row of the column 'a' holds text (1 rows read)" in message_of(made("c.csv", 'a\n" "\n'))
+    many = " \n" * 10_050
+    assert rows_of(made("d.csv", f"text,n\n{many.replace(' ', ',1')}글,2\n")) == ["글"]
+
+
 def test_files_whose_text_is_in_different_columns_are_not_joined_in_silence(made):
     message = message_of(made("a.csv", "sen,n\n가,1\n"), made("b.csv", "name,n\n나,1\n"))
     assert "a.csv is in the column 'sen'" in message and "b.csv in 'name'" in message

@@ -52,9 +52,9 @@ def choose_column(table, wanted=None):
     texts = [name for name, kind in table.kinds.items() if kind == TEXT]
     if "text" in texts:
         return "text"
-    nothing = [name for name, kind in table.kinds.items() if kind == EMPTY]
-    if not texts and (len(table.kinds) == 1 or "text" in nothing):
-        texts = nothing if len(nothing) == 1 else ["text"]  # text may come after the rows that were looked at
+    if not texts:  # text may come after the rows that were looked at
+        empty = [name for name, kind in table.kinds.items() if kind == EMPTY]
+        texts = ["text"] if "text" in empty else empty if len(table.kinds) == 1 else []
     nested = [name for name, kind in table.kinds.items() if kind in (TEXTS, NESTED)]
     if nested:
         raise ValueError(
