@@ -147,6 +147,8 @@ def test_quotation_marks_of_a_corpus_with_tabs_stay_text(made):
     cells = ['"최고의 영화', '그냥 "그런" 영화', '"네"', '""', "끝"]
     file = made("a.tsv", "id\tdocument\n" + "".join(f"{number}\t{cell}\n" for number, cell in enumerate(cells)))
     assert (rows_of(file), read_text(file).notes) == (cells, [])
+    mixed = ['그냥 "그런" 영화', '"그는 ""네""라고"']  # a writer would have quoted the first too
+    assert rows_of(made("c.tsv", "id\tdocument\n" + "".join(f"1\t{cell}\n" for cell in mixed))) == mixed
     assert rows_of(made("b.tsv", 'id\tdocument\n1\t"네"\n')) == ['"네"']  # a writer would not have quoted this
 
 
@@ -405,7 +407,12 @@ def test_cp949_is_advised_only_where_it_decodes(made):
     korean = message_of(made("a.txt", ("ascii\n" * 3 + "한국어 문장입니다\n").encode("cp949")))
     assert "not UTF-8 (line 4)" in korean and "iconv -f CP949" in korean and "한국어 문장" in korean
     for number, content in enumerate(
-        ("été à Paris, ça va".encode("latin-1"), b"ok\n\xff\xfe\xfa", "für Müller".encode("cp1252"))
+        (
+            "été à Paris, ça va".encode("latin-1"),
+            b"ok\n\xff\xfe\xfa",
+            "ひらがなのにほんご".encode("euc-jp"),
+            "für Müller".encode("cp1252"),
+        )
     ):
         message = message_of(made(f"{number}.txt", content))
         assert "CP949" not in message and "file -bi" in message and "is not UTF-8" in message

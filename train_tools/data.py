@@ -76,7 +76,7 @@ def read_text(
     if found is None:
         names = [str(sources[0])]
         table, dataset = read_hub(names[0], hub_split, hub_config, num_proc)
-        tables, content = [table], dataset._fingerprint
+        tables, content = iter([table]), dataset._fingerprint
     else:
         names = [str(path) for path in found]
         tables = (_table(path, hub_split, max_row_length) for path in found)  # each opened when its turn comes
@@ -117,7 +117,8 @@ def _lines(path, max_length):
 
 def _write_rows(tables, names, wanted, max_length, write):
     """Write the text of all tables; returns what is worth knowing about it."""
-    chosen, notes, kept, dropped = {}, _packed_twins(names), 0, 0
+    chosen: dict[str, str] = {}
+    notes, kept, dropped = _packed_twins(names), 0, 0
     for table in tables:
         read = kept + dropped
         rows = table.rows(_choose(table, wanted, chosen))

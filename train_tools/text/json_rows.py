@@ -123,7 +123,8 @@ class _Stream:
     def at_end(self):
         """Whether nothing but white space is left."""
         while True:
-            self._at = SPACE.match(self._held, self._at).end()
+            space = SPACE.match(self._held, self._at)
+            self._at = space.end() if space else self._at  # it always matches
             if self._at < len(self._held) or not self._more():
                 return self._at == len(self._held)
 
@@ -153,7 +154,7 @@ class _Stream:
 
 
 def _kinds(rows):
-    kinds = {}
+    kinds: dict[str, str] = {}
     for _, row in rows:
         for name, value in row.items():
             kind = _kind(value)

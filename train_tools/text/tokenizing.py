@@ -62,7 +62,8 @@ def tokenizer_identity(tokenizer):
 
 def _few_at_once(texts):
     """Texts in lists, each of so many characters that their encodings fit into memory."""
-    some, characters = [], 0
+    some: list[str] = []
+    characters = 0
     for text in texts:
         if some and characters + len(text) > CHARACTERS_AT_ONCE:
             yield some
