@@ -257,6 +257,7 @@ def run_inspect(argv):
     parser.add("--checkpoint", required=True, help="The pair: a folder or a Hub id.")
     parser.add("--file", nargs="+", help="Files with one text a row, as `adapt --train_file` reads them.")
     parser.add("--text_column", help="Column that holds the text. By default the only text column.")
+    parser.add("--dataset_config_name", help="Which configuration of a Hub dataset to read, where it has several.")
     parser.add("--limit", type=int, default=100, help="Texts at most; the first ones are read.")
     parser.add("--suspicious", action="store_true", help="Corrupt nothing: what is odd in the text as it is?")
     parser.add("--temperature", type=float, help="Of the generator's sampling. By default the checkpoint's.")
@@ -267,8 +268,14 @@ def run_inspect(argv):
     parser.add("--token", help="Access token. The saved one by default, which is safer: others see command lines.")
     _add_language(parser)
     arguments = parser.parse_args(argv)
-    given = [line for text in arguments.texts for line in (sys.stdin.read().splitlines() if text == "-" else [text])]
-    texts, left_out = collect_texts(given, arguments.file, text_column=arguments.text_column, limit=arguments.limit)
+    given = [line for text in arguments.texts for line in (sys.stdin.read().split("\n") if text == "-" else [text])]
+    texts, left_out = collect_texts(
+        given,
+        arguments.file,
+        text_column=arguments.text_column,
+        hub_config=arguments.dataset_config_name,
+        limit=arguments.limit,
+    )
     inspection = inspect_texts(
         arguments.checkpoint,
         texts,

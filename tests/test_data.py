@@ -8,6 +8,7 @@ import pytest
 from datasets import Dataset
 
 from electra_rtd.train_tools.data import read_text, tokenize_text, tokenizer_identity
+from electra_rtd.train_tools.text import tokenizing
 
 
 SENTENCES = ["나는 책을 읽는다.", "오늘은 비가 온다.", "우리는 산에 간다."]
@@ -16,7 +17,8 @@ SENTENCES = ["나는 책을 읽는다.", "오늘은 비가 온다.", "우리는 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True, raising=False)
+    for name in ("HF_DATASETS_OFFLINE", "HF_HUB_OFFLINE"):
+        monkeypatch.setattr(datasets.config, name, True, raising=False)
 
 
 def write(folder, name, sentences=SENTENCES):
@@ -128,7 +130,7 @@ def test_what_cannot_be_read_is_refused_with_its_name(tmp_path):
         "broken.json": "could not be read as json",
         "numbers.csv": "no column holds text.*a, b",
         "broken.parquet": "could not be read as parquet",
-        "plain.csv.gz": "could not be read as csv",
+        "plain.csv.gz": "is not gzip",
         "picture.png": "unknown kind.*\\.csv",
         "nothing": "holds no text file",
         "missing.csv": "No such file",
@@ -187,6 +189,15 @@ def test_the_ids_are_those_of_the_tokenizer(make_tokenizer, side):
     literal = tokenizer(texts, split_special_tokens=True, **truncation)["input_ids"]
     assert literal != expected
     assert tokenize_text(Dataset.from_dict({"text": texts}), tokenizer, max_length=9)["input_ids"][:] == literal
+
+
+def test_few_texts_at_once_give_the_same_ids(tokenizer, monkeypatch):
+    texts = Dataset.from_dict({"text": ["나 책", "우리 집 책 글 노래", "", "비 눈", "오늘 하루"]})
+    whole = tokenize_text(texts, tokenizer, max_length=8)["input_ids"][:]
+    monkeypatch.setattr(tokenizing, "CHARACTERS_AT_ONCE", 6)
+    assert list(map(len, tokenizing._few_at_once(texts["text"]))) == [1, 1, 2, 1]
+    again = Dataset.from_dict({"text": texts["text"][:]})
+    assert tokenize_text(again, tokenizer, max_length=8)["input_ids"][:] == whole
 
 
 def test_text_seen_before_is_neither_filtered_nor_tokenized_again(tmp_path, tokenizer, monkeypatch):

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
+from rich.cells import cell_len, set_cell_size
 from transformers import DataCollatorWithPadding, Trainer, set_seed
 
 from ..configuration_electra_rtd import ElectraRTDConfig
@@ -39,6 +40,7 @@ from .language import LANGUAGES
 from .provenance import describe_run
 from .resume import RunTotals, earlier_results, is_finished, read_totals, refuse_without_optimizer, restore_finished
 from .run_folder import DISCRIMINATOR_FOLDER, HELD_OUT_FILE, LAST_FILE, RESULTS_FILE, RunFolder
+from .text.finding import find_sources
 from .tokenizer import load_tokenizer
 from .unknown_tokens import check_unknown_tokens
 
@@ -46,6 +48,7 @@ from .unknown_tokens import check_unknown_tokens
 logger = logging.getLogger(__name__)
 
 PATIENCE_OF_PRETRAINED = 100  # steps after the warm-up: what was pretrained knows something from the first on
+EXAMPLE_WIDTH = 60  # columns of a terminal; a Korean syllable takes two
 SAMPLE_FILE = Path(__file__).parent / "sample" / "ko_books.csv"
 # What `adapt` does itself, without the Trainer: it evaluates before training, and its callbacks read their own states.
 DONE_HERE = {"eval_on_start": False, "restore_callback_states_from_checkpoint": False}
@@ -102,6 +105,9 @@ class AdaptArguments:
     text_column: str | None = field(
         default=None,
         metadata={"help": "Column that holds the text. By default the only text column, or the one named text."},
+    )
+    dataset_config_name: str | None = field(
+        default=None, metadata={"help": "Which configuration of a Hub dataset to read, where it has several."}
     )
     max_seq_length: int = field(
         default=128, metadata={"help": "Tokens in a sequence. Longer text becomes several sequences, so none is lost."}
@@ -374,9 +380,15 @@ def _report(choices, training_args, last_checkpoint):
 
 
 def _read_texts(arguments, seed):
-    train = _read("train_file", arguments.train_file, arguments)
+    read = _read("train_file", arguments.train_file, arguments)
+    train = read.dataset
+    if arguments.dataset_config_name:
+        _refuse_configuration_of_files(arguments)
+    logger.info(f"An example of what is trained on: {_shortened(train[0]['text'])}")
     if arguments.validation_file:
-        return train, _read("validation_file", arguments.validation_file, arguments)
+        held_out = _read("validation_file", arguments.validation_file, arguments)
+        _warn_of_shared_files(read.sources, held_out.sources)
+        return train, held_out.dataset
     if len(train) < 2:
         raise ValueError(
             "--train_file holds one row of text: none is left to hold out. Give more, or --validation_file."
@@ -391,13 +403,45 @@ def _read(name, sources, arguments):
         sources,
         text_column=arguments.text_column,
         hub_split="train" if name == "train_file" else "validation",
+        hub_config=arguments.dataset_config_name,
         num_proc=arguments.preprocessing_num_workers,
     )
     dropped = f", {read.dropped_rows} empty rows dropped" if read.dropped_rows else ""
     logger.info(
         f"--{name}: {len(read.dataset)} rows of column {read.column!r} in {len(read.sources)} file(s){dropped}."
     )
-    return read.dataset
+    for note in read.notes:
+        logger.info(note)
+    return read
+
+
+def _refuse_configuration_of_files(arguments):
+    sources = [*arguments.train_file, *(arguments.validation_file or [])]
+    if all(find_sources([source]) is not None for source in sources):
+        raise ValueError(
+            f"--dataset_config_name is {arguments.dataset_config_name}, but no Hub dataset is read, only "
+            f"{', '.join(sources)}. Leave it out."
+        )
+
+
+def _warn_of_shared_files(train, held_out):
+    """Text that is trained on says nothing as held-out text."""
+    paths = {Path(source).resolve() for source in train if Path(source).is_file()}
+    shared = [source for source in held_out if Path(source).resolve() in paths]
+    if shared:
+        logger.warning(
+            f"--validation_file {shared[0]} is part of --train_file too: the figures of held-out text will be "
+            "those of text that was trained on. Leave it out of --train_file."
+        )
+
+
+def _shortened(text):
+    """Text in quotation marks, on one line of a terminal."""
+    text = " ".join(text[:EXAMPLE_WIDTH].split())
+    text = "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
+    if cell_len(text) > EXAMPLE_WIDTH:
+        text = f"{set_cell_size(text, EXAMPLE_WIDTH - 1).rstrip()}…"
+    return f'"{text}"'
 
 
 def _load_start(arguments, train_text, last_checkpoint):

@@ -42,12 +42,13 @@ class Inspection:
         return [document[self.temperature] for document in self.documents]
 
 
-def collect_texts(texts, files=None, *, text_column=None, limit=100):
+def collect_texts(texts, files=None, *, text_column=None, hub_config=None, limit=100):
     """The first texts of what was given, and of files with one text a row.
 
     Args:
         texts (`list[str]`): empty ones do not count.
-        files (`list` of `str` or path, *optional*): as [`read_text`] takes them. text_column (`str`, *optional*)
+        files (`list` of `str` or path, *optional*): as [`read_text`] takes them. text_column, hub_config
+            (`str`, *optional*)
         limit (`int`): texts at most.
 
     Returns:
@@ -59,7 +60,7 @@ def collect_texts(texts, files=None, *, text_column=None, limit=100):
     if limit < 1:
         raise ValueError(f"--limit is {limit}: it must be 1 or more.")
     texts = [text for text in texts if text.strip()]
-    rows = read_text(files, text_column=text_column).dataset["text"] if files else []
+    rows = read_text(files, text_column=text_column, hub_config=hub_config).dataset["text"] if files else []
     count = len(texts) + len(rows)
     if count == 0:
         raise ValueError("Give text: one or more TEXT, --file FILES, or - for standard input.")
