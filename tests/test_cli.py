@@ -14,6 +14,7 @@ import pytest
 
 from electra_rtd import __version__, cli
 from electra_rtd.train_tools import shell
+from electra_rtd.train_tools.recipes import AdaptResult
 from electra_rtd.train_tools.summary import next_commands
 from electra_rtd_launcher import COMMANDS, WAYS_TO_START
 
@@ -229,7 +230,18 @@ def environment(tmp_path, monkeypatch):
     return lambda: monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
 
 
-RESULT = SimpleNamespace(checkpoint="my 책's $HOME", discriminator="my 책's $HOME/discriminator")
+FIGURES = {"mlm_loss": 4.0, "disc_loss": 0.2, "disc_acc": 0.8, "disc_auc": 0.9, "replaced_share": 0.1}
+RESULT = AdaptResult(
+    before=FIGURES,
+    after=FIGURES,
+    vocab_size=1000,
+    steps=3,
+    tokens_seen=9,
+    tokens_per_second=1.0,
+    seconds=9.0,
+    checkpoint="my 책's $HOME",
+    discriminator="my 책's $HOME/discriminator",
+)
 
 
 def test_next_commands_work_as_printed_with_and_without_an_activated_environment(environment):
