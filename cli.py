@@ -26,10 +26,11 @@ from .hub_tools import (
 )
 from .hub_tools.pull import last_lock, read_lock
 from .terminal import is_error, print_error, print_interrupt, set_up_logging
+from .train_tools.arguments import AdaptArguments
 from .train_tools.hardware import has_accelerator
 from .train_tools.inspector import PAGE_TEMPERATURES, collect_texts, inspect_texts, print_readings, write_page
 from .train_tools.language import LANGUAGES
-from .train_tools.recipes import SAMPLE_FILE, AdaptArguments, adapt
+from .train_tools.recipes import SAMPLE_FILE, adapt
 from .train_tools.report import report_run
 from .train_tools.summary import summary
 

@@ -14,10 +14,10 @@ import pytest
 from datasets import Dataset, DatasetDict
 from rich.cells import cell_len
 
-from electra_rtd.train_tools import recipes
+from electra_rtd.train_tools import run_text
+from electra_rtd.train_tools.arguments import AdaptArguments
 from electra_rtd.train_tools.data import read_text
 from electra_rtd.train_tools.inspector import collect_texts
-from electra_rtd.train_tools.recipes import AdaptArguments
 from electra_rtd.train_tools.text import stored
 
 
@@ -501,7 +501,7 @@ def test_a_hub_dataset_of_several_configurations_has_an_option_for_its_name(monk
     assert "['ko', 'en']" in message and "--dataset_config_name" in message
     assert rows_of("somebody/texts", hub_config="ko") == ROWS
     arguments = AdaptArguments(from_scratch="tiny", train_file=["somebody/texts"], dataset_config_name="ko")
-    recipes._read_texts(arguments, seed=0)
+    run_text.read_texts(arguments, seed=0)
     assert collect_texts([], ["somebody/texts"], hub_config="ko") == (ROWS, 0)
     assert asked[1:] == [("somebody/texts", "ko", "train")] * 3
 
@@ -511,10 +511,10 @@ def test_a_configuration_of_files_alone_is_refused(made, monkeypatch):
         from_scratch="tiny", train_file=[str(made("a.txt", "글\n말\n"))], dataset_config_name="ko"
     )
     with pytest.raises(ValueError, match="--dataset_config_name is ko, but no Hub dataset is read"):
-        recipes._read_texts(arguments, seed=0)
+        run_text.read_texts(arguments, seed=0)
     monkeypatch.setattr(stored, "load_dataset", lambda name, config, **options: Dataset.from_dict({"text": [config]}))
     arguments.validation_file = ["somebody/texts"]
-    assert recipes._read_texts(arguments, seed=0)[1]["text"][:] == ["ko"]
+    assert run_text.read_texts(arguments, seed=0)[1]["text"][:] == ["ko"]
 
 
 # What adapt and inspect show
@@ -522,7 +522,7 @@ def test_a_configuration_of_files_alone_is_refused(made, monkeypatch):
 
 def shown_by_adapt(caplog, **arguments):
     caplog.set_level(logging.INFO, logger="electra_rtd")
-    recipes._read_texts(AdaptArguments(from_scratch="tiny", **arguments), seed=0)
+    run_text.read_texts(AdaptArguments(from_scratch="tiny", **arguments), seed=0)
     return [record.getMessage() for record in caplog.records]
 
 

@@ -1,8 +1,9 @@
 """Text in, training seen."""
 
+from .arguments import AdaptArguments
 from .callbacks import RTDConsoleCallback, RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
 from .data import TextData, read_text, tokenize_text
-from .recipes import AdaptArguments, AdaptResult, adapt
+from .recipes import AdaptResult, adapt
 
 
 __all__ = [

@@ -1,0 +1,154 @@
+"""What `adapt` is told: where to start, and which text; with the words of its manual page."""
+
+from dataclasses import dataclass, field
+
+from .from_scratch import SIZES
+from .language import LANGUAGES
+
+
+@dataclass
+class AdaptArguments:
+    """What to adapt, and to which text. One start: generator and discriminator, checkpoint, or from_scratch."""
+
+    _argument_group_name = "what to adapt, and to which text"
+
+    generator: str | None = field(
+        default=None,
+        metadata={"help": "Pretrained generator to start from: a folder or a Hub id, with --discriminator."},
+    )
+    discriminator: str | None = field(
+        default=None,
+        metadata={"help": "Pretrained discriminator to start from: a folder or a Hub id, with --generator."},
+    )
+    checkpoint: str | None = field(
+        default=None, metadata={"help": "Go on from this electra_rtd checkpoint instead: a folder or a Hub id."}
+    )
+    from_scratch: str | None = field(
+        default=None,
+        metadata={
+            "help": "Start from random weights instead. Set --learning_rate then: 5e-4 for tiny and small, 2e-4 for "
+            "base.",
+            "choices": list(SIZES),
+        },
+    )
+    tokenizer: str | None = field(
+        default=None,
+        metadata={
+            "help": "Tokenizer: a folder, a Hub id or a vocab.txt. By default the discriminator's, or the "
+            "checkpoint's; "
+            "from scratch a WordPiece vocabulary is trained on the text."
+        },
+    )
+    vocab_size: int = field(default=8000, metadata={"help": "Entries of the vocabulary that --from_scratch trains."})
+    train_file: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Text to train on: files (.csv .tsv .json .jsonl .parquet .txt, each also .gz), folders, globs, "
+            "or one Hub dataset id. One sentence or paragraph a row."
+        },
+    )
+    validation_file: list[str] | None = field(
+        default=None,
+        metadata={"help": "Held-out text, given in the same ways. By default a share of the training text."},
+    )
+    validation_split: float = field(
+        default=0.05, metadata={"help": "Share of the training rows to hold out when there is no --validation_file."}
+    )
+    text_column: str | None = field(
+        default=None,
+        metadata={"help": "Column that holds the text. By default the only text column, or the one named text."},
+    )
+    dataset_config_name: str | None = field(
+        default=None, metadata={"help": "Which configuration of a Hub dataset to read, where it has several."}
+    )
+    max_seq_length: int = field(
+        default=128, metadata={"help": "Tokens in a sequence. Longer text becomes several sequences, so none is lost."}
+    )
+    preprocessing_num_workers: int | None = field(
+        default=None,
+        metadata={"help": "Processes that read and tokenize text. By default one, which tokenizes on all cores."},
+    )
+    mask_prob: float | None = field(
+        default=None, metadata={"help": "Share of tokens that are masked. By default the checkpoint's, else 0.15."}
+    )
+    disc_weight: float | None = field(
+        default=None, metadata={"help": "Weight of the discriminator's loss. By default the checkpoint's, else 50."}
+    )
+    sampling_temperature: float | None = field(
+        default=None,
+        metadata={
+            "help": "How flat the generator's choice is. By default the checkpoint's, else 1, as in the paper. Above "
+            "1 only for tiny text, where the samples of a generator that knows little are hard to tell from the text."
+        },
+    )
+    embedding_sharing: str | None = field(
+        default=None,
+        metadata={"help": "none or tied. By default the checkpoint's; none for a pretrained pair, tied from scratch."},
+    )
+    freeze: str | None = field(
+        default=None,
+        metadata={
+            "help": "Train the discriminator alone: the generator keeps its weights, and costs no backward pass.",
+            "choices": ["generator"],
+        },
+    )
+    fast: bool = field(
+        default=True,
+        metadata={"help": "Choose fast settings where none are given; each is printed. --no_fast chooses nothing."},
+    )
+    on_collapse: str = field(
+        default="warn",
+        metadata={
+            "help": "When the log shows that the run is dead: warn, or stop it too (exit status 1).",
+            "choices": ["warn", "stop"],
+        },
+    )
+    sample_steps: int = field(
+        default=500, metadata={"help": "Show what becomes of two held-out sentences every so many steps; 0: never."}
+    )
+    lang: str | None = field(
+        default=None,
+        metadata={
+            "help": "Language of what training shows: these sentences and the log. By default that of the locale.",
+            "choices": list(LANGUAGES),
+        },
+    )
+    resume: bool = field(default=False, metadata={"help": "Go on from the last complete checkpoint in --output_dir."})
+    overwrite: bool = field(default=False, metadata={"help": "Remove what an earlier run left in --output_dir first."})
+
+    def __post_init__(self):
+        pair = self.generator is not None or self.discriminator is not None
+        if pair and (self.generator is None or self.discriminator is None):
+            raise ValueError("Give both --generator and --discriminator: the two networks of one release.")
+        given = {
+            "--generator/--discriminator": pair,
+            "--checkpoint": self.checkpoint,
+            "--from_scratch": self.from_scratch,
+        }
+        starts = [name for name, value in given.items() if value]
+        if len(starts) != 1:
+            raise ValueError(
+                f"Give one start, not {' and '.join(starts) or 'none'}: --generator G --discriminator D, "
+                f"--checkpoint C, or --from_scratch {'|'.join(SIZES)}."
+            )
+        if not self.train_file:
+            raise ValueError("Give the text to train on: --train_file FILES.")
+        if not 0 < self.validation_split < 1:
+            raise ValueError(
+                f"--validation_split is {self.validation_split}: it must be between 0 and 1, such as 0.05."
+            )
+        if self.max_seq_length < 8:
+            raise ValueError(f"--max_seq_length is {self.max_seq_length}: it must be at least 8 tokens.")
+        if self.vocab_size < 10:
+            raise ValueError(f"--vocab_size is {self.vocab_size}: it must be at least 10 entries.")
+        if self.sample_steps < 0:
+            raise ValueError(f"--sample_steps is {self.sample_steps}: it must be 0 (never) or more.")
+        if self.freeze and self.from_scratch:
+            raise ValueError("--freeze generator keeps its random weights with --from_scratch: leave one of them out.")
+        if self.resume and self.overwrite:
+            raise ValueError("--resume goes on with what --overwrite removes: give one of them.")
+
+    def sources(self):
+        """What the run reads: `list` of folder, file, Hub id or `None`."""
+        networks = [self.generator, self.discriminator, self.checkpoint, self.tokenizer]
+        return [*networks, *(self.train_file or []), *(self.validation_file or [])]

@@ -1,0 +1,96 @@
+"""Where a run starts: two networks, a checkpoint, or random weights; and its tokenizer."""
+
+import logging
+
+import torch
+
+from ..configuration_electra_rtd import ElectraRTDConfig
+from ..hub_tools.export import check_is_pair
+from ..modeling_electra_rtd import ElectraRTDForPreTraining, find_tokenizer
+from .from_scratch import TextsOf, build_pair, train_tokenizer
+from .tokenizer import load_tokenizer
+
+
+logger = logging.getLogger(__name__)
+
+
+def load_start(arguments, train_text, last_checkpoint):
+    """The model to start from and its tokenizer; a resumed run takes the tokenizer that it saved.
+
+    Args:
+        arguments ([`AdaptArguments`])
+        train_text (`datasets.Dataset`): with the column `text`: a new vocabulary is trained on it.
+        last_checkpoint (`str` or `None`): of the run that is resumed.
+
+    Returns:
+        [`ElectraRTDForPreTraining`] and a `PreTrainedTokenizerFast`
+
+    Raises:
+        ValueError: they do not fit together, or a part is missing.
+    """
+    overrides = {
+        name: getattr(arguments, name)
+        for name in ("mask_prob", "disc_weight", "sampling_temperature", "embedding_sharing")
+        if getattr(arguments, name) is not None
+    }
+    named = last_checkpoint or arguments.tokenizer
+    tokenizer = load_tokenizer(named) if named else None
+    if arguments.from_scratch:
+        if tokenizer is None:
+            logger.info(f"Training a WordPiece vocabulary of up to {arguments.vocab_size} entries on the text.")
+            tokenizer = train_tokenizer(TextsOf(train_text), arguments.vocab_size)
+        return build_pair(arguments.from_scratch, tokenizer, **overrides), tokenizer
+    if arguments.checkpoint:
+        tokenizer = tokenizer or load_tokenizer(arguments.checkpoint)
+        return _load_checkpoint(arguments.checkpoint, tokenizer, overrides), tokenizer
+    # Without a tokenizer named, the model compares those beside the two networks.
+    model = ElectraRTDForPreTraining.from_generator_discriminator_pretrained(
+        arguments.generator, arguments.discriminator, tokenizer=tokenizer, **overrides
+    )
+    if tokenizer is None:
+        beside = arguments.discriminator if find_tokenizer(arguments.discriminator) else arguments.generator
+        tokenizer = load_tokenizer(beside)
+    return model, tokenizer
+
+
+def _load_checkpoint(checkpoint, tokenizer, overrides):
+    check_is_pair(checkpoint)
+    config = ElectraRTDConfig.from_pretrained(checkpoint, **overrides)
+    ids = {"mask_token_id": tokenizer.mask_token_id, "pad_token_id": tokenizer.pad_token_id}
+    if len(tokenizer) > config.vocab_size or any(getattr(config, name) != value for name, value in ids.items()):
+        raise ValueError(
+            f"The tokenizer does not fit {checkpoint}: it has {len(tokenizer)} tokens and {ids}, the checkpoint "
+            f"{config.vocab_size} and mask_token_id={config.mask_token_id}, pad_token_id={config.pad_token_id}. "
+            "Leave --tokenizer out, or name the one that the checkpoint was trained with."
+        )
+    # Weights in half precision would be trained in half precision: `--bf16` computes in it, and keeps them in float32.
+    model, info = ElectraRTDForPreTraining.from_pretrained(
+        checkpoint, config=config, dtype=torch.float32, output_loading_info=True
+    )
+    for name, keys in (
+        ("lacks", info["missing_keys"]),
+        ("holds, against its configuration,", info["unexpected_keys"]),
+    ):
+        if keys:
+            raise ValueError(
+                f"{checkpoint} {name} {len(keys)} weights ({min(keys)}, ...): a part of the pair would be random, or "
+                "lost. Compare `num_hidden_layers` and the other sizes in its config.json with its weights."
+            )
+    return model
+
+
+def freeze_generator(model):
+    """Train the discriminator alone.
+
+    Args:
+        model ([`ElectraRTDForPreTraining`])
+
+    Raises:
+        ValueError: the two networks share weights.
+    """
+    if model.config.embedding_sharing != "none":
+        raise ValueError(
+            f"--freeze generator: embedding_sharing is {model.config.embedding_sharing!r}, so the discriminator's "
+            "embeddings would be frozen too. Give --embedding_sharing none."
+        )
+    model.generator.requires_grad_(False)
