@@ -479,6 +479,7 @@ def test_a_nul_byte_is_refused_by_its_line(made, name):
 @pytest.mark.parametrize(
     ("content", "kind"),
     [(gzip.compress(b"text\na\n"), r"add .gz"), (b"PK\x03\x04xxxx", "spreadsheet"), (b"PAR1", "parquet")],
+    ids=["gzip", "spreadsheet", "parquet"],
 )
 def test_another_kind_of_file_under_the_name_of_text_is_named(made, content, kind):
     assert kind in message_of(made("a.csv", content))
