@@ -271,6 +271,19 @@ def test_tensorboard_writes_into_the_output_folder_alone(run, tmp_path):
     assert list(Path("out/runs").glob("*/events.out.tfevents.*"))
 
 
+def test_a_run_that_replaces_another_keeps_its_own_tensorboard_files_alone(run):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run(report_to="tensorboard")
+    earlier = Path("out/runs/earlier")
+    next(Path("out/runs").iterdir()).rename(earlier)
+    run({"overwrite": True}, report_to="tensorboard")
+    assert not earlier.exists()
+    (folder,) = Path("out/runs").iterdir()
+    events = event_accumulator.EventAccumulator(str(folder)).Reload()
+    steps = [event.step for event in events.Scalars("eval/disc_loss")]
+    assert steps[0] == 0 and steps[-1] > 0  # before training, and after it
+
+
 def test_tensorboard_writes_where_a_user_says(run, tmp_path, monkeypatch):
     pytest.importorskip("tensorboard")
     if "logging_dir" in FIELDS:

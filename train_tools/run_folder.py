@@ -19,6 +19,7 @@ from .run_lock import LOCK_FILE, only_run
 
 
 DISCRIMINATOR_FOLDER = "discriminator"
+LOGS_FOLDER = "runs"  # of TensorBoard, a folder for each run
 HELD_OUT_FILE = "held_out.json"  # what the held-out text says, before and after
 CHECKPOINT_NAME = re.compile(r"checkpoint-\d+")
 LAST_FILE = TRAINER_LOG  # the Trainer writes it when all else of a checkpoint is written
@@ -59,6 +60,7 @@ class RunFolder:
         self._is_main_process = is_main_process
         self._trainer = None
         self._held_something = any(self._content())
+        self._earlier_logs = list((self.path / LOGS_FOLDER).glob("*"))
         self._holds_another_run = overwrite and self._held_something  # until that is replaced
         if resume:
             checkpoints = self._complete_checkpoints()
@@ -162,7 +164,9 @@ class RunFolder:
     def replace_earlier_run(self):
         """With `overwrite`, remove the earlier run: once the new one has everything that it needs."""
         if self._overwrite and self._held_something:
-            self._remove(child for child in self._content() if RUN_CONTENT.fullmatch(child.name))
+            earlier = [child for child in self._content() if RUN_CONTENT.fullmatch(child.name)]
+            # Reporters have opened their logs of the new run already: the figures before training stand in them.
+            self._remove([child for child in earlier if child.name != LOGS_FOLDER] + self._earlier_logs)
         self._holds_another_run = False
 
     def _content(self):
