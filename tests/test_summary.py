@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from electra_rtd.train_tools import summary as summary_module
 from electra_rtd.train_tools.callbacks import RTDHealthCallback
 from electra_rtd.train_tools.recipes import AdaptResult
 from electra_rtd.train_tools.summary import TRY, next_commands, summary, what_to_try
@@ -12,6 +13,13 @@ from electra_rtd.train_tools.summary import TRY, next_commands, summary, what_to
 BEFORE = {"loss": 41.6, "mlm_loss": 6.9, "disc_loss": 0.694, "gen_acc": 0.0, "disc_acc": 0.5, "disc_auc": 0.51}
 BEFORE |= {"lucky_hits": 0.0, "replaced_share": 0.15, "tokens": 5000, "frequency_loss": 5.5}
 AFTER = {**BEFORE, "loss": 20.0, "mlm_loss": 4.5, "disc_loss": 0.31, "gen_acc": 0.2, "disc_acc": 0.7, "disc_auc": 0.85}
+
+
+@pytest.fixture(autouse=True)
+def activated(monkeypatch):
+    """As in an activated environment; `test_cli.py` has the others."""
+    monkeypatch.setattr(summary_module, "command_name", lambda: "electra-rtd")
+    monkeypatch.setattr(summary_module, "python_name", lambda: "python")
 
 
 def result(after=AFTER, before=BEFORE, health=(), stopped=False):
