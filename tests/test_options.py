@@ -260,6 +260,14 @@ def test_every_evaluation_is_in_the_log_once(run, fields):
     assert evaluated == ([0, 2, 4] if "eval_steps" in fields else [0, 4])
 
 
+def test_a_run_whose_death_only_the_last_evaluation_sees_ends_with_that_finding(run):
+    result = run(learning_rate=1e30, max_grad_norm=0.0, logging_steps=500)  # training itself logs no loss
+    assert [row["health"] for row in result.health] == ["not_a_number"] and math.isnan(result.after["loss"])
+    log = read_json("trainer_state.json")["log_history"]
+    assert [row["step"] for row in log if "eval_loss" in row] == [0, 4] and log[-1]["health"] == "not_a_number"
+    assert read_json("adapt_results.json")["health"] == result.health
+
+
 # ---- Where things are written ----
 
 

@@ -188,7 +188,7 @@ def _tidy_log(log, before):
     """Every evaluation once: the one before training, which the Trainer's log does not have, and the one after it."""
     if not any(row.get("step") == 0 and "eval_loss" in row for row in log):  # a finished run that was resumed has it
         log.insert(0, {"step": 0, **{f"eval_{name}": value for name, value in before.figures.items()}})
-    last = log[-1]
+    last = next(row for row in reversed(log) if "eval_loss" in row)  # a sign of a dead run may stand behind it
     same = {name: last[name] for name in ("step", "eval_loss", *(f"eval_{name}" for name in LOSS_PARTS))}
     log[:] = [row for row in log if row is last or not same.items() <= row.items()]
 
