@@ -95,7 +95,8 @@ def verdict(name, before, after, vocab_size=None):
 
     Returns:
         `str`: `"better"`, `"worse"` or `"same"`; or what [`states`] says of its network after training, where that is
-        no success; `None` where the figure is not known, or neither of two values of it is better
+        no success (a network whose loss is `"constant"` may still have figures that beat their own constant answers);
+        `None` where the figure is not known, or neither of two values of it is better
     """
     first, last = _number(before, name), _number(after, name)
     if first is None or last is None or name not in (*LOWER, *GENERATOR_HIGHER, *DISCRIMINATOR_HIGHER):
@@ -104,15 +105,15 @@ def verdict(name, before, after, vocab_size=None):
     own = generator if name in GENERATOR else discriminator if name in DISCRIMINATOR else None
     if name == "loss" and generator and discriminator:
         own = generator if generator == discriminator else "constant"
-    if own is not None:
+    constant = constant_answers(after, vocab_size).get(name)
+    beats = constant is not None and (last < constant if name in LOWER else last > constant)
+    if own is not None and not (own == "constant" and beats):  # an area of 0.6 is one, whatever the loss is
         return own
     if first == last:
         return "same"
     if (last > first) == (name in LOWER):
         return "worse"
-    constant = constant_answers(after, vocab_size).get(name)
-    beats = constant is None or (last < constant if name in LOWER else last > constant)
-    return "better" if beats else "constant"
+    return "better" if beats or constant is None else "constant"
 
 
 def _not_below(figures, constant, name):

@@ -83,7 +83,10 @@ def test_chance_is_what_so_many_tokens_allow():
 def test_a_discriminator_that_is_too_sure_is_no_better_than_a_constant_answer():
     sure = {**GOOD, "disc_auc": 0.6, "disc_loss": 0.45}
     assert states(sure, V) == (None, "constant")
-    assert verdict("disc_loss", FRESH, sure, V) == "constant"
+    assert verdict("disc_loss", FRESH, sure, V) == verdict("disc_recall", FRESH, sure, V) == "constant"
+    assert verdict("disc_auc", FRESH, sure, V) == "better" and verdict("disc_auc", GOOD, sure, V) == "worse"
+    assert verdict("disc_acc", FRESH, {**sure, "disc_acc": 0.54}, V) == "constant"  # lucky hits alone give 0.55
+    assert verdict("disc_acc", FRESH, {**sure, "disc_acc": 0.56}, V) == "better"
 
 
 def test_a_generator_that_knows_frequencies_alone_is_no_better_than_they():

@@ -44,7 +44,8 @@ GENERATOR_SIGNS = {"generator_rises", "generator_stuck"}
 TELLS_NOTHING = "more text or more steps, or another --learning_rate: the discriminator tells nothing apart yet"
 NOT_LEARNT = {
     "chance": TELLS_NOTHING,
-    "constant": "more text, or fewer epochs of this one: the discriminator is surer than it may be",
+    "constant": "more text; more steps where disc_loss still falls, fewer epochs where it rises: the discriminator is "
+    "surer than it may be",
     "empty": TRY["labels_constant"],
 }
 LOST = "a lower --learning_rate: the generator knows less than the frequencies of tokens say"
