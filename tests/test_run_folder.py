@@ -22,6 +22,7 @@ from transformers import Trainer
 from electra_rtd import cli, terminal
 from electra_rtd.hub_tools import verify_checkpoint
 from electra_rtd.train_tools import recipes
+from electra_rtd.train_tools.resume import earlier_results
 from electra_rtd.train_tools.run_folder import RunFolder
 from electra_rtd.train_tools.run_lock import LOCK_FILE
 
@@ -401,6 +402,14 @@ def test_ctrl_c_after_the_pair_is_saved_says_so(tmp_path):
 )
 def test_the_command_that_goes_on_resumes_and_overwrites_nothing(given, kept):
     assert terminal._resuming(given) == kept
+
+
+@pytest.mark.parametrize("content", ["[]", "3", '{"steps"', "null"])
+def test_results_that_hold_no_object_are_no_results(content, tmp_path):
+    with RunFolder.opened("out") as folder:
+        folder.follow(type("Trainer", (), {"state": type("State", (), {"global_step": 4})}))
+        (tmp_path / "out" / "adapt_results.json").write_text(content)
+        assert "Start again" in folder.what_is_saved() and earlier_results("out", 4) == {}
 
 
 def test_a_process_beside_the_main_one_says_nothing_of_what_is_saved():

@@ -11,6 +11,7 @@ from transformers.trainer_callback import ExportableState, TrainerState
 
 from ..hub_tools.gather import RESULTS_FILE, TRAINER_LOG
 from ..modeling_electra_rtd import ElectraRTDForPreTraining
+from .run_folder import read_object
 
 
 # The optimiser's state, by the Trainer itself, by FSDP and by DeepSpeed.
@@ -158,8 +159,5 @@ def earlier_results(output_dir, steps):
     Returns:
         `dict`: `adapt_results.json`; empty where it is of another step, or not there.
     """
-    try:
-        results = json.loads((Path(output_dir) / RESULTS_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return results if isinstance(results, dict) and results.get("steps") == steps else {}
+    results = read_object(Path(output_dir) / RESULTS_FILE)
+    return results if results.get("steps") == steps else {}

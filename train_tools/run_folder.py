@@ -111,7 +111,7 @@ class RunFolder:
             return ""
         step = 0 if self._trainer is None else self._trainer.state.global_step
         kept = self._newest_whole()
-        if step and _read_json(self.path / RESULTS_FILE).get("steps") == step and not self._holds_another_run:
+        if step and read_object(self.path / RESULTS_FILE).get("steps") == step and not self._holds_another_run:
             return f"at step {step}.\nThe adapted pair is saved in {self.path}."
         when = f"at step {step}" if step else "before the first step"
         if kept is not None:
@@ -177,12 +177,12 @@ class RunFolder:
         """Whether something in the folder says that it is ours; names like `config.json` say nothing."""
         configurations = [self.path / "config.json", *self.path.glob("checkpoint-*/config.json")]
         return (self.path / RESULTS_FILE).is_file() or any(
-            _read_json(file).get("model_type") == ElectraRTDConfig.model_type for file in configurations
+            read_object(file).get("model_type") == ElectraRTDConfig.model_type for file in configurations
         )
 
     def _complete_checkpoints(self):
         checkpoints = [child for child in self._content() if CHECKPOINT_NAME.fullmatch(child.name)]
-        complete = [checkpoint for checkpoint in checkpoints if _read_json(checkpoint / LAST_FILE)]
+        complete = [checkpoint for checkpoint in checkpoints if read_object(checkpoint / LAST_FILE)]
         return sorted(complete, key=lambda checkpoint: int(checkpoint.name.split("-")[1]))
 
     def _newest_whole(self):
@@ -228,12 +228,20 @@ class RunFolder:
                 path.unlink()
 
 
-def _read_json(file):
-    """What a JSON file holds; nothing where it is not there, or half-written."""
+def read_object(file):
+    """The object in a JSON file.
+
+    Args:
+        file (`Path`)
+
+    Returns:
+        `dict`: empty where the file is not there, half-written, or holds something else.
+    """
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _is_full(error):
