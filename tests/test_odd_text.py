@@ -507,12 +507,14 @@ def test_a_hub_dataset_of_several_configurations_has_an_option_for_its_name(monk
     assert asked[1:] == [("somebody/texts", "ko", "train")] * 3
 
 
-def test_a_configuration_of_files_alone_is_refused(made, monkeypatch):
+def test_a_configuration_of_files_alone_is_refused_before_they_are_read(made, monkeypatch):
     arguments = AdaptArguments(
         from_scratch="tiny", train_file=[str(made("a.txt", "글\n말\n"))], dataset_config_name="ko"
     )
-    with pytest.raises(ValueError, match="--dataset_config_name is ko, but no Hub dataset is read"):
-        run_text.read_texts(arguments, seed=0)
+    with monkeypatch.context() as patched:
+        patched.setattr(run_text, "read_text", lambda *_, **__: pytest.fail("was read"))
+        with pytest.raises(ValueError, match="--dataset_config_name is ko, but no Hub dataset is read"):
+            run_text.read_texts(arguments, seed=0)
     monkeypatch.setattr(stored, "load_dataset", lambda name, config, **options: Dataset.from_dict({"text": [config]}))
     arguments.validation_file = ["somebody/texts"]
     assert run_text.read_texts(arguments, seed=0)[1]["text"][:] == ["ko"]

@@ -26,10 +26,10 @@ def read_texts(arguments, seed):
     Raises:
         ValueError: a text cannot be read, or is too short.
     """
-    read = _read("train_file", arguments.train_file, arguments)
-    train = read.dataset
     if arguments.dataset_config_name:
         _refuse_configuration_of_files(arguments)
+    read = _read("train_file", arguments.train_file, arguments)
+    train = read.dataset
     logger.info(f"An example of what is trained on: {_shortened(train[0]['text'])}")
     if arguments.validation_file:
         held_out = _read("validation_file", arguments.validation_file, arguments)
