@@ -41,7 +41,7 @@ def without_tokens(text, *tokens):
 
     Args:
         text (`str`)
-        *tokens (`str`): that are known; the saved one always is.
+        *tokens (`str`, `bool` or `None`): that are known; the saved one always is.
 
     Returns:
         `str`

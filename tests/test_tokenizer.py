@@ -72,9 +72,7 @@ def test_a_vocabulary_decides_where_nothing_is_said(silent, language, tmp_path):
     assert AutoTokenizer.from_pretrained(tmp_path / "again").tokenize(text) == tokens
 
 
-@pytest.mark.parametrize(
-    "vocabulary", ["bert-base-uncased", "koelectra-v1", "koelectra-v2", "koelectra-v3", "ko-book"]
-)
+@pytest.mark.parametrize("vocabulary", REAL_NAMES)
 def test_real_vocabularies_are_read_as_they_were_made(vocabulary):
     file = REAL / vocabulary / "vocab.txt"
     if not file.is_file():

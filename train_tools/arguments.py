@@ -66,7 +66,10 @@ class AdaptArguments:
     )
     preprocessing_num_workers: int | None = field(
         default=None,
-        metadata={"help": "Processes that read and tokenize text. By default one, which tokenizes on all cores."},
+        metadata={
+            "help": "Processes that tokenize text and prepare a Hub dataset. By default one, which tokenizes on all "
+            "cores."
+        },
     )
     mask_prob: float | None = field(
         default=None, metadata={"help": "Share of tokens that are masked. By default the checkpoint's, else 0.15."}

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from huggingface_hub import get_token
 
-from ..hub_tools.remote import without_tokens
+from ..hub_tools.secrets import without_tokens
 
 
 TOKEN_FIELDS = ("hub_token", "push_to_hub_token")  # of `TrainingArguments`; the second in releases before 5
@@ -37,7 +37,7 @@ def token_in_environment(training_args):
             raise ValueError("--hub_token: this machine has another token that comes first. Leave --hub_token out.")
         yield
     except Exception as error:
-        hidden = _without(token, str(error))
+        hidden = without_tokens(str(error), token)
         if hidden == str(error):
             raise
         raise OSError(hidden) from None
@@ -63,9 +63,3 @@ def without_token(training_args):
 def _token_of(training_args):
     given = (getattr(training_args, name) for name in TOKEN_FIELDS if hasattr(training_args, name))
     return next(filter(None, given), None)
-
-
-def _without(token, message):
-    for secret in filter(None, (token, get_token())):
-        message = message.replace(secret, "<token>")
-    return without_tokens(message)

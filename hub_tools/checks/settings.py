@@ -193,10 +193,7 @@ def _names():
 
 SWITCH = _of_type("true or false", bool)
 TEXT = _of_type("text", str)
-ANYTHING = Setting("anything", lambda value: True)  # nobody reads it, or the class checks it itself
-SWITCH = _of_type("true or false", bool)
-TEXT = _of_type("text", str)
-ANYTHING = Setting("anything", lambda value: True)  # nobody reads it, or it is judged elsewhere
+ANYTHING = Setting("anything", lambda value: True)  # nobody reads it, the class checks it, or it is judged elsewhere
 # Of every configuration; earlier releases wrote more of them than later ones.
 COMMON = {
     **dict.fromkeys((*JUDGED_ELSEWHERE, *GENERATION), ANYTHING),
