@@ -349,6 +349,7 @@ def interrupt(monkeypatch):
 def test_ctrl_c_says_what_is_saved_what_is_lost_and_a_command_that_goes_on(
     adapt, interrupt, tmp_path, capsys, monkeypatch
 ):
+    monkeypatch.setattr(terminal, "command_name", lambda: "electra-rtd")  # `test_cli.py` has the others
     interrupt(Trainer, "training_step", call=4)
     with monkeypatch.context() as patch:
         patch.delenv("WORLD_SIZE", raising=False)
