@@ -230,7 +230,7 @@ def environment(tmp_path, monkeypatch):
     return lambda: monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
 
 
-FIGURES = {"mlm_loss": 4.0, "disc_loss": 0.2, "disc_acc": 0.8, "disc_auc": 0.9, "replaced_share": 0.1}
+FIGURES = {"loss": 14.0, "mlm_loss": 4.0, "disc_loss": 0.2, "disc_acc": 0.8, "disc_auc": 0.9, "replaced_share": 0.1}
 RESULT = AdaptResult(
     before=FIGURES,
     after=FIGURES,
