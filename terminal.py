@@ -17,7 +17,8 @@ SPEAKS_FOR_ITSELF = (ValueError, OSError, ImportError, RuntimeError, SafetensorE
 
 
 def set_up_logging(package):
-    """Show our messages from INFO on and those of others from WARNING on, each once.
+    """Show our messages from INFO on and those of others from WARNING on, each once: of the processes of one run, ours
+    are the first one's.
 
     Args:
         package (`str`): name of our logger.
@@ -27,7 +28,8 @@ def set_up_logging(package):
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     for handler in logging.getLogger().handlers:  # also those that were there before
         handler.addFilter(_blot_out_tokens)
-    logging.getLogger(package).setLevel(logging.INFO)
+    is_first = os.environ.get("RANK", "0") == "0"  # `torchrun` and `accelerate launch` set it
+    logging.getLogger(package).setLevel(logging.INFO if is_first else logging.ERROR)
 
 
 def print_error(command, error, argv):

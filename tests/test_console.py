@@ -10,6 +10,7 @@ import pytest
 from rich.cells import cell_len
 from transformers import ProgressCallback, Trainer, TrainerCallback
 
+from electra_rtd import terminal
 from electra_rtd.train_tools import RTDConsoleCallback, RTDMetricsCallback
 from electra_rtd.train_tools.callbacks.console import REPEAT_TITLES
 
@@ -201,6 +202,15 @@ def test_after_a_break_what_is_said_next_does_not_stand_behind_the_bar(make_trai
     console.close()
     print("interrupted", file=sys.stderr)
     assert screen(capsys.readouterr().err)[-1] == "interrupted"
+
+
+@pytest.mark.parametrize(("rank", "level"), [(None, logging.INFO), ("0", logging.INFO), ("1", logging.ERROR)])
+def test_of_the_processes_of_one_run_the_first_one_speaks(rank, level, monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("RANK", rank)
+    terminal.set_up_logging("electra_rtd.test_console")
+    assert logging.getLogger("electra_rtd.test_console.part").getEffectiveLevel() == level
 
 
 SPEAK = """
