@@ -21,7 +21,7 @@ COMMANDS = {
 }
 
 # What people type who know other tools.
-OTHER_NAMES = {
+OTHER_COMMANDS = {
     **{"train": "adapt", "pretrain": "adapt", "finetune": "adapt", "show": "inspect", "check": "verify"},
     **{"upload": "push", "publish": "push", "download": "pull", "compare": "diff", "convert": "export"},
     **{"help": "--help", "version": "--version", "-V": "--version", "-v": "--version"},
@@ -98,7 +98,7 @@ def answer(argv):
         print(f"electra-rtd {version('electra-rtd')}")
         return 0
     if first not in COMMANDS:
-        guess = OTHER_NAMES.get(first) or nearest(first, [*COMMANDS, "--help", "--version"])
+        guess = OTHER_COMMANDS.get(first) or nearest(first, [*COMMANDS, "--help", "--version"])
         remedy = f"Did you mean `electra-rtd {guess}`?" if guess else f"The commands are {', '.join(COMMANDS)}."
         what = "an option here: options of a command stand after its name" if first.startswith("-") else "a command"
         print(f"electra-rtd: error: {first} is not {what}. {remedy}", file=sys.stderr)

@@ -27,7 +27,7 @@ from electra_rtd import __version__
 from electra_rtd.hub_tools import export_discriminator, export_generator, layout
 from electra_rtd.hub_tools.checks import code as code_check
 from electra_rtd.hub_tools.checks.files import check_names
-from electra_rtd.hub_tools.checks.pickles import what_it_runs
+from electra_rtd.hub_tools.checks.pickles import judge
 from electra_rtd.hub_tools.remote import HubError
 from electra_rtd.hub_tools.report import CheckpointError, Finding, VerificationReport
 from electra_rtd.hub_tools.verify import require_ok, verify_checkpoint
@@ -565,33 +565,33 @@ def stack(*opcodes):
 )
 def test_a_state_of_other_names_than_a_trainers_is_not_harmless(tmp_path, data, says):
     write(tmp_path / "optimizer.pt", data)
-    assert says in what_it_runs(tmp_path / "optimizer.pt")
+    assert says in judge(tmp_path / "optimizer.pt")[0]
 
 
 def test_torchscript_in_a_hidden_table_of_contents_is_not_harmless(tmp_path):
     state = entries(torch_bytes({"state": 1}))
     archive = joined_archives([*state, ("archive/constants.pkl", b"N.")], [*state, ("archive/constants.txt", b"")])
     write(tmp_path / "optimizer.pt", archive)
-    assert "something hidden" in what_it_runs(tmp_path / "optimizer.pt")
+    assert "something hidden" in judge(tmp_path / "optimizer.pt")[0]
 
 
 @pytest.mark.filterwarnings("ignore:.*deprecated")
 def test_torchscript_is_not_harmless(tmp_path):
     torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)).save(str(tmp_path / "optimizer.pt"))
-    assert what_it_runs(tmp_path / "optimizer.pt") == "TorchScript code"
+    assert judge(tmp_path / "optimizer.pt")[0] == "TorchScript code"
 
 
 def test_an_entry_that_is_far_too_large_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr("electra_rtd.hub_tools.checks.pickles.LARGEST_PICKLE", 100)
     write(tmp_path / "optimizer.pt", torch_bytes({"a": "x" * 101}))
-    assert "holds no pickle" in what_it_runs(tmp_path / "optimizer.pt")
+    assert "holds no pickle" in judge(tmp_path / "optimizer.pt")[0]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.uint8])
 def test_tensors_and_plain_values_are_harmless(tmp_path, dtype):
     state = {"state": {0: {"exp_avg": torch.ones(2, dtype=dtype), "step": 3}}, "groups": [{"lr": 0.1, "fused": None}]}
     write(tmp_path / "optimizer.pt", torch_bytes(state))
-    assert what_it_runs(tmp_path / "optimizer.pt") == ""
+    assert judge(tmp_path / "optimizer.pt")[0] == ""
 
 
 # ----------------------------------------------------------------------------------------------- the configurations

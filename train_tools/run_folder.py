@@ -192,10 +192,10 @@ class RunFolder:
 
     def _say_full(self, error):
         kept = self._newest_whole()
-        mend = f"{kept} is whole: make room and go on with --resume" if kept else "Make room and start again"
+        remedy = f"{kept} is whole: make room and go on with --resume" if kept else "Make room and start again"
         return (
             f"could not write to {self.path}: the disk is full, or a quota or a limit of file sizes is reached "
-            f"({_first_line(error)}). {mend}."
+            f"({_first_line(error)}). {remedy}."
         )
 
     def _say_damaged(self, checkpoint, damage):

@@ -10,7 +10,7 @@ from .settings import ATTENTION_KEYS, MOST_LABELS, RESERVED_KEYS, check_settings
 
 
 # Known to hold no such key, and large: a vocabulary may well have an entry called `trust_remote_code`.
-DATA_FILES = ("tokenizer.json", "vocab.json", "added_tokens.json", "trainer_state.json", layout.WEIGHTS_INDEX)
+NOT_SEARCHED = (*layout.DATA_FILES, layout.WEIGHTS_INDEX)
 ADAPTER_CONFIG = "adapter_config.json"
 LABEL_KEYS = ("num_labels", "_num_labels")
 
@@ -66,7 +66,7 @@ def check_configs(checkpoint, allow_code_from=()):
             yield Finding(
                 ERROR, "adapter", name, "makes `from_pretrained` load the weights of another repository: remove it."
             )
-        if not file_name.endswith(".json") or file_name in DATA_FILES or not checkpoint.is_here(name):
+        if not file_name.endswith(".json") or file_name in NOT_SEARCHED or not checkpoint.is_here(name):
             continue
         try:
             content = checkpoint.read_json(name)

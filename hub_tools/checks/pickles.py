@@ -76,27 +76,16 @@ def open_archive(file):
     return zipfile.ZipFile(file)
 
 
-def what_it_runs(path):
+def judge(path, most=LARGEST_PICKLE):
     """What loading a pickled state would call, beyond what a Trainer writes.
-
-    Args:
-        path (`Path`): a file of `torch.save`.
-
-    Returns:
-        `str`: the first foreign name, or why the file cannot be judged; empty where there is nothing foreign.
-    """
-    return judge(path, LARGEST_PICKLE)[0]
-
-
-def judge(path, most):
-    """[`what_it_runs`], for one of many files.
 
     Args:
         path (`Path`): a file of `torch.save`.
         most (`int`): bytes of pickles that may still be read.
 
     Returns:
-        `tuple`: that `str`, and an `int`, the bytes of pickles that were read
+        `tuple`: a `str`, the first foreign name, or why the file cannot be judged, empty where there is nothing
+        foreign; and an `int`, the bytes of pickles that were read
     """
     try:
         with open(path, "rb") as file:
