@@ -23,9 +23,9 @@ def set_up_logging(package):
     Args:
         package (`str`): name of our logger.
     """
-    handler = logging.StreamHandler()
-    handler.addFilter(_is_not_shown_otherwise)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    ours = logging.StreamHandler()
+    ours.addFilter(_is_not_shown_otherwise)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[ours])
     for handler in logging.getLogger().handlers:  # also those that were there before
         handler.addFilter(_blot_out_tokens)
     is_first = os.environ.get("RANK", "0") == "0"  # `torchrun` and `accelerate launch` set it
