@@ -104,7 +104,7 @@ def verdict(name, before, after, vocab_size=None):
     own = generator if name in GENERATOR else discriminator if name in DISCRIMINATOR else None
     if name == "loss" and generator and discriminator:
         own = generator if generator == discriminator else "constant"
-    if own is not None:
+    if own is not None and not (name == "disc_auc" and own == "constant"):  # an order may be good, its loss not
         return own
     if first == last:
         return "same"

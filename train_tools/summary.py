@@ -42,6 +42,8 @@ TRY = {
 DISCRIMINATOR_SIGNS = {"discriminator_collapsed", "discriminator_says_original", "discriminator_stuck"}
 GENERATOR_SIGNS = {"generator_rises", "generator_stuck"}
 TELLS_NOTHING = "more text or more steps, or another --learning_rate: the discriminator tells nothing apart yet"
+# From random weights the loss is above a constant answer's at first, and again where a text was learnt by heart.
+TOO_FEW_OR_MANY = "more steps if disc_loss was still falling at the end, more text or fewer epochs if it was rising"
 NOT_LEARNT = {
     "chance": TELLS_NOTHING,
     "constant": "more text, or fewer epochs of this one: the discriminator is surer than it may be",
@@ -102,7 +104,8 @@ def what_to_try(result):
     elif not math.isfinite(result.after["loss"]):
         tried.append(TRY["not_a_number"])
     elif not tried and discriminator:
-        tried.append(NOT_LEARNT[discriminator])
+        falls = result.after["disc_loss"] < result.before["disc_loss"]
+        tried.append(TOO_FEW_OR_MANY if discriminator == "constant" and falls else NOT_LEARNT[discriminator])
     elif not tried and generator and forgets:
         tried.append(LOST)
     return list(dict.fromkeys(tried))
