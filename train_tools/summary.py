@@ -2,6 +2,7 @@
 
 import json
 import math
+import textwrap
 
 from ..hub_tools.constant_answer import states, verdict
 from .shell import command_name, line, python_name
@@ -74,13 +75,26 @@ def summary(result):
         f"({result.tokens_per_second:,.0f} tokens a second)",
         f"  pair           {result.checkpoint}",
         f"  discriminator  {result.discriminator}  (stock ELECTRA, for fine-tuning)",
-        *(f"  HEALTH         {row['health']}, {row['message']}" for row in result.health),
+        *(line for row in result.health for line in _sign(row)),
         "",
         *(["This pair is not worth keeping as it is. Try:", *(f"  {line}" for line in advice), ""] if advice else []),
         "Next:",
         *(f"  {command}" for command in next_commands(result)),
     ]
     return "\n".join(rows)
+
+
+def _sign(row):
+    """What was seen, in lines that fit a terminal. What to do about it, `what_to_try` says."""
+    seen = row["message"].partition(". ")[0].rstrip(".")
+    return textwrap.wrap(
+        f"{row['health']}, {seen}.",
+        width=98,
+        initial_indent="  HEALTH         ",
+        subsequent_indent=" " * 17,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def what_to_try(result):
