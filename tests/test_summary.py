@@ -94,7 +94,7 @@ def test_a_sign_of_death_says_what_to_try_instead():
 def test_a_sign_is_told_without_its_remedy_in_lines_that_fit():
     message = f"step 50: its logits have a deviation of 2e-07, {'very ' * 20}long. Start again, with a lower rate."
     died = replace(result(), health=[{"step": 50, "health": "discriminator_collapsed", "message": message}])
-    told = summary(died).split("HEALTH")[1].split("This pair")[0]
+    told = summary(died).split("HEALTH")[1].split("Next:")[0]
     assert "2e-07" in told and "long." in told and "Start again" not in told
     assert max(map(len, told.splitlines()[1:])) <= 98 and len(told.splitlines()[0]) <= 98 - len("  HEALTH")
 
