@@ -160,7 +160,7 @@ class AdaptTrainingArguments(TrainingArguments):
     _argument_group_name = "training: every field of transformers.TrainingArguments"
 
     def __post_init__(self):
-        if self.bf16 and not has_accelerator():
+        if (self.bf16 or self.bf16_full_eval) and not has_accelerator():
             self.use_cpu = True  # without it, TrainingArguments look for bfloat16 on an accelerator alone
         try:
             super().__post_init__()
