@@ -136,12 +136,12 @@ ADAPT_DEFAULTS = {
 }
 
 # What `adapt --example` runs, where no option says otherwise. With so little text, only tokens that stand out can be
-# told apart: hence few entries, and samples drawn widely.
+# told apart: hence few entries, but for the characters, and samples drawn widely.
 EXAMPLE = {
     "from_scratch": "tiny",
     "train_file": [str(SAMPLE_FILE)],
     "output_dir": "electra-rtd-sample",
-    "vocab_size": 1000,
+    "vocab_size": 1500,  # with fewer, one word in twenty of the sample text is [UNK]
     "sampling_temperature": 4.0,
     "max_seq_length": 64,
     "learning_rate": 1e-3,
@@ -160,7 +160,7 @@ class AdaptTrainingArguments(TrainingArguments):
     _argument_group_name = "training: every field of transformers.TrainingArguments"
 
     def __post_init__(self):
-        if self.bf16 and not has_accelerator():
+        if (self.bf16 or self.bf16_full_eval) and not has_accelerator():
             self.use_cpu = True  # without it, TrainingArguments look for bfloat16 on an accelerator alone
         try:
             super().__post_init__()

@@ -98,9 +98,14 @@ def _is_not_shown_otherwise(record):
 
 
 def _resuming(argv):
-    """The command line of `adapt` that goes on with the run that another began."""
+    """The command line of `adapt` that goes on with the run that another began; `TOKEN` in place of a token."""
     kept, left_out = [], False
-    for word in argv:
+    for before, word in zip(["", *argv], argv, strict=False):
+        name, equals, _ = word.partition("=")
+        if before.startswith("-") and before.endswith("token"):
+            word = "TOKEN"  # not "<token>", which a shell takes for names of files
+        elif equals and name.startswith("-") and name.endswith("token"):
+            word = f"{name}=TOKEN"
         is_value = left_out and word.lower() in ("true", "false")
         left_out = word.replace("-", "_").partition("=")[0] in ("__overwrite", "__resume")
         if not left_out and not is_value:

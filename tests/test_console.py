@@ -111,6 +111,22 @@ def test_the_auc_is_shown_where_it_is_logged_and_is_never_called_balanced(make_t
     assert "0.6250" in line and "0.5000" not in line
 
 
+def test_titles_that_stand_just_above_are_not_repeated(make_trainer, capsys):
+    trainer = make_trainer([RTDConsoleCallback(lang="en")])
+    trainer.evaluate()
+    trainer.train()
+    titles = [line for line in screen(capsys.readouterr().out) if "step" in line and "mlm_loss" in line]
+    assert len(titles) == 1
+
+
+@pytest.mark.parametrize(("skip_repeats", "lines"), [(True, 2), (False, 3)])
+def test_an_evaluation_that_says_nothing_new_can_be_left_out(make_trainer, capsys, skip_repeats, lines):
+    trainer = make_trainer([RTDConsoleCallback(lang="en", skip_repeats=skip_repeats)])
+    for loss in (0.5, 0.5, 0.25):
+        trainer.log({"eval_loss": loss, "eval_runtime": 1.0})
+    assert len([line for line in screen(capsys.readouterr().out) if line.startswith("eval")]) == lines
+
+
 def test_titles_come_again_in_a_long_run(make_trainer, capsys):
     steps = 2 * REPEAT_TITLES + 1
     make_trainer([RTDConsoleCallback(lang="en")], max_steps=steps, logging_steps=1).train()

@@ -89,6 +89,11 @@ def test_a_discriminator_that_is_too_sure_is_no_better_than_a_constant_answer():
     assert verdict("disc_acc", FRESH, {**sure, "disc_acc": 0.56}, V) == "better"
 
 
+def test_an_order_of_tokens_above_chance_is_never_called_a_constant_answers():
+    early = {**GOOD, "disc_auc": 0.61, "disc_loss": 0.45}
+    assert verdict("disc_auc", FRESH, early, V) == "better" and verdict("disc_auc", GOOD, early, V) == "worse"
+
+
 def test_a_generator_that_knows_frequencies_alone_is_no_better_than_they():
     frequencies = {**GOOD, "mlm_loss": 5.6, "gen_perplexity": math.exp(5.6)}
     assert states(frequencies, V) == ("constant", None)

@@ -105,6 +105,12 @@ def test_a_discriminator_with_one_logit_for_every_token_is_dead_at_any_step(capl
     assert "warm-up" in caplog.text
 
 
+def test_the_rate_to_go_below_is_the_highest_so_far_not_what_it_has_sunk_to(caplog):
+    rates = (1e-4, 1e-3, 5e-4, 1e-6)
+    findings([healthy(learning_rate=rate) for rate in rates] + [healthy(**{**DEAD, "learning_rate": 0.0})])
+    assert "lower learning rate than 0.001 " in caplog.text
+
+
 def test_a_dead_discriminator_is_not_called_stuck_too():
     assert findings([healthy(**DEAD)] * 9) == [(10, "discriminator_collapsed")]
 

@@ -163,6 +163,9 @@ def test_bf16_can_be_given_where_there_is_no_accelerator(monkeypatch):
     monkeypatch.setattr(cli, "has_accelerator", lambda: False)
     given = ["--checkpoint", "c", "--train_file", "f", "--output_dir", "o", "--bf16", "true"]
     assert cli.adapt_parser().parse_args_into_dataclasses(given)[1].bf16
+    # transformers would advise --use_cpu, after which it is refused all the same
+    with pytest.raises(ValueError, match="--bf16_full_eval is True: leave it out"):
+        cli.run_adapt([*given[:-2], "--bf16_full_eval", "true"])
 
 
 def test_json_that_names_what_there_is_not_is_an_error_in_words(capsys):

@@ -1,6 +1,7 @@
 """The closing words of a run: what they lead with, and what they advise."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -64,7 +65,8 @@ def test_a_success_ends_with_what_to_do_with_it():
     ("changes", "said", "tries"),
     [
         ({"disc_auc": 0.505}, "disc_auc.*no better than chance", "tells nothing apart"),
-        ({"disc_loss": 0.5}, "disc_loss.*no better than a constant answer", "surer than it may be"),
+        ({"disc_loss": 0.5}, "disc_loss.*no better than a constant answer", "more steps if disc_loss was still"),
+        ({"disc_loss": 0.7}, "disc_loss.*no better than a constant answer", "surer than it may be"),
         ({"mlm_loss": 7.6}, "mlm_loss.*no better than a constant answer", "frequencies of tokens"),
         ({"mlm_loss": 0.0, "loss": 0.003, "disc_loss": 6e-5, "replaced_share": 0.0}, "loss.*empty", r"\[UNK\]"),
         ({"loss": float("nan"), "mlm_loss": float("nan")}, "loss +41.6000 +nan", "lower --learning_rate"),
@@ -88,6 +90,14 @@ def test_a_sign_of_death_says_what_to_try_instead():
     died = result(dead, health=["discriminator_collapsed", "generator_rises"])
     assert what_to_try(died) == [TRY["discriminator_collapsed"]]  # the same for both, once
     assert "lower --learning_rate" in summary(died) and "HEALTH         generator_rises" in summary(died)
+
+
+def test_a_sign_is_told_without_its_remedy_in_lines_that_fit():
+    message = f"step 50: its logits have a deviation of 2e-07, {'very ' * 20}long. Start again, with a lower rate."
+    died = replace(result(), health=[{"step": 50, "health": "discriminator_collapsed", "message": message}])
+    told = summary(died).split("HEALTH")[1].split("Next:")[0]
+    assert "2e-07" in told and "long." in told and "Start again" not in told
+    assert max(map(len, told.splitlines()[1:])) <= 98 and len(told.splitlines()[0]) <= 98 - len("  HEALTH")
 
 
 def test_a_sign_that_the_run_came_out_of_does_not_speak_against_it():

@@ -138,7 +138,7 @@ def _adapt_into(folder, arguments, training_args, given):
         folder.guarded(),
         process_restored(),
         token_in_environment(training_args),
-        closing(RTDConsoleCallback(lang=arguments.lang)) as console,
+        closing(RTDConsoleCallback(lang=arguments.lang, skip_repeats=True)) as console,
     ):
         # TensorBoard's callback makes its folder at the first figures, which come before training here.
         os.environ.setdefault(

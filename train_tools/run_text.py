@@ -83,7 +83,7 @@ def _warn_of_shared_files(train, held_out):
 
 def _shortened(text):
     """Text in quotation marks, on one line of a terminal."""
-    text = " ".join(text[:EXAMPLE_WIDTH].split())
+    text = " ".join(text[: 10 * EXAMPLE_WIDTH].split())
     text = "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
     if cell_len(text) > EXAMPLE_WIDTH:
         text = f"{set_cell_size(text, EXAMPLE_WIDTH - 1).rstrip()}…"

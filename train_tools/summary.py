@@ -2,6 +2,7 @@
 
 import json
 import math
+import textwrap
 
 from ..hub_tools.constant_answer import states, verdict
 from .shell import command_name, line, python_name
@@ -42,6 +43,8 @@ TRY = {
 DISCRIMINATOR_SIGNS = {"discriminator_collapsed", "discriminator_says_original", "discriminator_stuck"}
 GENERATOR_SIGNS = {"generator_rises", "generator_stuck"}
 TELLS_NOTHING = "more text or more steps, or another --learning_rate: the discriminator tells nothing apart yet"
+# From random weights the loss is above a constant answer's at first, and again where a text was learnt by heart.
+TOO_FEW_OR_MANY = "more steps if disc_loss was still falling at the end, more text or fewer epochs if it was rising"
 NOT_LEARNT = {
     "chance": TELLS_NOTHING,
     "constant": "more text; more steps where disc_loss still falls, fewer epochs where it rises: the discriminator is "
@@ -73,13 +76,26 @@ def summary(result):
         f"({result.tokens_per_second:,.0f} tokens a second)",
         f"  pair           {result.checkpoint}",
         f"  discriminator  {result.discriminator}  (stock ELECTRA, for fine-tuning)",
-        *(f"  HEALTH         {row['health']}, {row['message']}" for row in result.health),
+        *(line for row in result.health for line in _sign(row)),
         "",
         *(["This pair is not worth keeping as it is. Try:", *(f"  {line}" for line in advice), ""] if advice else []),
         "Next:",
         *(f"  {command}" for command in next_commands(result)),
     ]
     return "\n".join(rows)
+
+
+def _sign(row):
+    """What was seen, in lines that fit a terminal. What to do about it, `what_to_try` says."""
+    seen = row["message"].partition(". ")[0].rstrip(".")
+    return textwrap.wrap(
+        f"{row['health']}, {seen}.",
+        width=98,
+        initial_indent="  HEALTH         ",
+        subsequent_indent=" " * 17,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def what_to_try(result):
@@ -103,7 +119,8 @@ def what_to_try(result):
     elif not math.isfinite(result.after["loss"]):
         tried.append(TRY["not_a_number"])
     elif not tried and discriminator:
-        tried.append(NOT_LEARNT[discriminator])
+        falls = result.after["disc_loss"] < result.before["disc_loss"]
+        tried.append(TOO_FEW_OR_MANY if discriminator == "constant" and falls else NOT_LEARNT[discriminator])
     elif not tried and generator and forgets:
         tried.append(LOST)
     return list(dict.fromkeys(tried))

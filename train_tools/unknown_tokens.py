@@ -105,8 +105,8 @@ def _remedy(tokenizer, texts):
     if after > before / 2:
         return (
             "Neither another Unicode form of the text nor other casing or marks would help: the vocabulary does not "
-            "hold this text. Take a pair and a tokenizer of its language; one trained by --from_scratch grows with "
-            "--vocab_size."
+            "hold this text. With --from_scratch, give a larger --vocab_size; else take a pair and a tokenizer of the "
+            "text's language."
         )
     steps = []
     if form:

@@ -220,6 +220,8 @@ def _check_content(path, name, most):
         if foreign:
             message = f"loading it would run {foreign}, which no Trainer writes: remove it."
             return [Finding(ERROR, "pickle", name, message)], read
+        if layout.TRAINER_STATE.fullmatch(name):  # beside the weights: an error of its format already
+            return [], read
         message = (
             "is a pickle, of what a Trainer writes and nothing else (found without loading it). The model does not "
             "need it; only resuming reads it."

@@ -49,9 +49,12 @@ class RTDConsoleCallback(TrainerCallback):
 
     Args:
         lang (`str`, *optional*): `"ko"` or `"en"`; by default that of the locale.
+        skip_repeats (`bool`): do not print the line of an evaluation again where nothing in it is new.
     """
 
-    def __init__(self, lang=None):
+    def __init__(self, lang=None, skip_repeats=False):
+        self._skip_repeats = skip_repeats
+        self._last_evaluation = ""
         self._texts = TEXTS[choose_language(lang)]
         self._stock: TrainerCallback | None = None  # the Trainer's own, which draws the bars
         self._is_quiet = False  # something else shows the logs
@@ -64,7 +67,8 @@ class RTDConsoleCallback(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **kwargs):
         self._take_over()
-        self._names = []
+        if self._lines > 1:  # else the titles stand just above
+            self._names = []
         self._redirection.close()
         self._redirection.enter_context(above_bars())
 
@@ -106,13 +110,18 @@ class RTDConsoleCallback(TrainerCallback):
     def _write_line(self, step, logs, prefix):
         unused = BALANCED if prefix + AUC in logs else AUC
         names = [name for name in COLUMNS if name != unused]
+        kind = prefix.removesuffix("_") or "train"  # "eval", or "eval_books" where there are several
+        kind = self._texts.get(kind, kind.removeprefix("eval_"))
+        row = _row(kind, f"{step:,}", {name: _number(logs.get(prefix + name), name) for name in names})
+        if prefix:
+            if self._skip_repeats and row == self._last_evaluation:
+                return
+            self._last_evaluation = row
         if names != self._names or self._lines >= REPEAT_TITLES:
             self._names, self._lines = names, 0
             _write(_row("", self._texts["step"], {name: self._texts.get(name, name) for name in names}))
         self._lines += 1
-        kind = prefix.removesuffix("_") or "train"  # "eval", or "eval_books" where there are several
-        kind = self._texts.get(kind, kind.removeprefix("eval_"))
-        _write(_row(kind, f"{step:,}", {name: _number(logs.get(prefix + name), name) for name in names}))
+        _write(row)
 
 
 def _row(kind, step, cells):

@@ -99,6 +99,7 @@ while `disc_auc` is within 0.02 of 0.5, in 5 logs: one logit for every token, bu
         self._rows: deque = deque(maxlen=self.window)  # the last training logs
         self._losses: deque = deque(maxlen=4 * self.window)  # `mlm_loss` of the last logs
         self._lowest = math.inf  # mean of `mlm_loss` over a window
+        self._highest_rate = 0.0  # of the logs: what it has sunk to since is not what broke a run
         self._masked_at = self._spread_at = 0  # steps of the last logs with a masked token, and with a spread
         self._said_missing = False
 
@@ -124,6 +125,7 @@ while `disc_auc` is within 0.02 of 0.5, in 5 logs: one logit for every token, bu
             self._masked_at = state.global_step
         if logs.get("disc_logit_std", math.inf) > NO_SPREAD:
             self._spread_at = state.global_step
+        self._highest_rate = max(self._highest_rate, logs.get("learning_rate") or 0.0)
         self._rows.append({"step": state.global_step, **logs})
         collapsed = self._collapsed(state.global_step, config, judged_from)
         at_once = [collapsed, _nothing_masked(logs, state.global_step - self._masked_at)]
@@ -135,10 +137,10 @@ while `disc_auc` is within 0.02 of 0.5, in 5 logs: one logit for every token, bu
             return None
         rows = list(self._rows)
         if step - self._spread_at >= UNSPREAD:
-            return _one_logit(rows[-1], f"for {step - self._spread_at} steps")
+            return _one_logit(rows[-1], f"for {step - self._spread_at} steps", self._highest_rate)
         noise_from = judged_from - max(self.patience - NOISE_PATIENCE, 0)
         if len(rows) == self.window and rows[0]["step"] >= noise_from and all(_is_noise(row) for row in rows):
-            return _one_logit(rows[-1], f"no more than dropout makes, for {self.window} logs")
+            return _one_logit(rows[-1], f"no more than dropout makes, for {self.window} logs", self._highest_rate)
         return None
 
     def _judge_window(self, logs, config, judged_from, may_be_stuck):
@@ -195,9 +197,9 @@ def _is_noise(row):
     return of_chance and row.get("disc_logit_std", math.inf) <= NOISE_SPREAD
 
 
-def _one_logit(row, how_long):
+def _one_logit(row, how_long, highest_rate):
     area = f", disc_auc is {row['disc_auc']:.3f}" if "disc_auc" in row else ""
-    rate = f" than {row['learning_rate']:.1g}" if row.get("learning_rate") else ""
+    rate = f" than {highest_rate:.1g}" if highest_rate else ""
     return Finding(
         "discriminator_collapsed",
         f"the discriminator gives every token the same answer: its logits have a standard deviation of "

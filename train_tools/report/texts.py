@@ -35,8 +35,9 @@ TEXTS = {
         "discriminator_chance": "The discriminator is no better than chance: its AUC is {auc}, and whoever guesses "
         "has 50%. More text, more steps or another learning rate may help.",
         "discriminator_constant": "The discriminator's loss is not below that of a constant answer ({loss}, and "
-        "{constant}), whatever it knows about the order of tokens (AUC {auc}): its probabilities are surer than they "
-        "may be. Fewer epochs or more text help.",
+        "{constant}), whatever it knows about the order of tokens (AUC {auc}): its probabilities are not yet, or no "
+        "longer, those of the text. If its curve still falls, more steps help; if it rises, fewer epochs or more "
+        "text.",
         "not_finite": "{name} was NaN or infinite {count} time(s), first at step {step}. The curves leave these "
         "values "
         "out.",
@@ -226,8 +227,8 @@ TEXTS = {
         "discriminator_chance": "판별기가 찍는 것보다 나을 것이 없습니다. AUC가 {auc}인데, 찍기만 해도 50%입니다. "
         "텍스트나 스텝을 늘리거나 학습률을 바꿔 보세요.",
         "discriminator_constant": "판별기 손실이 고정 답보다 낮지 않습니다(판별기 {loss}, 고정 답 {constant}). 토큰의 "
-        "순서를 어느 정도 알더라도(AUC {auc}) 확률을 지나치게 확신하고 있습니다. 에폭을 줄이거나 텍스트를 늘려 "
-        "보세요.",
+        "순서를 어느 정도 알더라도(AUC {auc}) 확률 값이 텍스트와 맞지 않습니다. 손실 곡선이 아직 내려가고 있으면 "
+        "스텝을 늘리고, 올라가고 있으면 에폭을 줄이거나 텍스트를 늘려 보세요.",
         "not_finite": "{name} 값이 NaN 또는 무한대로 {count}번 기록되었습니다(처음은 {step}스텝). 그래프에서는 이 "
         "값을 "
         "뺐습니다.",
