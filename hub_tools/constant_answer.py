@@ -5,6 +5,8 @@
 
 import math
 
+from .gather import is_number
+
 
 # Which of two values of a figure is better. What is not listed is neither.
 LOWER = ("loss", "mlm_loss", "disc_loss", "gen_perplexity", "calibration_error")
@@ -124,5 +126,4 @@ def _not_below(figures, constant, name):
 def _number(figures, name):
     """A figure, or `None` where it is not known, or no finite number."""
     value = figures.get(name)
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return value if is_number else None
+    return value if is_number(value) else None

@@ -312,7 +312,7 @@ def test_a_broken_file_is_named(name, content, error, message, saved_pair, pair_
 )
 def test_an_index_that_names_something_else_is_refused(weight_map, message, saved_pair, pair_copy):
     (pair_copy / layout.WEIGHTS).unlink()
-    (pair_copy / layout.WEIGHTS_INDEX).write_text(json.dumps({"weight_map": weight_map}))
+    (pair_copy / layout.WEIGHTS_INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
     with pytest.raises(CheckpointError, match=message):
         diff_checkpoints(saved_pair, pair_copy)
 

@@ -13,6 +13,7 @@ from transformers import AutoModel, Trainer, TrainingArguments
 
 from electra_rtd import cli
 from electra_rtd.train_tools import fast, hardware, recipes
+from electra_rtd.train_tools.arguments import AdaptArguments
 from electra_rtd.train_tools.data import tokenize_text
 
 
@@ -90,7 +91,7 @@ def test_no_fast_chooses_nothing(start, has_bfloat16, caplog):
         (["--bf16=False"], {"bf16"}),
         ([f"--{GROUPING.replace('_', '-')}", str(UNGROUPED)], {GROUPING}),
         (["--optim=adamw_torch", "--no-fast"], {"optim", "fast"}),
-        (["--weight_deca", "0.01"], {"weight_decay"}),  # argparse takes a beginning
+        (["--weight-decay", "0.01"], {"weight_decay"}),
         ([], set()),
     ],
 )
@@ -118,7 +119,7 @@ def test_the_arguments_of_a_caller_stay_as_they_are(text, pair_folders, training
     args = training_args(max_steps=1, save_strategy="no", disable_tqdm=True)
     before = args.to_dict()
     environment, threads = dict(os.environ), torch.get_num_threads()
-    arguments = recipes.AdaptArguments(generator=pair_folders[0], discriminator=pair_folders[1], train_file=[text])
+    arguments = AdaptArguments(generator=pair_folders[0], discriminator=pair_folders[1], train_file=[text])
     recipes.adapt(arguments, args)
     assert args.to_dict() == before
     assert dict(os.environ) == environment and torch.get_num_threads() == threads
@@ -141,8 +142,8 @@ def test_a_second_run_in_the_process_computes_in_float32_if_it_wants_to(
     monkeypatch.setattr(recipes, "Trainer", Watching)
     pair = {"generator": str(pair_folders[0]), "discriminator": str(pair_folders[1]), "train_file": [text]}
     args = training_args(max_steps=1, save_strategy="no", disable_tqdm=True)  # built before the first run
-    recipes.adapt(recipes.AdaptArguments(**pair), args)
-    recipes.adapt(recipes.AdaptArguments(**pair, fast=False, overwrite=True), args)
+    recipes.adapt(AdaptArguments(**pair), args)
+    recipes.adapt(AdaptArguments(**pair, fast=False, overwrite=True), args)
     assert seen == [torch.bfloat16, torch.float32]
     assert results("out")["fast"] == []
 

@@ -351,9 +351,13 @@ def test_every_call_that_could_run_code_says_that_it_must_not():
     autos = [f"Auto{kind}.from_pretrained" for kind in ("Config", "Model", "Tokenizer", "ModelForPreTraining")]
     seen = 0
     for path in [*ROOT.glob("hub_tools/**/*.py"), *ROOT.glob("train_tools/**/*.py"), ROOT / "cli.py"]:
-        for called, keywords in calls_of(path, [*autos, "load_dataset"]):
+        for called, keywords in calls_of(path, autos):
             seen += 1
             assert ast.unparse(keywords["trust_remote_code"]) == "False", f"{path}: {called}"
+        for called, _ in calls_of(path, ["load_dataset"]):  # newer releases run no code, and know no such option
+            assert path.name == "stored.py" and '{"trust_remote_code": False}' in path.read_text(encoding="utf-8"), (
+                called
+            )
     assert seen >= 1
     ((_, keywords),) = calls_of(ROOT / "modeling_electra_rtd.py", ["AutoTokenizer.from_pretrained"])
     assert "trust_remote_code" in keywords

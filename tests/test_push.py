@@ -652,7 +652,7 @@ def test_figures_stay_with_their_weights(hub, push, pair_copy, other_weights):
     log(pair_copy, EVALUATION)
     push(pair_copy)
     text = readme(hub)
-    assert "1.2500" in text and metadata(text)["model-index"][0]["results"][0]["metrics"][0]["value"] == 1.25
+    assert "1.2500" in text and metadata(text)["model-index"][0]["results"][0]["metrics"][-1]["value"] == 1.25
     (pair_copy / "trainer_state.json").unlink()
     push(pair_copy)
     assert readme(hub) == text  # the same weights, and nothing new is known of them
