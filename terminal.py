@@ -25,8 +25,8 @@ def set_up_logging(package):
     handler = logging.StreamHandler()
     handler.addFilter(_is_not_shown_otherwise)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
-    for handler in logging.getLogger().handlers:  # also those that were there before
-        handler.addFilter(_blot_out_tokens)
+    for each in logging.getLogger().handlers:  # also those that were there before
+        each.addFilter(_blot_out_tokens)
     logging.getLogger(package).setLevel(logging.INFO)
 
 

@@ -75,7 +75,8 @@ def _check_weights(checkpoint, part, config, ties, architectures, dtype):
             return
         is_encoder = not any(name.startswith("electra.") for name in export.files)
         model_class = ElectraModel if is_encoder else CLASSES[part]
-        findings = list(check_weights(export, *expected_tensors(model_class, config), dtype))
+        expected, own_ties = expected_tensors(model_class, config)
+        findings = list(check_weights(export, expected, own_ties, dtype))
         if export.files and architectures and architectures != [model_class.__name__]:
             findings.append(_wrong(export.config, f"says {architectures}, the weights are {model_class.__name__}'s"))
         yield from findings
