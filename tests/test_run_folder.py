@@ -358,7 +358,7 @@ def test_ctrl_c_says_what_is_saved_what_is_lost_and_a_command_that_goes_on(
     shown = capsys.readouterr().err
     assert "electra-rtd adapt: interrupted at step 3.\nout/checkpoint-2 is whole; the 1 step since" in shown
     command = shlex.split(shown.strip().splitlines()[-1])
-    assert Path(command[0]).name == "electra-rtd" and command[-1] == "--resume" and "--overwrite" not in command
+    assert os.path.basename(command[0]) == "electra-rtd" and command[-1] == "--resume" and "--overwrite" not in command
     assert listing(tmp_path / "out") == ["checkpoint-2", *CODE]
     assert cli.main(command[1:]) == 0
     assert json.loads((tmp_path / "out" / "adapt_results.json").read_text())["steps"] == 4
