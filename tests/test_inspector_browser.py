@@ -149,7 +149,7 @@ def test_a_word_is_broken_only_where_it_is_wider_than_the_line(open_page):
         "words => words.map(w => [...w.children].map(t => t.getBoundingClientRect().top))"
     )
     assert all(len(set(places)) == 1 for places in tops)
-    assert len({places[0] for places in tops}) > 4  # the words fill several lines
+    assert len({places[0] for places in tops}) >= 4  # the words fill several lines, also in a narrow font
     heights = view.locator(".w").evaluate_all("words => words.map(w => w.getBoundingClientRect().height)")
     assert heights[-1] > 3 * heights[0] / 2 and len(set(heights[:-1])) == 1
     assert view.evaluate("document.documentElement.scrollWidth") == PHONE["width"]

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 
 import datasets
 import pytest
