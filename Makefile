@@ -32,7 +32,8 @@ test: $(VENV)/installed ## run the tests: a few minutes
 style: $(VENV)/installed ## check style and types; `make style FIX=1` mends what can be mended
 	$(BIN)/ruff check $(if $(FIX),--fix) .
 	$(BIN)/ruff format $(if $(FIX),,--check) .
-	$(BIN)/mypy
+	@mkdir -p .style && ln -sfn .. .style/electra_rtd && ln -sfn ../launcher .style/electra_rtd_launcher
+	cd .style && ../$(BIN)/mypy --config-file ../pyproject.toml
 
 killed: $(VENV)/installed ## kill pushes and pulls at more than a hundred drawn points
 	ELECTRA_RTD_KILL_POINTS=45 $(BIN)/python -m pytest tests/test_killed.py
@@ -84,7 +85,7 @@ build: $(VENV)/installed ## build the wheel, and try it in a clean environment
 	$(VENV)-wheel/bin/electra-rtd adapt --example --max_steps 2 --output_dir $(VENV)-wheel/sample
 
 clean: ## remove environments, caches and builds
-	rm -rf $(VENV) $(VENV)-wheel .bench .compat build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-wheel .style .bench .compat build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 $(VENV)/installed: pyproject.toml constraints.txt __init__.py  # which holds the version
 	@echo "Setting up $(VENV), once: about a hundred packages, torch the largest. It takes some minutes."
