@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= -c constraints.txt
 # `make test PYTEST_OPTIONS=--cov` measures what the tests cover of hub_tools.
 PYTEST_OPTIONS ?=
-CLIENT_TESTS := $(addprefix tests/test_,hub_server.py push.py pull.py cli_hub.py stock_push.py)
+CLIENT_TESTS := $(addprefix tests/hub/test_,hub_server.py push.py pull.py cli_hub.py stock_push.py)
 OLDER_CLIENTS := 4.57.6 5.13.1
 # Import, loading in fresh processes, text, three ways to adapt, and the commands of the Hub.
-LOWEST_TESTS := $(addprefix tests/test_,dependencies.py plugin.py data.py cli_hub.py $(addprefix adapt.py::test_, \
+LOWEST_TESTS := tests/test_dependencies.py tests/model/test_plugin.py tests/train/test_data.py tests/hub/test_cli_hub.py \
+	$(addprefix tests/train/test_adapt.py::test_, \
 	adapting_a_pretrained_pair_gives_a_pair_a_discriminator_and_figures a_pair_from_scratch_learns_its_own_vocabulary \
-	resume_goes_on_from_the_last_whole_checkpoint))
+	resume_goes_on_from_the_last_whole_checkpoint)
 # `make bench-step BENCH_OPTIONS="--shape small --scenario ragged"`; each lists its own with `--help`.
 BENCH_OPTIONS ?=
 
@@ -36,10 +37,10 @@ style: $(VENV)/installed ## check style and types; `make style FIX=1` mends what
 	cd .style && ../$(BIN)/mypy --config-file ../pyproject.toml
 
 killed: $(VENV)/installed ## kill pushes and pulls at more than a hundred drawn points
-	ELECTRA_RTD_KILL_POINTS=45 $(BIN)/python -m pytest tests/test_killed.py
+	ELECTRA_RTD_KILL_POINTS=45 $(BIN)/python -m pytest tests/hub/test_killed.py
 
 docs: $(VENV)/installed ## run docs/hub.md and the tutorial, and write what they print into them
-	ELECTRA_RTD_WRITE_DOCS=1 $(BIN)/python -m pytest tests/test_hub_docs.py tests/test_tutorial.py
+	ELECTRA_RTD_WRITE_DOCS=1 $(BIN)/python -m pytest tests/docs/test_hub_docs.py tests/docs/test_tutorial.py
 
 common: $(VENV)/installed ## run transformers' own model tests over the model
 	$(BIN)/python -m pytest tests/common -n 2

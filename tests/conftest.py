@@ -48,8 +48,8 @@ def pytest_configure(config):
     config.pluginmanager.register(RootIsAFolder())
 
 
-# Beside this file, where pytest's importlib mode does not look: tests can say `from hub_server import Hub`.
-specification = importlib.util.spec_from_file_location("hub_server", Path(__file__).with_name("hub_server.py"))
+# In a folder of tests, where pytest's importlib mode does not look: tests can say `from hub_server import Hub`.
+specification = importlib.util.spec_from_file_location("hub_server", Path(__file__).parent / "hub" / "hub_server.py")
 sys.modules["hub_server"] = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(sys.modules["hub_server"])
 

@@ -26,7 +26,7 @@ from electra_rtd.train_tools.inspector.reading import (
 )
 
 
-IMAGES = Path(__file__).parent.parent / "docs" / "images"
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
 DESKTOP, PHONE = {"width": 1200, "height": 1060}, {"width": 360, "height": 740}
 
 

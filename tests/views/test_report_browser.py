@@ -24,7 +24,7 @@ specification.loader.exec_module(made_up_run)
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: `pip install playwright`")
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-IMAGES = Path(__file__).parent.parent / "docs" / "images"
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
 WRITE_SCREENSHOTS = os.environ.get("ELECTRA_RTD_WRITE_SCREENSHOTS")
 WIDE, PHONE = {"width": 1180, "height": 900}, {"width": 360, "height": 760}
 LEAST_CONTRAST = 4.5  # WCAG 2, level AA, for text of normal size

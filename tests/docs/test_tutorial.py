@@ -17,7 +17,7 @@ import pytest
 
 nbformat = pytest.importorskip("nbformat", reason="the notebooks are read with nbformat: install '.[dev]'")
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 LANGUAGES = ("en", "ko")
 WITH_HUB = "en"  # the other one runs offline altogether, as for a reader who is not logged in
 WRITES = os.environ.get("ELECTRA_RTD_WRITE_DOCS") == "1"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SNIPPET = re.compile(r"```(python|bash)\n(.*?)```", flags=re.DOTALL)
 PAIR = "koelectra-small-v3"
 

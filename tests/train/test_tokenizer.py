@@ -18,7 +18,7 @@ from electra_rtd.train_tools.tokenizer import SPECIAL_TOKENS, load_tokenizer, se
 from electra_rtd.train_tools.unknown_tokens import check_unknown_tokens, count_unknown
 
 
-REAL = Path(__file__).parents[2] / "shared" / "data" / "vocab"  # beside some checkouts
+REAL = Path(__file__).parents[3] / "shared" / "data" / "vocab"  # beside some checkouts
 REAL_NAMES = ["bert-base-uncased", "koelectra-v1", "koelectra-v2", "koelectra-v3", "ko-book"]
 # Script to vocabulary, text, and its tokens. Stripping marks, or lower case, would take each text apart.
 LANGUAGES = {

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 
-PAGE = Path(__file__).parent.parent / "docs" / "hub.md"
+PAGE = Path(__file__).parents[2] / "docs" / "hub.md"
 # A snippet, and the block of its output where there is one.
 BLOCK = re.compile(r"```(?P<language>bash|python)\n(?P<code>.*?)```\n(\n```text\n(?P<output>.*?)```\n)?", re.DOTALL)
 SUBJECTS, OBJECTS, VERBS = ("나는", "우리는", "학생은"), ("책을", "글을", "시를"), ("읽는다", "쓴다", "고른다")
