@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from transformers import ElectraForMaskedLM, ElectraForPreTraining
 
-from electra_rtd.modeling_electra_rtd import HEAD_LOGITS
+from electra_rtd.objective_electra_rtd import HEAD_LOGITS
 
 from .contenders.common import Setup
 from .flops import masked_tokens

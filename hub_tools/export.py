@@ -7,7 +7,8 @@ from transformers import ElectraConfig
 from transformers.utils import logging
 
 from ..configuration_electra_rtd import ElectraRTDConfig
-from ..modeling_electra_rtd import ElectraRTDForPreTraining, find_tokenizer
+from ..modeling_electra_rtd import ElectraRTDForPreTraining
+from ..pairing_electra_rtd import find_tokenizer
 from . import layout
 from .checks.configs import ATTENTION_KEYS, RESERVED_KEYS
 from .staging import new_folder

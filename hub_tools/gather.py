@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from ..configuration_electra_rtd import AUTO_MAP, ElectraRTDConfig
-from ..modeling_electra_rtd import find_tokenizer
+from ..pairing_electra_rtd import find_tokenizer
 from . import layout
 from .checks.code import INSTALLED
 from .export import check_is_pair, export_discriminator, export_generator

@@ -14,7 +14,13 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
-CODE = ("configuration_electra_rtd.py", "modeling_electra_rtd.py")
+CODE = (
+    "configuration_electra_rtd.py",
+    "modeling_electra_rtd.py",
+    "objective_electra_rtd.py",
+    "pairing_electra_rtd.py",
+    "unpadding_electra_rtd.py",
+)
 TOKENIZER_CONFIG = "tokenizer_config.json"
 TOKENIZER = (
     "tokenizer.json",

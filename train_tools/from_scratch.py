@@ -9,7 +9,8 @@ from tokenizers.normalizers import BertNormalizer
 from transformers import ElectraConfig
 
 from ..configuration_electra_rtd import ElectraRTDConfig
-from ..modeling_electra_rtd import ElectraRTDForPreTraining, special_ids
+from ..modeling_electra_rtd import ElectraRTDForPreTraining
+from ..pairing_electra_rtd import special_ids
 from .tokenizer import MAX_LENGTH, SPECIAL_TOKENS, word_piece
 
 

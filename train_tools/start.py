@@ -6,7 +6,8 @@ import torch
 
 from ..configuration_electra_rtd import ElectraRTDConfig
 from ..hub_tools.export import check_is_pair
-from ..modeling_electra_rtd import ElectraRTDForPreTraining, find_tokenizer
+from ..modeling_electra_rtd import ElectraRTDForPreTraining
+from ..pairing_electra_rtd import find_tokenizer
 from .from_scratch import TextsOf, build_pair, train_tokenizer
 from .tokenizer import load_tokenizer
 

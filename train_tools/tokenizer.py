@@ -10,7 +10,7 @@ from transformers import BertTokenizerFast
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import cached_file
 
-from ..modeling_electra_rtd import find_tokenizer
+from ..pairing_electra_rtd import find_tokenizer
 
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from tokenizers.normalizers import BertNormalizer
 
-from ..modeling_electra_rtd import special_ids
+from ..pairing_electra_rtd import special_ids
 
 
 logger = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 import torch
 
-from electra_rtd import ElectraRTDForPreTraining, modeling_electra_rtd
+from electra_rtd import ElectraRTDForPreTraining, modeling_electra_rtd, objective_electra_rtd, unpadding_electra_rtd
 
 from .common import TrainingStep, pad_rows, stock_pair
 
@@ -26,23 +26,23 @@ def build(setup):
 
 def padded_batches(model):
     """Padding is computed, as by stock ELECTRA."""
-    modeling_electra_rtd.FlatBatch = modeling_electra_rtd.PaddedBatch
+    modeling_electra_rtd.FlatBatch = unpadding_electra_rtd.PaddedBatch
 
 
 def stock_dropout(model):
     """A random number for every element, and stock attention."""
-    modeling_electra_rtd.draws_gaps = lambda p, values: False
+    unpadding_electra_rtd.draws_gaps = lambda p, values: False
 
 
 def logits_at_once(model):
     """The logits of all masked tokens exist from the forward to the backward pass."""
-    modeling_electra_rtd.HEAD_LOGITS = 2**62
+    objective_electra_rtd.HEAD_LOGITS = 2**62
 
 
 def dense_logits(model):
     """Logits at every token, of which those of masked tokens are kept."""
     seen = {}
-    at = modeling_electra_rtd.FlatBatch.at
+    at = unpadding_electra_rtd.FlatBatch.at
 
     def every_token(layout, masked, hidden):
         seen["masked"] = at(layout, masked, torch.arange(hidden.shape[1])[None])  # (M,), among the tokens
@@ -59,7 +59,7 @@ def dense_logits(model):
             return self.head(predictions)[seen["masked"]]  # (T, V) to (M, V)
 
     model.generator.generator_lm_head = Head(model.generator.generator_lm_head)
-    modeling_electra_rtd.FlatBatch.at = every_token
+    unpadding_electra_rtd.FlatBatch.at = every_token
 
 
 def gumbel_noise(model):
@@ -70,7 +70,7 @@ def gumbel_noise(model):
         exponential = torch.empty_like(logits, dtype=torch.float32).exponential_()  # (M, V)
         return (logits.float() / temperature - exponential.log()).argmax(dim=-1)  # (M,)
 
-    modeling_electra_rtd.sample_tokens = sample_tokens
+    objective_electra_rtd.sample_tokens = sample_tokens
 
 
 # Name -> switch. To measure another piece, write its plain way above and name the piece here: it becomes a contender,

@@ -7,7 +7,7 @@ import reprlib
 
 from transformers import PreTrainedTokenizerBase
 
-from ...modeling_electra_rtd import find_tokenizer, special_ids
+from ...pairing_electra_rtd import find_tokenizer, special_ids
 from .. import layout
 from ..report import ERROR, INFO, WARNING, Finding
 from .settings import some

@@ -14,7 +14,7 @@ from benchmarks.flops import MatrixProduct, data_sheet_rate, mlm_flops, rtd_flop
 from benchmarks.rounds import paired_ratio, run_rounds, start_workers
 from benchmarks.shapes import SHAPES, pair_configs
 from benchmarks.text import SHARED, default_text, draw_batches, join_rows, read_rows
-from electra_rtd import ElectraRTDForPreTraining, modeling_electra_rtd
+from electra_rtd import ElectraRTDForPreTraining, modeling_electra_rtd, objective_electra_rtd, unpadding_electra_rtd
 
 
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared texts are not beside this checkout")
@@ -142,14 +142,12 @@ def test_gumbel_sampling_follows_the_softmax():
 
 @pytest.mark.parametrize("piece", ours.PIECES)
 def test_ours_without_a_piece_computes_the_same_expectations(setup, rows, monkeypatch, piece):
-    for name in (
-        "FlatBatch",
-        "draws_gaps",
-        "generate",
-        "sample_tokens",
-    ):  # what a switch patches is put back afterwards
-        monkeypatch.setattr(modeling_electra_rtd, name, getattr(modeling_electra_rtd, name))
-    monkeypatch.setattr(modeling_electra_rtd.FlatBatch, "at", modeling_electra_rtd.FlatBatch.at)
+    # What a switch patches is put back afterwards.
+    monkeypatch.setattr(modeling_electra_rtd, "FlatBatch", modeling_electra_rtd.FlatBatch)
+    monkeypatch.setattr(unpadding_electra_rtd, "draws_gaps", unpadding_electra_rtd.draws_gaps)
+    monkeypatch.setattr(objective_electra_rtd, "sample_tokens", objective_electra_rtd.sample_tokens)
+    monkeypatch.setattr(objective_electra_rtd, "HEAD_LOGITS", objective_electra_rtd.HEAD_LOGITS)
+    monkeypatch.setattr(unpadding_electra_rtd.FlatBatch, "at", unpadding_electra_rtd.FlatBatch.at)
     batch = pad_rows(rows, setup.load_tokenizer().pad_token_id)
     whole = ours.build(setup)
     with torch.no_grad():

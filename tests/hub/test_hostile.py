@@ -32,11 +32,13 @@ from electra_rtd.hub_tools.checks.files import check_files, check_names, check_s
 from electra_rtd.hub_tools.gather import is_number, plain_results, plain_rows
 from electra_rtd.hub_tools.layout import CheckpointFiles
 from electra_rtd.hub_tools.remote import Remote
-from electra_rtd.modeling_electra_rtd import find_tokenizer
+from electra_rtd.pairing_electra_rtd import find_tokenizer
 from electra_rtd.train_tools.report import figures, read_run, report_run
 
 
-specification = importlib.util.spec_from_file_location("made_up_run", Path(__file__).parents[1] / "views" / "made_up_run.py")
+specification = importlib.util.spec_from_file_location(
+    "made_up_run", Path(__file__).parents[1] / "views" / "made_up_run.py"
+)
 made_up_run = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(made_up_run)
 
@@ -358,7 +360,7 @@ def test_every_call_that_could_run_code_says_that_it_must_not():
             seen += 1
             assert '{"trust_remote_code": False}' in path.read_text(encoding="utf-8"), f"{path}: {called}"
     assert seen >= 1
-    ((_, keywords),) = calls_of(ROOT / "modeling_electra_rtd.py", ["AutoTokenizer.from_pretrained"])
+    ((_, keywords),) = calls_of(ROOT / "pairing_electra_rtd.py", ["AutoTokenizer.from_pretrained"])
     assert "trust_remote_code" in keywords
 
 

@@ -19,7 +19,7 @@ from electra_rtd.hub_tools.remote import ATTEMPTS, LONGEST_WAIT, HubError, is_tr
 
 
 REPO = "alice/pair"
-CODE = ["configuration_electra_rtd.py", "modeling_electra_rtd.py"]
+CODE = [f"{name}_electra_rtd.py" for name in ("configuration", "modeling", "objective", "pairing", "unpadding")]
 MODEL = ["config.json", "model.safetensors", *CODE]
 ALWAYS = [".gitattributes", "README.md"]  # the Hub's own, and the card
 OURS = {"electra", "electra-rtd", "replaced-token-detection"}  # tags

@@ -11,11 +11,11 @@ import torch.distributed as dist
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-from electra_rtd import ElectraRTDForPreTraining, modeling_electra_rtd
+from electra_rtd import ElectraRTDForPreTraining, objective_electra_rtd
 
 
 def main(way, folder, batches, gradients):
-    modeling_electra_rtd.HEAD_LOGITS = 160  # of 80 tokens: two at a time, the way that handles weights by itself
+    objective_electra_rtd.HEAD_LOGITS = 160  # of 80 tokens: two at a time, the way that handles weights by itself
     dist.init_process_group("gloo")
     rank = dist.get_rank()
     model = ElectraRTDForPreTraining.from_pretrained(folder).eval()  # eval: the corruption is the batch's own

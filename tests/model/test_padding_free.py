@@ -15,6 +15,7 @@ from transformers import ElectraPreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from electra_rtd import modeling_electra_rtd as modeling
+from electra_rtd import unpadding_electra_rtd as unpadding
 
 
 if not ElectraPreTrainedModel._supports_attention_backend:
@@ -27,7 +28,7 @@ def padded(monkeypatch):
 
     def compute(call):
         with monkeypatch.context() as patch:
-            patch.setattr(modeling, "FlatBatch", modeling.PaddedBatch)
+            patch.setattr(modeling, "FlatBatch", unpadding.PaddedBatch)
             return call()
 
     return compute
@@ -89,7 +90,7 @@ def test_outputs_and_gradients_equal_the_padded_ones(
 def test_long_and_short_rows_in_several_groups_equal_the_padded_ones(make_model, make_batch, padded):
     model, batch = make_model(mask_prob=0.3, disc_weight=1.0), make_batch((120, 118, 90, 40, 39, 12, 12, 3, 0, 1))
     lengths = [length for length in sorted(batch["attention_mask"].sum(-1).tolist(), reverse=True) if length]
-    assert len(modeling.cut_by_length(lengths, most=4)) - 1 > 1, "more than one group"
+    assert len(unpadding.cut_by_length(lengths, most=4)) - 1 > 1, "more than one group"
     assert_same(step(model, batch), padded(lambda: step(model, batch)))
 
 
@@ -159,7 +160,7 @@ def test_a_batch_without_any_token_is_finite(make_model, make_batch):
 def test_an_attention_that_nobody_told_of_rows_reads_padded_batches(make_model, make_batch, monkeypatch):
     model, batch = make_model(), make_batch((12, 7, 3))
     expected = model(**batch)
-    for registry in (ALL_ATTENTION_FUNCTIONS, modeling.ALL_MASK_ATTENTION_FUNCTIONS):
+    for registry in (ALL_ATTENTION_FUNCTIONS, unpadding.ALL_MASK_ATTENTION_FUNCTIONS):
         monkeypatch.setitem(registry._global_mapping, "somebodys", registry["sdpa"])
     model.set_attn_implementation("somebodys")
     shapes = rows_computed(model)
@@ -211,7 +212,7 @@ def test_an_attention_without_dropout_says_that_it_has_none(
     )
     for network in (model.generator, model.discriminator):
         monkeypatch.setattr(network.config, "_attn_implementation_internal", "flash_attention_3")
-    modeling.logger.warning_once.cache_clear()
+    unpadding.logger.warning_once.cache_clear()
     with caplog.at_level("WARNING"):
         model(**make_batch())
     assert [f"attention_probs_dropout_prob={dropout} has no effect" in text for text in caplog.messages] == [
@@ -258,18 +259,18 @@ def test_batches_of_many_shapes_compile_once_more_at_most(make_model, make_batch
 
 def test_rows_are_cut_where_it_saves_most_squares():
     # 2 rows of 100 and 30 of 10: one cut saves 30 * (100**2 - 10**2) cells of padding, no other saves any.
-    assert modeling.cut_by_length([100] * 2 + [10] * 30, most=4) == [0, 2, 32]
-    assert modeling.cut_by_length([100] * 32, most=4) == [0, 32], "nothing to save"
-    assert modeling.cut_by_length([12, 3, 2, 1], most=4) == [0, 4], "too little to save"
-    assert modeling.cut_by_length([400, 300, 200, 100, 50], most=1) == [0, 5]
-    assert modeling.cut_by_length([400, 300, 200, 100, 50], most=2) == [0, 2, 5]
-    assert len(modeling.cut_by_length(list(range(500, 0, -1)), most=4)) == 5
+    assert unpadding.cut_by_length([100] * 2 + [10] * 30, most=4) == [0, 2, 32]
+    assert unpadding.cut_by_length([100] * 32, most=4) == [0, 32], "nothing to save"
+    assert unpadding.cut_by_length([12, 3, 2, 1], most=4) == [0, 4], "too little to save"
+    assert unpadding.cut_by_length([400, 300, 200, 100, 50], most=1) == [0, 5]
+    assert unpadding.cut_by_length([400, 300, 200, 100, 50], most=2) == [0, 2, 5]
+    assert len(unpadding.cut_by_length(list(range(500, 0, -1)), most=4)) == 5
 
 
 @given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=12), most=st.integers(1, 4))
 def test_groups_hold_every_token_once_and_in_order(lengths, most):
     lengths = sorted(lengths, reverse=True)
-    rows = modeling.Rows(lengths, torch.device("cpu"))
+    rows = unpadding.Rows(lengths, torch.device("cpu"))
     tokens = torch.arange(1.0, sum(lengths) + 1)[None, :, None] * torch.tensor([1.0, -1.0])[:, None, None]  # (2, T, 1)
     seen = []
     for group, of_rows in rows.of(tokens, 2 * tokens):

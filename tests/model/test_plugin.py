@@ -15,7 +15,7 @@ import torch
 import electra_rtd
 
 
-CODE_FILES = ("configuration_electra_rtd.py", "modeling_electra_rtd.py")
+CODE_FILES = [f"{name}_electra_rtd.py" for name in ("configuration", "modeling", "objective", "pairing", "unpadding")]
 PACKAGE = Path(electra_rtd.__file__).parent
 AUTO_MAP = {
     "AutoConfig": "configuration_electra_rtd.ElectraRTDConfig",
@@ -112,7 +112,7 @@ def checkpoint(make_model, tmp_path):
     return model, tmp_path / "checkpoint"
 
 
-def test_a_checkpoint_is_four_files_and_its_code_is_ours_byte_by_byte(checkpoint):
+def test_a_checkpoint_is_seven_files_and_its_code_is_ours_byte_by_byte(checkpoint):
     _, folder = checkpoint
     assert names(folder) == FILES
     for name in CODE_FILES:

@@ -55,7 +55,7 @@ def adapt(*arguments):
     return cli.main(["adapt", *map(str, arguments)])
 
 
-CODE = ["configuration_electra_rtd.py", "modeling_electra_rtd.py"]
+CODE = [f"{name}_electra_rtd.py" for name in ("configuration", "modeling", "objective", "pairing", "unpadding")]
 
 
 def listing(folder):

@@ -11,7 +11,7 @@ import torch
 from datasets import Dataset
 from transformers import DataCollatorForLanguageModeling, EarlyStoppingCallback, Trainer, TrainerCallback
 
-from electra_rtd import modeling_electra_rtd as modeling
+from electra_rtd import objective_electra_rtd as objective
 from electra_rtd.train_tools import RTDMetricsCallback
 from electra_rtd.train_tools.held_out import HeldOut, describe_held_out, frequency_loss, token_counts
 from electra_rtd.train_tools.metrics import (
@@ -262,7 +262,7 @@ def assert_figures(metrics, prefix, expected, statistics):
 
 @pytest.mark.parametrize(("at_once", "batch_size"), [(10**6, 5), (3, 5), (3, 1)])
 def test_figures_of_an_evaluation_are_those_counted_by_hand(make_trainer, monkeypatch, ids, at_once, batch_size):
-    monkeypatch.setattr(modeling, "HEAD_LOGITS", at_once * ids.vocab_size)
+    monkeypatch.setattr(objective, "HEAD_LOGITS", at_once * ids.vocab_size)
     callback = RTDMetricsCallback(detailed=True, by_token=True)
     trainer = make_trainer(callbacks=[callback], per_device_eval_batch_size=batch_size)
     metrics = trainer.evaluate()

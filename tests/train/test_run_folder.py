@@ -27,7 +27,7 @@ from electra_rtd.train_tools.run_folder import RunFolder
 from electra_rtd.train_tools.run_lock import LOCK_FILE
 
 
-CODE = ["configuration_electra_rtd.py", "modeling_electra_rtd.py"]
+CODE = [f"{name}_electra_rtd.py" for name in ("configuration", "modeling", "objective", "pairing", "unpadding")]
 QUICK = ["--max_steps", "4", "--per_device_train_batch_size", "4", "--save_strategy", "steps", "--save_steps", "2"]
 QUICK += ["--eval_strategy", "no", "--use_cpu", "--disable_tqdm", "true", "--report_to", "none", "--no_fast"]
 

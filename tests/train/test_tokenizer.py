@@ -10,7 +10,7 @@ import pytest
 from tokenizers.normalizers import BertNormalizer
 from transformers import AddedToken, AutoTokenizer, BertTokenizerFast
 
-from electra_rtd.modeling_electra_rtd import find_tokenizer, special_ids
+from electra_rtd.pairing_electra_rtd import find_tokenizer, special_ids
 from electra_rtd.train_tools import unknown_tokens
 from electra_rtd.train_tools.data import tokenize_text
 from electra_rtd.train_tools.from_scratch import TextsOf, build_pair, size_of_alphabet, train_tokenizer

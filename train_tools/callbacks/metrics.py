@@ -10,7 +10,7 @@ from accelerate.utils import gather, reduce
 from transformers import TrainerCallback
 from transformers.trainer_utils import IntervalStrategy
 
-from ...modeling_electra_rtd import NOT_A_LABEL
+from ...objective_electra_rtd import NOT_A_LABEL
 from ..metrics import BEST, HeldOutStatistics, ReadBatch, TrainingStatistics
 from .handler import handler_of
 

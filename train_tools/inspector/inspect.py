@@ -9,7 +9,8 @@ import torch
 from ...configuration_electra_rtd import ElectraRTDConfig
 from ...hub_tools.export import check_is_pair
 from ...hub_tools.staging import files_for_folder
-from ...modeling_electra_rtd import ElectraRTDForPreTraining, find_tokenizer
+from ...modeling_electra_rtd import ElectraRTDForPreTraining
+from ...pairing_electra_rtd import find_tokenizer
 from ..data import read_text
 from ..language import choose_language
 from .page import render

@@ -1,0 +1,114 @@
+# Copyright 2026 the electra-rtd authors. Licensed under the Apache License, Version 2.0.
+"""Two pretrained checkpoints to one pair: their networks, their tokenizer and its special ids."""
+
+import torch
+from transformers import AutoTokenizer, BertTokenizerFast, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
+from transformers.utils import has_file, logging
+
+
+logger = logging.get_logger(__name__)
+
+
+def load_network(name, model_class, source, kwargs):
+    if isinstance(source, PreTrainedModel):
+        if not isinstance(source, model_class):
+            raise ValueError(f"`{name}` is a {type(source).__name__}: it must be a {model_class.__name__}.")
+        return source
+    try:
+        model_type = PretrainedConfig.get_config_dict(source, **kwargs)[0].get("model_type", "electra")
+        if model_type != "electra":
+            raise ValueError(
+                f"`{name}` is {str(source)!r}, of the model type {model_type!r}: it must be a stock checkpoint of "
+                "ELECTRA, 'electra'. A whole pair, 'electra_rtd', loads with `from_pretrained`."
+            )
+        model, info = model_class.from_pretrained(source, output_loading_info=True, **kwargs)
+    except OSError as error:
+        raise OSError(f"`{name}` is {str(source)!r}, which could not be loaded: {error}") from error
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise ValueError(
+            f"`{name}` is {str(source)!r}, which lacks {len(missing)} weights of {model_class.__name__} "
+            f"({missing[0]}, ...). Is it an ELECTRA checkpoint, and are generator and discriminator not swapped? To "
+            f"start from random weights on purpose, pass `{model_class.__name__}.from_pretrained(...)` itself."
+        )
+    left_over = sorted(key for key in info["unexpected_keys"] if ".encoder.layer." in key)
+    if left_over and "num_hidden_layers" not in kwargs:
+        raise ValueError(
+            f"`{name}` is {str(source)!r}, which holds weights of more layers than its configuration names, "
+            f"{model.config.num_hidden_layers} ({left_over[0]}, ...). Correct `num_hidden_layers` in its config.json, "
+            f"or leave the others out on purpose: `{name}_num_hidden_layers=`."
+        )
+    return model
+
+
+def common_tokenizer(sources):
+    """The tokenizer beside the first of the checkpoints that has one, or `None`; an error where two differ.
+
+    Args: sources (`list` of checkpoint or loaded model, each with the keyword arguments of its loading).
+    """
+    found = {}
+    for source, kwargs in sources:
+        tokenizer = None if isinstance(source, PreTrainedModel) else find_tokenizer(source, **kwargs)
+        if tokenizer is not None:
+            found[str(source)] = tokenizer
+    vocabularies = [tokenizer.get_vocab() for tokenizer in found.values()]
+    if any(vocabulary != vocabularies[0] for vocabulary in vocabularies):
+        sizes = " and ".join(str(len(vocabulary)) for vocabulary in vocabularies)
+        raise ValueError(
+            f"{' and '.join(found)} have different vocabularies: their tokenizers, of {sizes} tokens, map tokens to "
+            "other ids. Choose two checkpoints of one release, or pass `tokenizer=` if you know that both were "
+            "trained with it."
+        )
+    return next(iter(found.values()), None)
+
+
+def find_tokenizer(source, **kwargs):
+    """The tokenizer of a checkpoint, or `None` where it has none.
+
+    Args: source (`str` or path): a folder or a Hub id; kwargs: those of `from_pretrained`.
+    """
+    trust = kwargs.get("trust_remote_code", False)  # without it, nobody is asked
+    kwargs = {name: kwargs[name] for name in ("cache_dir", "local_files_only", "revision", "token") if name in kwargs}
+    # Where both files are missing, `AutoTokenizer` of some releases makes up a vocabulary of the special tokens alone.
+    files = [file for file in ("tokenizer.json", "vocab.txt") if has_file(source, file, **kwargs)]
+    if not files:
+        return None
+    fields = PretrainedConfig.get_config_dict(source, **kwargs)[0] if has_file(source, "config.json", **kwargs) else {}
+    if {"model_type", "tokenizer_class"} & {*fields, *get_tokenizer_config(source, **kwargs)}:
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=trust, **kwargs)
+    # Nothing names a class: the first file has all there is, the second is a WordPiece vocabulary, as ELECTRA's are.
+    loader = PreTrainedTokenizerFast if files[0] == "tokenizer.json" else BertTokenizerFast
+    return loader.from_pretrained(source, **kwargs)
+
+
+def token_ids(tokenizer):
+    if tokenizer.mask_token_id is None:
+        raise ValueError(
+            f"The tokenizer ({type(tokenizer).__name__}, {len(tokenizer)} tokens) has no mask token, which the "
+            "generator's input needs. Take the tokenizer that the generator was trained with."
+        )
+    return {
+        "mask_token_id": tokenizer.mask_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "special_token_ids": special_ids(tokenizer),
+    }
+
+
+def special_ids(tokenizer):
+    """Ids of a tokenizer's special tokens, also of those that were added: `list[int]`, ascending."""
+    added = {token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return sorted(added.union(tokenizer.all_special_ids))
+
+
+def warn_if_embeddings_differ(generator, discriminator):
+    if not torch.equal(generator.get_input_embeddings().weight, discriminator.get_input_embeddings().weight):
+        logger.warning(
+            'The two checkpoints have different embeddings. With `embedding_sharing="tied"` the generator now reads '
+            'the discriminator\'s, and its loss starts high; `embedding_sharing="none"` keeps both.'
+        )
+
+
+def pop_prefixed(kwargs, prefix):
+    names = [name for name in kwargs if name.startswith(prefix)]
+    return {name[len(prefix) :]: kwargs.pop(name) for name in names}
