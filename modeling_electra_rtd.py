@@ -2,12 +2,15 @@
 """ELECTRA's generator and discriminator as one model, trained by replaced token detection (RTD).
 
 Source: Clark et al., "ELECTRA: Pre-training Text Encoders as Discriminators Rather Than Generators", ICLR 2020,
-https://arxiv.org/abs/2003.10555; "paper" below. Top-down: the model and the steps of the objective; what makes them
-fast (batches without padding, attention over rows, dropout on a CPU, a bounded vocabulary head); the random numbers of
-eval mode; the loading of two checkpoints.
+https://arxiv.org/abs/2003.10555; "paper" below. Here are the output, the model, its `forward` and its checks. Beside:
 
-Shapes: B sequences in a batch, L tokens in the longest, M masked tokens in the batch, V tokens in the vocabulary;
-without padding, T tokens in the batch, in groups of R rows of up to W tokens; D numbers a head.
+- `configuration_electra_rtd.py`: what the model is.
+- `objective_electra_rtd.py`: the steps of the objective, functions on tensors.
+- `unpadding_electra_rtd.py`: batches without padding. It changes global state: `transformers` gets two attentions.
+- `pairing_electra_rtd.py`: two checkpoints to a pair. It alone reads files; `save_pretrained`, below, writes some.
+
+Shapes: B sequences in a batch, L tokens in the longest, M masked tokens in the batch, V tokens in the vocabulary, H
+numbers a token in a network.
 """
 
 import re
@@ -19,30 +22,29 @@ from transformers import ElectraForMaskedLM, ElectraForPreTraining, ElectraPreTr
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import ModelOutput
 
+# Every sibling stands here, whoever else imports it: from a local folder, `transformers` up to 5.8 copies only what
+# this file names itself.
 from .configuration_electra_rtd import ElectraRTDConfig
 from .objective_electra_rtd import (
-    FATE,
     NOT_A_LABEL,
     POSITION,
-    RANDOM_TOKEN,
     SAMPLE,
     choose_masked_positions,
     detection_accuracy,
     generate,
     gradient_if,
+    hide_tokens,
     is_any_of,
     positions_from_first_token,
-    random_ordinary_tokens,
     replaced_token_detection_loss,
     seeded_uniform_numbers,
 )
-from .pairing_electra_rtd import common_tokenizer, load_network, pop_prefixed, token_ids, warn_if_embeddings_differ
+from .pairing_electra_rtd import pair_networks
 from .unpadding_electra_rtd import (
-    FlatBatch,
     PaddedBatch,
-    attends_in_rows,
-    draw_dropout_faster,
-    is_recorded,
+    UnpaddedBatch,
+    attend_unpadded,
+    can_unpad,
     warn_if_attention_cannot_drop,
 )
 
@@ -126,7 +128,6 @@ class ElectraRTDForPreTraining(PreTrainedModel):
                 f"discriminator.electra.embeddings.{name}": f"generator.electra.embeddings.{name}"
                 for name in SHARED_EMBEDDINGS
             }
-        draw_dropout_faster(self)
         self.post_init()
         self.unseen_labels = 3  # batches whose labels are looked at on an accelerator
 
@@ -149,28 +150,14 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             ValueError: the two have different vocabularies, a checkpoint lacks weights that its network needs, or
                 the tokenizer has no mask token.
         """
-        generator_kwargs = pop_prefixed(config_overrides, "generator_")
-        discriminator_kwargs = pop_prefixed(config_overrides, "discriminator_")
-        if tokenizer is None:
-            tokenizer = common_tokenizer([(discriminator, discriminator_kwargs), (generator, generator_kwargs)])
-        if tokenizer is not None:
-            config_overrides = {**token_ids(tokenizer), **config_overrides}
-        generator = load_network("generator", ElectraForMaskedLM, generator, generator_kwargs)
-        discriminator = load_network("discriminator", ElectraForPreTraining, discriminator, discriminator_kwargs)
+        generator, discriminator, fields = pair_networks(generator, discriminator, tokenizer, config_overrides)
         config = cls.config_class.from_generator_discriminator_configs(
-            generator.config, discriminator.config, **config_overrides
+            generator.config, discriminator.config, **fields
         )
-        if tokenizer is not None and len(tokenizer) > config.vocab_size:
-            raise ValueError(
-                f"The tokenizer has {len(tokenizer)} tokens, the networks {config.vocab_size}. Take the tokenizer "
-                "that they were trained with, or call `resize_token_embeddings(len(tokenizer))` on both first."
-            )
         model = cls(config)
         model.generator.load_state_dict(generator.state_dict())
         # Second, so that tied embeddings hold the discriminator's values: its encoder is what users keep.
         model.discriminator.load_state_dict(discriminator.state_dict())
-        if config.embedding_sharing == "tied":
-            warn_if_embeddings_differ(generator, discriminator)
         return model.eval()
 
     def forward(
@@ -212,10 +199,9 @@ class ElectraRTDForPreTraining(PreTrainedModel):
                 unset `mask_token_id`; on the CPU also ids outside the vocabulary and other values in the mask.
         """
         config = self.config
-        input_ids = as_int64("input_ids", input_ids)
-        token_type_ids = as_int64("token_type_ids", token_type_ids)
-        position_ids = as_int64("position_ids", position_ids)
-        labels = as_int64("labels", kwargs.get("labels"))
+        integers = {"input_ids": input_ids, "token_type_ids": token_type_ids, "position_ids": position_ids}
+        integers["labels"] = kwargs.get("labels")
+        input_ids, token_type_ids, position_ids, labels = (as_int64(*named) for named in integers.items())
         self._check_inputs(input_ids, attention_mask, token_type_ids, position_ids, labels, kwargs)
         # What a masking collator hid stands in its labels.
         original_ids = input_ids if labels is None else torch.where(labels != NOT_A_LABEL, labels, input_ids)  # (B, L)
@@ -229,22 +215,23 @@ class ElectraRTDForPreTraining(PreTrainedModel):
 
         # Mask, or keep the collator's masking.
         if labels is None:
-            masked_positions, masked_input_ids = self._mask(original_ids, attended, uniform)  # (B, L), (B, L)
+            candidates = attended & ~is_any_of(original_ids, config.special_token_ids)  # (B, L)
+            masked_positions = choose_masked_positions(candidates, config.mask_prob, uniform(POSITION))  # (B, L)
+            masked_input_ids = hide_tokens(original_ids, masked_positions, config, uniform)  # (B, L)
         else:
             masked_positions, masked_input_ids = (labels != NOT_A_LABEL) & attended, input_ids
         masked = masked_positions.nonzero(as_tuple=True)  # rows and columns, (M,) each
-        masked_ids = original_ids[masked]  # (M,)
 
         # Generate and sample: logits over the vocabulary exist at masked positions only, a few of them at a time.
         inputs = layout.inputs(masked_input_ids, token_type_ids, self.generator.config)
         with gradient_if(config.gen_weight > 0):
             hidden = layout.at(masked, self.generator.electra(**inputs)[0])  # (M, H)
-            generated = generate(
-                self.generator, hidden, masked_ids, config.sampling_temperature, uniform(SAMPLE)[masked]
+            mlm_loss, gen_acc, sampled_ids = generate(
+                self.generator, hidden, original_ids[masked], config.sampling_temperature, uniform(SAMPLE)[masked]
             )
 
         # Discriminate. A sample that equals the original counts as original.
-        disc_input_ids = original_ids.index_put(masked, generated.sampled_ids)  # (B, L)
+        disc_input_ids = original_ids.index_put(masked, sampled_ids)  # (B, L)
         disc_labels = (disc_input_ids != original_ids).long().masked_fill(~attended, NOT_A_LABEL)  # (B, L)
         inputs = layout.inputs(disc_input_ids, token_type_ids, self.discriminator.config)
         with gradient_if(config.disc_weight > 0):
@@ -255,17 +242,13 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         logits = layout.padded(discriminated.logits).masked_fill(~attended, 0.0)  # (B, L)
         disc_predictions = (logits > 0).long()  # (B, L)
 
-        loss = mlm_loss = disc_loss = None
-        if return_loss:
-            mlm_loss = generated.mlm_loss
-            disc_loss = replaced_token_detection_loss(logits, disc_labels, attended)
-            loss = config.gen_weight * mlm_loss + config.disc_weight * disc_loss
+        disc_loss = replaced_token_detection_loss(logits, disc_labels, attended)
         output = ElectraRTDOutput(
-            loss=loss,
+            loss=config.gen_weight * mlm_loss + config.disc_weight * disc_loss if return_loss else None,
             logits=logits,
-            mlm_loss=mlm_loss,
-            disc_loss=disc_loss,
-            gen_acc=generated.gen_acc,
+            mlm_loss=mlm_loss if return_loss else None,
+            disc_loss=disc_loss if return_loss else None,
+            gen_acc=gen_acc,
             disc_acc=detection_accuracy(disc_predictions == disc_labels, masked_positions, attended),
             disc_labels=disc_labels,
             disc_predictions=disc_predictions,
@@ -347,38 +330,18 @@ class ElectraRTDForPreTraining(PreTrainedModel):
 
         Padded: where a user asks for hidden states or attentions, which have the batch's shape; where a graph is
         recorded, whose shapes must not follow from the tokens; without any token; and where the release or the
-        attention has no way to be told of rows.
+        attention knows no boundaries.
         """
         networks = (self.generator, self.discriminator)
+        is_recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
         if self.training:
-            warn_if_attention_cannot_drop(networks)
-        if flat and not is_recorded() and all(map(attends_in_rows, networks)) and attended.any():
-            return FlatBatch(attended, position_ids)
-        return PaddedBatch(attended, position_ids)
-
-    def _mask(self, original_ids, attended, uniform):
-        """Paper, section 2: the masked positions and the generator's input, (B, L) each."""
-        candidates = attended & ~is_any_of(original_ids, self.config.special_token_ids)  # (B, L)
-        masked_positions = choose_masked_positions(candidates, self.config.mask_prob, uniform(POSITION))
-        return masked_positions, self._hide(original_ids, masked_positions, uniform)
-
-    def _hide(self, input_ids, masked_positions, uniform):
-        """The generator's input, (B, L): of the masked tokens some become `[MASK]`, some random, the rest stay."""
-        config = self.config
-        if config.replace_prob > 0 and config.mask_token_id is None:
-            raise ValueError(
-                "`mask_token_id` is None, but `replace_prob` is above 0: set `model.config.mask_token_id = "
-                "tokenizer.mask_token_id` and `model.config.special_token_ids = tokenizer.all_special_ids`."
-            )
-        fate = uniform(FATE)  # (B, L)
-        if config.random_token_prob > 0:
-            random_ids = random_ordinary_tokens(uniform(RANDOM_TOKEN), config.vocab_size, config.special_token_ids)
-            becomes_random = masked_positions & (fate < config.replace_prob + config.random_token_prob)
-            input_ids = torch.where(becomes_random, random_ids, input_ids)
-        if config.replace_prob > 0:
-            becomes_mask = masked_positions & (fate < config.replace_prob)
-            input_ids = input_ids.masked_fill(becomes_mask, config.mask_token_id)
-        return input_ids
+            for network in networks:
+                warn_if_attention_cannot_drop(network)
+        if not flat or is_recorded or not all(map(can_unpad, networks)) or not attended.any():
+            return PaddedBatch(attended, position_ids)
+        for network in networks:
+            attend_unpadded(network)
+        return UnpaddedBatch(attended, position_ids)
 
     def _uniform_numbers(self, original_ids, attended):
         """A function from a stream to uniform numbers in [0, 1), (B, L)."""

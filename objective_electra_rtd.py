@@ -5,15 +5,16 @@
 in the longest, M masked tokens in the batch, V tokens in the vocabulary.
 """
 
-from contextlib import contextmanager
 from fractions import Fraction
-from typing import NamedTuple
+from functools import partial
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 
 NOT_A_LABEL = -100  # the index that losses ignore, as everywhere in `transformers`
+POSITION, FATE, RANDOM_TOKEN, SAMPLE = range(4)  # streams of random numbers: what a step draws them for
 
 
 def is_any_of(values, ids):
@@ -37,6 +38,28 @@ def choose_masked_positions(candidates, mask_prob, uniform):
     order = uniform.masked_fill(~candidates, 2.0).argsort(dim=-1, stable=True)  # (B, L): candidates first, shuffled
     ranks = order.argsort(dim=-1)  # (B, L): 0 to L - 1, each once, so that equal numbers do not change the count
     return candidates & (ranks < to_mask)
+
+
+def hide_tokens(input_ids, masked_positions, config, uniform):
+    """The generator's input: of the masked tokens some become `[MASK]`, some a random token, the rest stay.
+
+    Args: input_ids (int64, (B, L)); masked_positions (bool, (B, L)); config ([`ElectraRTDConfig`]); uniform (function
+        from a stream to float32 in [0, 1), (B, L)). Returns: int64, (B, L). Raises: ValueError: no `mask_token_id`.
+    """
+    if config.replace_prob > 0 and config.mask_token_id is None:
+        raise ValueError(
+            "`mask_token_id` is None, but `replace_prob` is above 0: set `model.config.mask_token_id = "
+            "tokenizer.mask_token_id` and `model.config.special_token_ids = tokenizer.all_special_ids`."
+        )
+    fate = uniform(FATE)  # (B, L)
+    if config.random_token_prob > 0:
+        random_ids = random_ordinary_tokens(uniform(RANDOM_TOKEN), config.vocab_size, config.special_token_ids)
+        becomes_random = masked_positions & (fate < config.replace_prob + config.random_token_prob)
+        input_ids = torch.where(becomes_random, random_ids, input_ids)
+    if config.replace_prob > 0:
+        becomes_mask = masked_positions & (fate < config.replace_prob)
+        input_ids = input_ids.masked_fill(becomes_mask, config.mask_token_id)
+    return input_ids
 
 
 def random_ordinary_tokens(uniform, vocab_size, special_token_ids):
@@ -64,17 +87,7 @@ def sample_tokens(logits, temperature, uniform):
     # In (0, total]: the first entry that reaches it exists, and has a probability above 0.
     threshold = (1.0 - uniform)[:, None] * cumulative[:, -1:]  # (M, 1)
     sampled = torch.searchsorted(cumulative, threshold).squeeze(-1)  # (M,)
-    return sampled.clamp(
-        max=logits.shape[-1] - 1
-    )  # of logits that are not numbers: the loss has to say so, not a crash
-
-
-def masked_language_modeling_loss(logits, original_ids):
-    """Sum of the cross-entropies of masked tokens in nats, in float32; 0 with a gradient where there are none.
-
-    Args: logits (float, (M, V)); original_ids (int64, (M,)). Returns: float32, ().
-    """
-    return nn.functional.cross_entropy(logits.float(), original_ids, reduction="sum")
+    return sampled.clamp(max=logits.shape[-1] - 1)  # of logits that are NaN: the loss has to say so, not a crash
 
 
 def replaced_token_detection_loss(logits, disc_labels, attended):
@@ -85,14 +98,6 @@ def replaced_token_detection_loss(logits, disc_labels, attended):
     targets = disc_labels.clamp(min=0).float()
     losses = nn.functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")  # (B, L)
     return (losses * attended).sum() / attended.sum().clamp(min=1)
-
-
-def correct_first_choices(logits, original_ids):
-    """How many of the masked tokens are the generator's first choice.
-
-    Args: logits (float, (M, V)); original_ids (int64, (M,)). Returns: float32, ().
-    """
-    return (logits.argmax(dim=-1) == original_ids).float().sum()
 
 
 def detection_accuracy(correct, masked_positions, attended):
@@ -115,124 +120,51 @@ def positions_from_first_token(attended):
     return (torch.arange(attended.shape[1], device=attended.device) - first).clamp(min=0)
 
 
-# ---- The vocabulary head, bounded -----------------------------------------------------------------------------------
+# ---- The generator's predictions, a few tokens at a time ------------------------------------------------------------
 
-HEAD_LOGITS = 2**23  # at a time: 32 MiB in float32, and as much again for each thing that is made of them
-
-
-class Generated(NamedTuple):
-    """What came of the masked tokens: mean loss in nats and accuracy, float32, (); sampled tokens, int64, (M,)."""
-
-    mlm_loss: torch.Tensor
-    gen_acc: torch.Tensor
-    sampled_ids: torch.Tensor
+# Logits at a time: in float32 32 MiB on a CPU, and 256 MiB elsewhere, where more parts are more launches of every
+# kernel; and as much again for each thing that is made of them.
+LOGITS_AT_ONCE = {"cpu": 2**23}
+LOGITS_AT_ONCE_ELSEWHERE = 2**26
 
 
 @torch.compiler.disable  # how many parts there are follows from the tokens
 def generate(generator, hidden, original_ids, temperature, uniform):
     """Predict the masked tokens, and sample what replaces them.
 
+    Memory for logits has a bound at any number of masked tokens: those of a part are gone before those of the next,
+    and are computed again for its gradient.
+
     Args: generator (`ElectraForMaskedLM`); hidden (float, (M, H)), of its encoder; original_ids (int64, (M,));
-        temperature (`float`); uniform (float32 in [0, 1), (M,)). Returns: [`Generated`].
+        temperature (`float`); uniform (float32 in [0, 1), (M,)).
+    Returns: mean loss in nats, float32, (); share of right first choices, float32, (); samples, int64, (M,).
     """
     predictions = generator.generator_predictions(hidden)  # (M, embedding_size)
-    at_once = max(1, HEAD_LOGITS // generator.config.vocab_size)
-    arguments = generator.generator_lm_head, predictions, original_ids, temperature, uniform
-    few = len(original_ids) <= at_once
-    loss, hits, sampled_ids = predict(*arguments) if few else predict_in_parts(*arguments, at_once)
+    at_once = LOGITS_AT_ONCE.get(hidden.device.type, LOGITS_AT_ONCE_ELSEWHERE) // generator.config.vocab_size
+    parts = [tensor.split(max(1, at_once)) for tensor in (predictions, original_ids, uniform)]
+    one_part = len(parts[0]) == 1
+    way = predict if one_part else partial(checkpoint, predict, use_reentrant=False, preserve_rng_state=False)
+    found = [way(generator.generator_lm_head, *part, temperature) for part in zip(*parts, strict=True)]
+    losses, hits, sampled_ids = zip(*found, strict=True)
     count = max(len(original_ids), 1)
-    return Generated(loss / count, hits / count, sampled_ids)
+    return sum(losses) / count, sum(hits) / count, torch.cat(sampled_ids)
 
 
-def predict(head, predictions, original_ids, temperature, uniform):
-    """Sum of the losses of masked tokens, right first choices, and samples; arguments as of [`generate`].
+def predict(head, predictions, original_ids, uniform, temperature):
+    """Sums of the losses of masked tokens and of right first choices, and samples; arguments as of [`generate`].
 
     Args: head (module); predictions (float, (M, embedding_size)). Returns: float32, (); float32, (); int64, (M,).
     """
     logits = head(predictions)  # (M, V)
-    loss = masked_language_modeling_loss(logits, original_ids)
+    # In float32; 0 with a gradient where nothing is masked.
+    loss = nn.functional.cross_entropy(logits.float(), original_ids, reduction="sum")
     logits = logits.detach()
-    return loss, correct_first_choices(logits, original_ids), sample_tokens(logits, temperature, uniform)
-
-
-def predict_in_parts(head, predictions, original_ids, temperature, uniform, at_once):
-    """[`predict`], for `at_once` tokens at a time: memory for logits has a bound at any number of masked tokens.
-
-    The logits of a part are gone before those of the next, and long before the backward pass: their gradient is
-    computed beside the loss.
-    """
-    weights = weights_of(head)
-    learned = [one for one in (predictions, *weights.values()) if one.requires_grad and torch.is_grad_enabled()]
-    # Copies without history collect the gradients.
-    rows = predictions.detach().requires_grad_(predictions.requires_grad)
-    weights = {name: weight.detach().requires_grad_(weight.requires_grad) for name, weight in weights.items()}
-    leaves = [tensor for tensor in (rows, *weights.values()) if tensor.requires_grad]
-    total, hits, sampled_ids = 0.0, 0.0, []
-    for few, ids, numbers in zip(*(one.split(at_once) for one in (rows, original_ids, uniform)), strict=True):
-        with torch.set_grad_enabled(bool(learned)), computing_with(weights, head):
-            loss, correct, sampled = predict(head, few, ids, temperature, numbers)
-        if learned:
-            loss.backward(inputs=leaves)
-        total, hits = total + loss.detach(), hits + correct
-        sampled_ids.append(sampled)
-    if learned:
-        total = WithGradients.apply(total, [leaf.grad for leaf in leaves], *learned)
-    return total, hits, torch.cat(sampled_ids)
-
-
-def weights_of(module):
-    """A module's weights by name, also where a wrapper put tensors in the place of its parameters: copies for one
-    of several devices (`DataParallel`), or views of a flat parameter (FSDP).
-
-    Args: module (`nn.Module`). Returns: `dict[str, torch.Tensor]`.
-    """
-    return {
-        f"{prefix}.{name}".lstrip("."): value
-        for prefix, part in module.named_modules()
-        for name, value in (*part.named_parameters(recurse=False), *vars(part).items())
-        if isinstance(value, torch.Tensor)
-    }
-
-
-@contextmanager
-def computing_with(weights, module):
-    """A module computes with other tensors: attributes, which Python finds before parameters of the same names.
-    (`torch.func.functional_call` does not reach what FSDP has put there.)
-
-    Args: weights (`dict[str, torch.Tensor]`): by names as of [`weights_of`]; module (`nn.Module`).
-    """
-    paths = [name.rpartition(".") for name in weights]
-    places = [(vars(module.get_submodule(prefix)), name) for prefix, _, name in paths]
-    before = [attributes.get(name) for attributes, name in places]
-    try:
-        for (attributes, name), weight in zip(places, weights.values(), strict=True):
-            attributes[name] = weight
-        yield
-    finally:
-        for (attributes, name), value in zip(places, before, strict=True):
-            if value is None:
-                attributes.pop(name, None)
-            else:
-                attributes[name] = value
-
-
-class WithGradients(torch.autograd.Function):
-    """A value whose gradients are known: value (float, ()), gradients (`list`), of inputs in their order."""
-
-    @staticmethod
-    def forward(ctx, value, gradients, *inputs):
-        ctx.save_for_backward(*gradients)
-        return value.clone()
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, upstream):
-        return None, None, *(None if one is None else one * upstream for one in ctx.saved_tensors)
+    hits = (logits.argmax(dim=-1) == original_ids).float().sum()
+    return loss, hits, sample_tokens(logits, temperature, uniform)
 
 
 # ---- The random numbers of eval mode --------------------------------------------------------------------------------
 
-POSITION, FATE, RANDOM_TOKEN, SAMPLE = range(4)  # streams: what a step draws numbers for
 BITS_32 = 0xFFFFFFFF
 
 

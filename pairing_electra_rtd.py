@@ -1,16 +1,53 @@
 # Copyright 2026 the electra-rtd authors. Licensed under the Apache License, Version 2.0.
-"""Two pretrained checkpoints to one pair: their networks, their tokenizer and its special ids."""
+"""Two pretrained checkpoints to one pair: their networks, their tokenizer and its special ids.
+
+Of the model files, this one alone reads files, from folders or the Hub.
+"""
 
 import torch
-from transformers import AutoTokenizer, BertTokenizerFast, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoTokenizer,
+    BertTokenizerFast,
+    ElectraForMaskedLM,
+    ElectraForPreTraining,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import has_file, logging
 
 
 logger = logging.get_logger(__name__)
 
+NETWORKS = ("generator", "discriminator")
 
-def load_network(name, model_class, source, kwargs):
+
+def pair_networks(generator, discriminator, tokenizer, overrides):
+    """Load two networks and find out what the configuration of their pair has to say.
+
+    Args: generator, discriminator (`str`, path or loaded model); tokenizer (`PreTrainedTokenizerBase`, *optional*);
+        overrides (`dict`): see [`ElectraRTDForPreTraining.from_generator_discriminator_pretrained`].
+    Returns: `ElectraForMaskedLM`, `ElectraForPreTraining`, and the fields of their [`ElectraRTDConfig`], a `dict`.
+    """
+    sources, classes = (generator, discriminator), (ElectraForMaskedLM, ElectraForPreTraining)
+    of_each = [_pop_prefixed(overrides, f"{name}_") for name in NETWORKS]
+    if tokenizer is None:
+        tokenizer = _common_tokenizer(list(zip(sources, of_each, strict=True))[::-1])
+    if tokenizer is not None:
+        overrides = {**_token_ids(tokenizer), **overrides}
+    generator, discriminator = map(_load_network, NETWORKS, classes, sources, of_each)
+    if tokenizer is not None and len(tokenizer) > discriminator.config.vocab_size == generator.config.vocab_size:
+        raise ValueError(
+            f"The tokenizer has {len(tokenizer)} tokens, the networks {discriminator.config.vocab_size}. Take the "
+            "tokenizer that they were trained with, or call `resize_token_embeddings(len(tokenizer))` on both first."
+        )
+    if overrides.get("embedding_sharing") == "tied":
+        _warn_if_embeddings_differ(generator, discriminator)
+    return generator, discriminator, overrides
+
+
+def _load_network(name, model_class, source, kwargs):
     if isinstance(source, PreTrainedModel):
         if not isinstance(source, model_class):
             raise ValueError(f"`{name}` is a {type(source).__name__}: it must be a {model_class.__name__}.")
@@ -42,7 +79,7 @@ def load_network(name, model_class, source, kwargs):
     return model
 
 
-def common_tokenizer(sources):
+def _common_tokenizer(sources):
     """The tokenizer beside the first of the checkpoints that has one, or `None`; an error where two differ.
 
     Args: sources (`list` of checkpoint or loaded model, each with the keyword arguments of its loading).
@@ -82,7 +119,7 @@ def find_tokenizer(source, **kwargs):
     return loader.from_pretrained(source, **kwargs)
 
 
-def token_ids(tokenizer):
+def _token_ids(tokenizer):
     if tokenizer.mask_token_id is None:
         raise ValueError(
             f"The tokenizer ({type(tokenizer).__name__}, {len(tokenizer)} tokens) has no mask token, which the "
@@ -101,7 +138,7 @@ def special_ids(tokenizer):
     return sorted(added.union(tokenizer.all_special_ids))
 
 
-def warn_if_embeddings_differ(generator, discriminator):
+def _warn_if_embeddings_differ(generator, discriminator):
     if not torch.equal(generator.get_input_embeddings().weight, discriminator.get_input_embeddings().weight):
         logger.warning(
             'The two checkpoints have different embeddings. With `embedding_sharing="tied"` the generator now reads '
@@ -109,6 +146,6 @@ def warn_if_embeddings_differ(generator, discriminator):
         )
 
 
-def pop_prefixed(kwargs, prefix):
+def _pop_prefixed(kwargs, prefix):
     names = [name for name in kwargs if name.startswith(prefix)]
     return {name[len(prefix) :]: kwargs.pop(name) for name in names}

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from transformers import ElectraForMaskedLM, ElectraForPreTraining
 
-from electra_rtd.objective_electra_rtd import HEAD_LOGITS
+from electra_rtd.objective_electra_rtd import LOGITS_AT_ONCE
 
 from .contenders.common import Setup
 from .flops import masked_tokens
@@ -111,7 +111,7 @@ def predicted_memory(generator, discriminator, lengths):
     weights = _parameters(ElectraForMaskedLM, generator) + _parameters(ElectraForPreTraining, discriminator)
     activations = _activations(generator, lengths) + _activations(discriminator, lengths)
     masked = sum(map(masked_tokens, lengths))
-    head = HEAD_COPIES * min(generator.vocab_size * masked, HEAD_LOGITS)
+    head = HEAD_COPIES * min(generator.vocab_size * masked, LOGITS_AT_ONCE["cpu"])
     return int(BYTES * (PARAMETER_COPIES * weights + activations + head))
 
 

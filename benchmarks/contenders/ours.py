@@ -26,23 +26,19 @@ def build(setup):
 
 def padded_batches(model):
     """Padding is computed, as by stock ELECTRA."""
-    modeling_electra_rtd.FlatBatch = unpadding_electra_rtd.PaddedBatch
-
-
-def stock_dropout(model):
-    """A random number for every element, and stock attention."""
-    unpadding_electra_rtd.draws_gaps = lambda p, values: False
+    modeling_electra_rtd.UnpaddedBatch = unpadding_electra_rtd.PaddedBatch
 
 
 def logits_at_once(model):
     """The logits of all masked tokens exist from the forward to the backward pass."""
-    objective_electra_rtd.HEAD_LOGITS = 2**62
+    objective_electra_rtd.LOGITS_AT_ONCE = {}
+    objective_electra_rtd.LOGITS_AT_ONCE_ELSEWHERE = 2**62
 
 
 def dense_logits(model):
     """Logits at every token, of which those of masked tokens are kept."""
     seen = {}
-    at = unpadding_electra_rtd.FlatBatch.at
+    at = unpadding_electra_rtd.UnpaddedBatch.at
 
     def every_token(layout, masked, hidden):
         seen["masked"] = at(layout, masked, torch.arange(hidden.shape[1])[None])  # (M,), among the tokens
@@ -59,7 +55,7 @@ def dense_logits(model):
             return self.head(predictions)[seen["masked"]]  # (T, V) to (M, V)
 
     model.generator.generator_lm_head = Head(model.generator.generator_lm_head)
-    unpadding_electra_rtd.FlatBatch.at = every_token
+    unpadding_electra_rtd.UnpaddedBatch.at = every_token
 
 
 def gumbel_noise(model):
@@ -77,7 +73,6 @@ def gumbel_noise(model):
 # "ours without <name>". A switch may patch the model or the module, since each contender has a process of its own.
 PIECES = {
     "padding-free": padded_batches,
-    "drawing gaps in dropout": stock_dropout,
     "bounded vocabulary head": logits_at_once,
     "masked positions only": dense_logits,
     "inverse-CDF sampling": gumbel_noise,

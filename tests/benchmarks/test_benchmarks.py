@@ -143,11 +143,10 @@ def test_gumbel_sampling_follows_the_softmax():
 @pytest.mark.parametrize("piece", ours.PIECES)
 def test_ours_without_a_piece_computes_the_same_expectations(setup, rows, monkeypatch, piece):
     # What a switch patches is put back afterwards.
-    monkeypatch.setattr(modeling_electra_rtd, "FlatBatch", modeling_electra_rtd.FlatBatch)
-    monkeypatch.setattr(unpadding_electra_rtd, "draws_gaps", unpadding_electra_rtd.draws_gaps)
+    monkeypatch.setattr(modeling_electra_rtd, "UnpaddedBatch", modeling_electra_rtd.UnpaddedBatch)
     monkeypatch.setattr(objective_electra_rtd, "sample_tokens", objective_electra_rtd.sample_tokens)
-    monkeypatch.setattr(objective_electra_rtd, "HEAD_LOGITS", objective_electra_rtd.HEAD_LOGITS)
-    monkeypatch.setattr(unpadding_electra_rtd.FlatBatch, "at", unpadding_electra_rtd.FlatBatch.at)
+    monkeypatch.setattr(objective_electra_rtd, "LOGITS_AT_ONCE", objective_electra_rtd.LOGITS_AT_ONCE)
+    monkeypatch.setattr(unpadding_electra_rtd.UnpaddedBatch, "at", unpadding_electra_rtd.UnpaddedBatch.at)
     batch = pad_rows(rows, setup.load_tokenizer().pad_token_id)
     whole = ours.build(setup)
     with torch.no_grad():

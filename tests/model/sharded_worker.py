@@ -15,7 +15,7 @@ from electra_rtd import ElectraRTDForPreTraining, objective_electra_rtd
 
 
 def main(way, folder, batches, gradients):
-    objective_electra_rtd.HEAD_LOGITS = 160  # of 80 tokens: two at a time, the way that handles weights by itself
+    objective_electra_rtd.LOGITS_AT_ONCE["cpu"] = 160  # of 80 tokens: two at a time, and again in the backward pass
     dist.init_process_group("gloo")
     rank = dist.get_rank()
     model = ElectraRTDForPreTraining.from_pretrained(folder).eval()  # eval: the corruption is the batch's own

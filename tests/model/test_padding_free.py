@@ -1,7 +1,7 @@
-"""The flat way against the padded one: the same numbers and gradients, without computing padding.
+"""Batches without padding against padded ones: the same numbers and gradients, without computing padding.
 
-The padded path is the reference; it is forced by putting `PaddedBatch` in the place of `FlatBatch`. Both are compared
-with the hand-written objective in test_objective.py.
+The padded path is the reference; it is forced by putting `PaddedBatch` in the place of `UnpaddedBatch`. Both are
+compared with the hand-written objective in test_objective.py.
 """
 
 import json
@@ -28,7 +28,7 @@ def padded(monkeypatch):
 
     def compute(call):
         with monkeypatch.context() as patch:
-            patch.setattr(modeling, "FlatBatch", unpadding.PaddedBatch)
+            patch.setattr(modeling, "UnpaddedBatch", unpadding.PaddedBatch)
             return call()
 
     return compute
@@ -87,10 +87,16 @@ def test_outputs_and_gradients_equal_the_padded_ones(
     assert_same(step(model, batch, seed), padded(lambda: step(model, batch, seed)))
 
 
-def test_long_and_short_rows_in_several_groups_equal_the_padded_ones(make_model, make_batch, padded):
+def test_long_short_and_empty_rows_equal_the_padded_ones(make_model, make_batch, padded):
     model, batch = make_model(mask_prob=0.3, disc_weight=1.0), make_batch((120, 118, 90, 40, 39, 12, 12, 3, 0, 1))
-    lengths = [length for length in sorted(batch["attention_mask"].sum(-1).tolist(), reverse=True) if length]
-    assert len(unpadding.cut_by_length(lengths, most=4)) - 1 > 1, "more than one group"
+    assert_same(step(model, batch), padded(lambda: step(model, batch)))
+
+
+@pytest.mark.parametrize("width", [20, 31])
+def test_rows_of_one_length_need_no_mask_and_equal_the_padded_ones(width, make_model, make_batch, padded):
+    model, batch = make_model(mask_prob=0.3, disc_weight=1.0), make_batch((20, 20, 20), width=width)
+    layout = unpadding.UnpaddedBatch(batch["attention_mask"] == 1, torch.zeros(3, width, dtype=torch.long))
+    assert [group.mask(torch.float32) for group in layout.groups] == [None]
     assert_same(step(model, batch), padded(lambda: step(model, batch)))
 
 
@@ -157,7 +163,7 @@ def test_a_batch_without_any_token_is_finite(make_model, make_batch):
     assert output.loss == 0 and output.loss.requires_grad
 
 
-def test_an_attention_that_nobody_told_of_rows_reads_padded_batches(make_model, make_batch, monkeypatch):
+def test_an_attention_that_knows_no_boundaries_reads_padded_batches(make_model, make_batch, monkeypatch):
     model, batch = make_model(), make_batch((12, 7, 3))
     expected = model(**batch)
     for registry in (ALL_ATTENTION_FUNCTIONS, unpadding.ALL_MASK_ATTENTION_FUNCTIONS):
@@ -254,32 +260,56 @@ def test_batches_of_many_shapes_compile_once_more_at_most(make_model, make_batch
     assert recorded[-1] == recorded[2], f"graphs recorded after each batch: {recorded}"
 
 
-# ---- Groups of rows -------------------------------------------------------------------------------------------------
+# ---- Tokens and rows ------------------------------------------------------------------------------------------------
+
+attended_rows = st.lists(st.lists(st.booleans(), min_size=7, max_size=7), min_size=1, max_size=6).filter(
+    lambda rows: any(map(any, rows))
+)
 
 
-def test_rows_are_cut_where_it_saves_most_squares():
-    # 2 rows of 100 and 30 of 10: one cut saves 30 * (100**2 - 10**2) cells of padding, no other saves any.
-    assert unpadding.cut_by_length([100] * 2 + [10] * 30, most=4) == [0, 2, 32]
-    assert unpadding.cut_by_length([100] * 32, most=4) == [0, 32], "nothing to save"
-    assert unpadding.cut_by_length([12, 3, 2, 1], most=4) == [0, 4], "too little to save"
-    assert unpadding.cut_by_length([400, 300, 200, 100, 50], most=1) == [0, 5]
-    assert unpadding.cut_by_length([400, 300, 200, 100, 50], most=2) == [0, 2, 5]
-    assert len(unpadding.cut_by_length(list(range(500, 0, -1)), most=4)) == 5
+@pytest.mark.parametrize(
+    ("lengths", "groups"),
+    [
+        ([9, 8, 7, 6, 5, 4, 3, 2], [(2, 9), (2, 7), (2, 5), (2, 3)]),
+        ([5, 3], [(1, 5), (1, 3)]),
+        ([7] * 8, [(8, 7)]),
+        ([4, 0, 0], [(1, 4)]),
+        ([5, 0, 5], [(2, 5)]),
+    ],
+)
+def test_rows_of_different_length_are_cut_into_groups(lengths, groups):
+    attended = torch.arange(9) < torch.tensor(lengths)[:, None]
+    batch = unpadding.UnpaddedBatch(attended, torch.zeros_like(attended, dtype=torch.long))
+    assert [group.shape for group in batch.groups] == groups
 
 
-@given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=12), most=st.integers(1, 4))
-def test_groups_hold_every_token_once_and_in_order(lengths, most):
-    lengths = sorted(lengths, reverse=True)
-    rows = unpadding.Rows(lengths, torch.device("cpu"))
-    tokens = torch.arange(1.0, sum(lengths) + 1)[None, :, None] * torch.tensor([1.0, -1.0])[:, None, None]  # (2, T, 1)
+@given(rows=attended_rows)
+def test_every_token_stands_once_in_the_batch_and_in_a_row_of_its_group(rows):
+    attended = torch.tensor(rows)
+    batch = unpadding.UnpaddedBatch(attended, torch.arange(7).expand_as(attended))
+    numbers = torch.arange(1, attended.numel() + 1).view_as(attended)
+    tokens = unpadding.unpad_input(numbers, batch.indices)
+    assert sorted(tokens.tolist()) == numbers[attended].tolist()
+    assert torch.equal(unpadding.pad_input(tokens, batch.indices, attended.shape), numbers * attended)
+    ordered = sorted(([*numbers[row][attended[row]].tolist()] for row in range(len(rows))), key=len, reverse=True)
+    ordered = [row for row in ordered if row]
+    assert batch.cu_seqlens.diff().tolist() == [len(row) for row in ordered] and batch.max_seqlen == len(ordered[0])
+    heads = tokens[:, None, None].float() * torch.tensor([[1.0], [-1.0]])  # (T, 2, 1)
     seen = []
-    for group, of_rows in rows.of(tokens, 2 * tokens):
-        assert of_rows.shape == (2, group.shape[0], 2, group.shape[1], 1)
-        assert torch.equal(of_rows[0, :, 0], -of_rows[0, :, 1]) and torch.equal(of_rows[1], 2 * of_rows[0])
-        seen.append(of_rows)
-    assert torch.equal(rows.join(seen), torch.stack([tokens, 2 * tokens]).transpose(1, 2))
-    first = 0
-    for group in rows.groups:
-        of_group = lengths[first : first + group.shape[0]]
-        assert (group.mask is None) == (min(of_group) == max(of_group)), "a mask only where rows differ"
-        first += group.shape[0]
+    for group in batch.groups:
+        as_rows = group.to_rows(heads)  # (R, 2, W, 1)
+        assert torch.equal(as_rows[:, 0], -as_rows[:, 1])
+        mask = group.mask(torch.float32)
+        for row, found in enumerate(as_rows[:, 0, :, 0].tolist()):
+            expected = ordered[len(seen)]
+            assert found == expected + [0] * (group.shape[1] - len(expected))
+            if mask is not None:
+                assert (mask[row, 0, 0] == 0).tolist() == [True] * len(expected) + [False] * (
+                    len(found) - len(expected)
+                )
+            seen.append(found)
+    assert torch.equal(
+        torch.cat([group.to_tokens(group.to_rows(heads).transpose(1, 2)) for group in batch.groups]), heads
+    )
+    masked = attended.nonzero(as_tuple=True)
+    assert torch.equal(batch.at(masked, tokens[None, :, None].float())[:, 0].long(), numbers[masked])

@@ -13,7 +13,7 @@ from electra_rtd import objective_electra_rtd as objective
 def every_way(request, monkeypatch, ids):
     """All promises hold for few masked tokens, predicted at once, and for many, predicted in parts."""
     if request.param == "in parts":
-        monkeypatch.setattr(objective, "HEAD_LOGITS", 2 * ids.vocab_size)
+        monkeypatch.setattr(objective, "LOGITS_AT_ONCE", {"cpu": 2 * ids.vocab_size})
 
 
 def step(model, batch, autocast=False):
@@ -34,7 +34,7 @@ def test_parts_of_any_size_give_the_same_step(tokens, sharing, make_model, make_
     model, batch = make_model(mask_prob=0.5, embedding_sharing=sharing).train(), make_batch((30, 20, 8, 2))
     found = []
     for at_once in (1000, tokens):
-        monkeypatch.setattr(objective, "HEAD_LOGITS", at_once * ids.vocab_size)
+        monkeypatch.setattr(objective, "LOGITS_AT_ONCE", {"cpu": at_once * ids.vocab_size})
         found.append(step(model, batch))
     whole, in_parts = found
     assert whole["masked_positions"].sum() > 2 * 7
@@ -45,17 +45,17 @@ def test_parts_of_any_size_give_the_same_step(tokens, sharing, make_model, make_
 def test_no_more_logits_exist_than_the_bound_allows(make_model, make_batch, ids, monkeypatch):
     model, shapes = make_model(mask_prob=1.0), []
     model.generator.generator_lm_head.register_forward_hook(lambda module, args, output: shapes.append(output.shape))
-    monkeypatch.setattr(objective, "HEAD_LOGITS", 5 * ids.vocab_size + 3)
+    monkeypatch.setattr(objective, "LOGITS_AT_ONCE", {"cpu": 5 * ids.vocab_size + 3})
     model.train()(**make_batch((30, 20, 8, 2)))
     assert [rows for rows, _ in shapes] == [5] * 10 + [2], "52 candidates"
-    monkeypatch.setattr(objective, "HEAD_LOGITS", 1)  # a vocabulary that is larger than the bound
+    monkeypatch.setattr(objective, "LOGITS_AT_ONCE", {"cpu": 1})  # a vocabulary that is larger than the bound
     shapes.clear()
     model.eval()(**make_batch((4, 3)))
     assert [rows for rows, _ in shapes] == [1, 1, 1]
 
 
 def test_no_logits_of_many_tokens_are_kept_for_the_backward_pass(make_model, make_batch, ids, monkeypatch):
-    monkeypatch.setattr(objective, "HEAD_LOGITS", 20 * ids.vocab_size)
+    monkeypatch.setattr(objective, "LOGITS_AT_ONCE", {"cpu": 20 * ids.vocab_size})
     model, kept = make_model(mask_prob=1.0).train(), []
 
     def remember(tensor):
@@ -66,10 +66,9 @@ def test_no_logits_of_many_tokens_are_kept_for_the_backward_pass(make_model, mak
         output = model(**make_batch((30, 20, 8, 2)))
     masked = int(output.masked_positions.sum())
     alive = [reference() for reference in kept if reference() is not None]
-    assert alive and len(alive) < len(kept), "some were kept for the gradient of a chunk, and are gone"
-    assert masked == 52
+    assert alive and masked == 52
     shapes = {tuple(tensor.shape) for tensor in alive}
-    assert not shapes & {(rows, ids.vocab_size) for rows in (20, 12, masked)}
+    assert (masked, 16) in shapes and not shapes & {(rows, ids.vocab_size) for rows in (20, 12, masked)}
     output.loss.backward()
     assert model.generator.generator_lm_head.bias.grad.abs().sum() > 0
 
@@ -128,7 +127,7 @@ def test_under_autocast_parts_are_near_the_whole(make_model, make_batch, ids, mo
     model, batch = make_model(mask_prob=0.5), make_batch((30, 20, 8, 2))
     found = []
     for at_once in (1000, 3):
-        monkeypatch.setattr(objective, "HEAD_LOGITS", at_once * ids.vocab_size)
+        monkeypatch.setattr(objective, "LOGITS_AT_ONCE", {"cpu": at_once * ids.vocab_size})
         found.append(step(model, batch, autocast=True))
     whole, chunked = found
     assert whole["mlm_loss"].dtype == chunked["mlm_loss"].dtype == torch.float32

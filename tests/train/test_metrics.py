@@ -262,7 +262,7 @@ def assert_figures(metrics, prefix, expected, statistics):
 
 @pytest.mark.parametrize(("at_once", "batch_size"), [(10**6, 5), (3, 5), (3, 1)])
 def test_figures_of_an_evaluation_are_those_counted_by_hand(make_trainer, monkeypatch, ids, at_once, batch_size):
-    monkeypatch.setattr(objective, "HEAD_LOGITS", at_once * ids.vocab_size)
+    monkeypatch.setattr(objective, "LOGITS_AT_ONCE", {"cpu": at_once * ids.vocab_size})
     callback = RTDMetricsCallback(detailed=True, by_token=True)
     trainer = make_trainer(callbacks=[callback], per_device_eval_batch_size=batch_size)
     metrics = trainer.evaluate()
