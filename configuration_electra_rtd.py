@@ -13,8 +13,8 @@ logger = logging.get_logger(__name__)
 
 EMBEDDING_SHARING = ("none", "tied")
 
-# Both files travel with every checkpoint, so the rows name them and no repository. All three rows are seeded here,
-# because `register_for_auto_class` holds one auto class only: a second call overwrites the first.
+# The code files travel with every checkpoint, so the rows name them and no repository. All are seeded here, because
+# `register_for_auto_class` holds one auto class only: a second call overwrites the first.
 AUTO_MAP = {
     "AutoConfig": "configuration_electra_rtd.ElectraRTDConfig",
     "AutoModel": "modeling_electra_rtd.ElectraRTDForPreTraining",
@@ -38,8 +38,7 @@ class ElectraRTDConfig(PretrainedConfig):
         embedding_sharing (`str`): `"none"`, or `"tied"` to share every embedding weight (paper, section 3.2).
         eval_seed (`int`): seeds the corruption in eval mode; its low 32 bits count.
 
-    Raises:
-        ValueError: a field is out of range, or the two networks do not fit together.
+    Raises a ValueError where a field is out of range, or the two networks do not fit together.
     """
 
     model_type = "electra_rtd"
@@ -104,15 +103,7 @@ class ElectraRTDConfig(PretrainedConfig):
 
     @classmethod
     def from_generator_discriminator_configs(cls, generator_config, discriminator_config, **kwargs):
-        """Join two configurations.
-
-        Args:
-            generator_config (`ElectraConfig`), discriminator_config (`ElectraConfig`): are copied, not changed.
-            **kwargs: any field of [`ElectraRTDConfig`].
-
-        Returns:
-            `ElectraRTDConfig`
-        """
+        """Join two `ElectraConfig`s, which are copied; kwargs: any field of [`ElectraRTDConfig`], which it returns."""
         return cls(generator_config=generator_config, discriminator_config=discriminator_config, **kwargs)
 
     @classmethod
@@ -120,10 +111,7 @@ class ElectraRTDConfig(PretrainedConfig):
         """Build from a file's fields, as any configuration, but for what they say of attention.
 
         That is the caller's to choose: releases up to 5.2 would fetch and run a kernel that a file names
-        (CVE-2026-4372), and `attribute_map` can give that field another name.
-
-        Raises:
-            ValueError: the fields are those of one network, and not of a pair.
+        (CVE-2026-4372), and `attribute_map` can give that field another name. One network's fields are a ValueError.
         """
         model_type = config_dict.get("model_type", cls.model_type)
         if model_type != cls.model_type or ("hidden_size" in config_dict and "generator_config" not in config_dict):
@@ -169,18 +157,13 @@ class ElectraRTDConfig(PretrainedConfig):
     def save_pretrained(self, save_directory, push_to_hub=False, **kwargs):
         """Save as any configuration; `auto_map` names the code files saved beside it.
 
-        Rows of a configuration that a Hub repository held read `repo--file.Class`: a checkpoint saved with them would
-        for ever fetch its code there, although it has its own.
+        Rows that a Hub repository held read `repo--file.Class`: the checkpoint would for ever fetch its code there.
         """
         self.auto_map = dict(AUTO_MAP)
         super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
 
     def check_fields(self):
-        """Check every field, alone and with the others.
-
-        Raises:
-            ValueError: names the field, its value and what is allowed.
-        """
+        """Check every field, alone and with the others: a ValueError names it, its value and what is allowed."""
         _check_number("mask_prob", self.mask_prob, "a number in (0, 1]", lambda value: 0 < value <= 1)
         _check_number("replace_prob", self.replace_prob, "a number in [0, 1]", lambda value: 0 <= value <= 1)
         _check_number(

@@ -32,7 +32,6 @@ from .objective_electra_rtd import (
     choose_masked_positions,
     detection_accuracy,
     generate,
-    gradient_if,
     hide_tokens,
     is_any_of,
     positions_from_first_token,
@@ -40,68 +39,38 @@ from .objective_electra_rtd import (
     seeded_uniform_numbers,
 )
 from .pairing_electra_rtd import pair_networks
-from .unpadding_electra_rtd import (
-    PaddedBatch,
-    UnpaddedBatch,
-    attend_unpadded,
-    can_unpad,
-    warn_if_attention_cannot_drop,
-)
+from .unpadding_electra_rtd import PaddedBatch, UnpaddedBatch, attend_unpadded, warn_if_attention_cannot_drop
 
 
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
-
 # The whole embedding block: Google's code builds the tables and the LayerNorm of both networks in one variable scope.
-SHARED_EMBEDDINGS = (
-    "word_embeddings.weight",
-    "position_embeddings.weight",
-    "token_type_embeddings.weight",
-    "LayerNorm.weight",
-    "LayerNorm.bias",
-)
+SHARED_EMBEDDINGS = [f"{table}_embeddings.weight" for table in ("word", "position", "token_type")]
+SHARED_EMBEDDINGS += ["LayerNorm.weight", "LayerNorm.bias"]
 
 
 @dataclass
 class ElectraRTDOutput(ModelOutput):
-    """Output of [`ElectraRTDForPreTraining`].
+    """Output of [`ElectraRTDForPreTraining`]; losses in nats."""
 
-    Args:
-        loss (`torch.FloatTensor` of shape `()`): `gen_weight * mlm_loss + disc_weight * disc_loss`.
-        logits (`torch.FloatTensor` of shape `(B, L)`): the discriminator's; above 0 = replaced, 0 on padding.
-        mlm_loss (`torch.FloatTensor` of shape `()`): the generator's cross-entropy in nats, mean over masked tokens.
-        disc_loss (`torch.FloatTensor` of shape `()`): binary cross-entropy in nats, mean over attended tokens.
-        gen_acc (`torch.FloatTensor` of shape `()`): share of masked tokens that are the generator's first choice.
-        disc_acc (`torch.FloatTensor` of shape `()`): mean of the accuracies over masked and over unmasked tokens.
-        disc_labels (`torch.LongTensor` of shape `(B, L)`): 1 = replaced, 0 = original, -100 = no token.
-        disc_predictions (`torch.LongTensor` of shape `(B, L)`): 1 = replaced, 0 = original or no token.
-        masked_positions (`torch.BoolTensor` of shape `(B, L)`): where the generator had to predict.
-        masked_input_ids (`torch.LongTensor` of shape `(B, L)`): what the generator read.
-        disc_input_ids (`torch.LongTensor` of shape `(B, L)`): what the discriminator read.
-        hidden_states, attentions (`tuple` of `torch.FloatTensor`): the discriminator's, on request.
-    """
-
-    loss: torch.FloatTensor | None = None
-    logits: torch.FloatTensor | None = None
-    mlm_loss: torch.FloatTensor | None = None
-    disc_loss: torch.FloatTensor | None = None
-    gen_acc: torch.FloatTensor | None = None
-    disc_acc: torch.FloatTensor | None = None
-    disc_labels: torch.LongTensor | None = None
-    disc_predictions: torch.LongTensor | None = None
-    masked_positions: torch.BoolTensor | None = None
-    masked_input_ids: torch.LongTensor | None = None
-    disc_input_ids: torch.LongTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
+    loss: torch.FloatTensor | None = None  # (): gen_weight * mlm_loss + disc_weight * disc_loss
+    logits: torch.FloatTensor | None = None  # (B, L), the discriminator's: above 0 = replaced, 0 on padding
+    mlm_loss: torch.FloatTensor | None = None  # (): the generator's cross-entropy, mean over masked tokens
+    disc_loss: torch.FloatTensor | None = None  # (): binary cross-entropy, mean over attended tokens
+    gen_acc: torch.FloatTensor | None = None  # (): share of masked tokens that are the generator's first choice
+    disc_acc: torch.FloatTensor | None = None  # (): mean of the accuracies over masked and over unmasked tokens
+    disc_labels: torch.LongTensor | None = None  # (B, L): 1 = replaced, 0 = original, -100 = no token
+    disc_predictions: torch.LongTensor | None = None  # (B, L): 1 = replaced, 0 = original or no token
+    masked_positions: torch.BoolTensor | None = None  # (B, L): where the generator had to predict
+    masked_input_ids: torch.LongTensor | None = None  # (B, L): what the generator read
+    disc_input_ids: torch.LongTensor | None = None  # (B, L): what the discriminator read
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None  # the discriminator's, on request
+    attentions: tuple[torch.FloatTensor, ...] | None = None  # likewise
 
 
 class ElectraRTDForPreTraining(PreTrainedModel):
-    """Generator and discriminator of ELECTRA, trained together (paper, section 2).
+    """Generator and discriminator of ELECTRA, trained together (paper, section 2), of an [`ElectraRTDConfig`].
 
     Both are stock classes: `model.discriminator.save_pretrained(folder)` writes a stock checkpoint.
-
-    Args:
-        config ([`ElectraRTDConfig`])
     """
 
     config_class = ElectraRTDConfig
@@ -151,10 +120,7 @@ class ElectraRTDForPreTraining(PreTrainedModel):
                 the tokenizer has no mask token.
         """
         generator, discriminator, fields = pair_networks(generator, discriminator, tokenizer, config_overrides)
-        config = cls.config_class.from_generator_discriminator_configs(
-            generator.config, discriminator.config, **fields
-        )
-        model = cls(config)
+        model = cls(cls.config_class(generator.config, discriminator.config, **fields))
         model.generator.load_state_dict(generator.state_dict())
         # Second, so that tied embeddings hold the discriminator's values: its encoder is what users keep.
         model.discriminator.load_state_dict(discriminator.state_dict())
@@ -224,7 +190,8 @@ class ElectraRTDForPreTraining(PreTrainedModel):
 
         # Generate and sample: logits over the vocabulary exist at masked positions only, a few of them at a time.
         inputs = layout.inputs(masked_input_ids, token_type_ids, self.generator.config)
-        with gradient_if(config.gen_weight > 0):
+        learns = torch.is_grad_enabled()  # and a loss of weight 0 needs no gradient
+        with torch.set_grad_enabled(learns and config.gen_weight > 0):
             hidden = layout.at(masked, self.generator.electra(**inputs)[0])  # (M, H)
             mlm_loss, gen_acc, sampled_ids = generate(
                 self.generator, hidden, original_ids[masked], config.sampling_temperature, uniform(SAMPLE)[masked]
@@ -234,7 +201,7 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         disc_input_ids = original_ids.index_put(masked, sampled_ids)  # (B, L)
         disc_labels = (disc_input_ids != original_ids).long().masked_fill(~attended, NOT_A_LABEL)  # (B, L)
         inputs = layout.inputs(disc_input_ids, token_type_ids, self.discriminator.config)
-        with gradient_if(config.disc_weight > 0):
+        with torch.set_grad_enabled(learns and config.disc_weight > 0):
             discriminated = self.discriminator(
                 **inputs, output_hidden_states=hidden_states, output_attentions=attentions
             )
@@ -276,11 +243,7 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         return self.discriminator.get_input_embeddings()
 
     def set_input_embeddings(self, value):
-        """Set the discriminator's word embeddings, and the generator's where they are shared.
-
-        Args:
-            value (`nn.Embedding` of shape `(V, embedding_size)`)
-        """
+        """Set the discriminator's word embeddings (an `nn.Embedding`), and the generator's where they are shared."""
         self.discriminator.set_input_embeddings(value)
         if self.config.embedding_sharing == "tied":
             self.generator.set_input_embeddings(value)
@@ -329,19 +292,15 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         """How the networks read the batch: without its padding wherever that is safe, and padded elsewhere.
 
         Padded: where a user asks for hidden states or attentions, which have the batch's shape; where a graph is
-        recorded, whose shapes must not follow from the tokens; without any token; and where the release or the
-        attention knows no boundaries.
+        recorded, whose shapes must not follow from the tokens; without any token; where attention has no other way.
         """
         networks = (self.generator, self.discriminator)
         is_recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
         if self.training:
-            for network in networks:
-                warn_if_attention_cannot_drop(network)
-        if not flat or is_recorded or not all(map(can_unpad, networks)) or not attended.any():
-            return PaddedBatch(attended, position_ids)
-        for network in networks:
-            attend_unpadded(network)
-        return UnpaddedBatch(attended, position_ids)
+            warn_if_attention_cannot_drop(networks)
+        if flat and not is_recorded and attended.any() and attend_unpadded(networks):
+            return UnpaddedBatch(attended, position_ids)
+        return PaddedBatch(attended, position_ids)
 
     def _uniform_numbers(self, original_ids, attended):
         """A function from a stream to uniform numbers in [0, 1), (B, L)."""

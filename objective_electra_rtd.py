@@ -195,8 +195,3 @@ def mix_bits(values):
     for _ in range(2):
         values = (((values >> 16) ^ values) * 0x45D9F3B) & BITS_32  # the product is below 2**59: nothing overflows
     return (values >> 16) ^ values
-
-
-def gradient_if(needed):
-    """A context in which gradients are recorded only where they are needed: one for a loss of weight 0 is not."""
-    return torch.set_grad_enabled(needed and torch.is_grad_enabled())

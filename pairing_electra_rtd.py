@@ -35,15 +35,25 @@ def pair_networks(generator, discriminator, tokenizer, overrides):
     if tokenizer is None:
         tokenizer = _common_tokenizer(list(zip(sources, of_each, strict=True))[::-1])
     if tokenizer is not None:
-        overrides = {**_token_ids(tokenizer), **overrides}
+        if tokenizer.mask_token_id is None:
+            raise ValueError(
+                f"The tokenizer ({type(tokenizer).__name__}, {len(tokenizer)} tokens) has no mask token, which the "
+                "generator's input needs. Take the tokenizer that the generator was trained with."
+            )
+        ids = {"mask_token_id": tokenizer.mask_token_id, "pad_token_id": tokenizer.pad_token_id}
+        overrides = {**ids, "special_token_ids": special_ids(tokenizer), **overrides}
     generator, discriminator = map(_load_network, NETWORKS, classes, sources, of_each)
     if tokenizer is not None and len(tokenizer) > discriminator.config.vocab_size == generator.config.vocab_size:
         raise ValueError(
             f"The tokenizer has {len(tokenizer)} tokens, the networks {discriminator.config.vocab_size}. Take the "
             "tokenizer that they were trained with, or call `resize_token_embeddings(len(tokenizer))` on both first."
         )
-    if overrides.get("embedding_sharing") == "tied":
-        _warn_if_embeddings_differ(generator, discriminator)
+    tables = [network.get_input_embeddings().weight for network in (generator, discriminator)]
+    if overrides.get("embedding_sharing") == "tied" and not torch.equal(*tables):
+        logger.warning(
+            'The two checkpoints have different embeddings. With `embedding_sharing="tied"` the generator now reads '
+            'the discriminator\'s, and its loss starts high; `embedding_sharing="none"` keeps both.'
+        )
     return generator, discriminator, overrides
 
 
@@ -84,11 +94,9 @@ def _common_tokenizer(sources):
 
     Args: sources (`list` of checkpoint or loaded model, each with the keyword arguments of its loading).
     """
-    found = {}
-    for source, kwargs in sources:
-        tokenizer = None if isinstance(source, PreTrainedModel) else find_tokenizer(source, **kwargs)
-        if tokenizer is not None:
-            found[str(source)] = tokenizer
+    checkpoints = [(source, kwargs) for source, kwargs in sources if not isinstance(source, PreTrainedModel)]
+    found = {str(source): find_tokenizer(source, **kwargs) for source, kwargs in checkpoints}
+    found = {source: tokenizer for source, tokenizer in found.items() if tokenizer is not None}
     vocabularies = [tokenizer.get_vocab() for tokenizer in found.values()]
     if any(vocabulary != vocabularies[0] for vocabulary in vocabularies):
         sizes = " and ".join(str(len(vocabulary)) for vocabulary in vocabularies)
@@ -119,31 +127,10 @@ def find_tokenizer(source, **kwargs):
     return loader.from_pretrained(source, **kwargs)
 
 
-def _token_ids(tokenizer):
-    if tokenizer.mask_token_id is None:
-        raise ValueError(
-            f"The tokenizer ({type(tokenizer).__name__}, {len(tokenizer)} tokens) has no mask token, which the "
-            "generator's input needs. Take the tokenizer that the generator was trained with."
-        )
-    return {
-        "mask_token_id": tokenizer.mask_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-        "special_token_ids": special_ids(tokenizer),
-    }
-
-
 def special_ids(tokenizer):
     """Ids of a tokenizer's special tokens, also of those that were added: `list[int]`, ascending."""
     added = {token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special}
     return sorted(added.union(tokenizer.all_special_ids))
-
-
-def _warn_if_embeddings_differ(generator, discriminator):
-    if not torch.equal(generator.get_input_embeddings().weight, discriminator.get_input_embeddings().weight):
-        logger.warning(
-            'The two checkpoints have different embeddings. With `embedding_sharing="tied"` the generator now reads '
-            'the discriminator\'s, and its loss starts high; `embedding_sharing="none"` keeps both.'
-        )
 
 
 def _pop_prefixed(kwargs, prefix):

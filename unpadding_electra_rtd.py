@@ -1,10 +1,9 @@
 # Copyright 2026 the electra-rtd authors. Licensed under the Apache License, Version 2.0.
 """How the networks read a batch: without its padding where that is safe, and padded elsewhere.
 
-Without padding, the tokens of all sequences stand in one row: what works token by token computes no padding, and
-attention alone sees sequences, by their boundaries. The words are those of flash-attention and ModernBERT:
-`unpad_input`, `pad_input`, `cu_seqlens`. This file changes global state: it registers two attentions with
-`transformers`.
+Without padding the tokens of all sequences stand in one row: what works token by token computes no padding,
+and attention alone sees sequences. The words are those of flash-attention and ModernBERT: `unpad_input`, `pad_input`,
+`cu_seqlens`. This file changes global state: it registers two attentions with `transformers`.
 
 Shapes: B sequences in a batch, L tokens in the longest with its padding; without padding, T tokens in the batch, in
 groups of R rows of up to W tokens; D numbers a head.
@@ -42,10 +41,7 @@ def pad_input(values, indices, shape):
 
 
 class PaddedBatch:
-    """The batch as it came, (B, L): the reference, and the way wherever the other is not safe.
-
-    Args: attended (bool, (B, L)); position_ids (int64, (B, L)).
-    """
+    """The batch as it came: the reference, and the way wherever the other is not safe. Args: as [`UnpaddedBatch`]."""
 
     def __init__(self, attended, position_ids):
         # A row without tokens attends to its padding: softmax over nothing is not a number.
@@ -82,20 +78,18 @@ class UnpaddedBatch:
         lengths, order = attended.sum(dim=-1).sort(descending=True, stable=True)  # (B,), (B,)
         rows, columns = attended[order].nonzero(as_tuple=True)  # (T,), (T,)
         self.indices = order[rows] * self.shape[1] + columns  # (T,): where a token stands in the batch
-        self.tokens = torch.empty_like(attended, dtype=torch.long).flatten()  # (B * L,): the inverse, at tokens
-        self.tokens[self.indices] = torch.arange(len(rows), device=device)
+        numbers = torch.arange(len(rows), device=device)
+        self.tokens = pad_input(numbers, self.indices, self.shape)  # (B, L): the inverse
         self.position_ids = unpad_input(position_ids, self.indices)[None]  # (1, T)
         of_rows = [length for length in lengths.tolist() if length > 0]
         starts = [0, *accumulate(of_rows)]  # where a sequence begins among the T tokens
         self.cu_seqlens = torch.tensor(starts, dtype=torch.int32, device=device)
         self.max_seqlen = of_rows[0]
-        # Four groups of similar length, so that little of attention's squares is padding. Not on an accelerator, where
-        # squares cost less than the launches of four times as many kernels.
-        cut = device.type == "cpu" and of_rows[-1] < of_rows[0]
-        some = max(1, len(of_rows) // 4) if cut else len(of_rows)
-        self.groups = [
-            RowGroup(starts[first], of_rows[first : first + some], device) for first in range(0, len(of_rows), some)
-        ]
+        # Up to four groups, so that little of attention's squares is padding; not on an accelerator, where launches of
+        # kernels cost more.
+        some = -(-len(of_rows) // 4) if device.type == "cpu" and of_rows[-1] < of_rows[0] else len(of_rows)
+        firsts = range(0, len(of_rows), some)
+        self.groups = [RowGroup(starts[first], of_rows[first : first + some], device) for first in firsts]
 
     def inputs(self, input_ids, token_type_ids, config):
         """Arguments of a network's forward; input_ids and token_type_ids (or `None`) of shape (B, L)."""
@@ -116,7 +110,7 @@ class UnpaddedBatch:
 
     def at(self, masked, hidden):
         """Hidden states at M tokens: (1, T, H) to (M, H); masked: rows and columns, (M,) each."""
-        return hidden[0, self.tokens[masked[0] * self.shape[1] + masked[1]]]
+        return hidden[0, self.tokens[masked]]
 
     def padded(self, logits):
         """(1, T) to (B, L), with 0 where there is no token."""
@@ -173,37 +167,35 @@ def known_types(token_type_ids, config):
 # ---- Attention ------------------------------------------------------------------------------------------------------
 
 
-def can_unpad(network):
-    """Whether a network's attention can be told of boundaries: its release hands arguments on, and we know it."""
-    known = {*UNPADDED_ATTENTION, *UNPADDED_ATTENTION.values(), *FLASH_ATTENTION}
-    return network._supports_attention_backend and network.config._attn_implementation in known
+def attend_unpadded(networks):
+    """Let the attention of networks know boundaries, where their release and we can.
 
+    Its name goes into their configurations for good: gradient checkpointing asks again in the backward pass.
 
-def attend_unpadded(network):
-    """Name the attention that knows boundaries in a network's configuration.
-
-    For good, since gradient checkpointing asks again in the backward pass. It reads padded batches as the stock one.
+    Args: networks (two `ElectraPreTrainedModel`). Returns: `bool`, whether all can.
     """
-    name = network.config._attn_implementation
-    network.config._attn_implementation = UNPADDED_ATTENTION.get(name, name)
+    known = {*UNPADDED_ATTENTION, *UNPADDED_ATTENTION.values(), *FLASH_ATTENTION}
+    configs = [network.config for network in networks if network._supports_attention_backend]
+    if len(configs) < len(networks) or any(config._attn_implementation not in known for config in configs):
+        return False
+    for config in configs:
+        config._attn_implementation = UNPADDED_ATTENTION.get(config._attn_implementation, config._attn_implementation)
+    return True
 
 
-def warn_if_attention_cannot_drop(network):
-    """Say once that an attention has no dropout, where the configuration asks for some."""
-    share = network.config.attention_probs_dropout_prob
-    if network.config._attn_implementation == "flash_attention_3" and share > 0:
-        logger.warning_once(
-            f"flash_attention_3 has no dropout: attention_probs_dropout_prob={share} has no effect. Set it to 0, "
-            "or take another attention: `model.set_attn_implementation('sdpa')`."
-        )
+def warn_if_attention_cannot_drop(networks):
+    """Say once where an attention has no dropout, and a configuration asks for some."""
+    for config in (network.config for network in networks):
+        share = config.attention_probs_dropout_prob
+        if config._attn_implementation == "flash_attention_3" and share > 0:
+            logger.warning_once(
+                f"flash_attention_3 has no dropout: attention_probs_dropout_prob={share} has no effect. Set it to 0, "
+                "or take another attention: `model.set_attn_implementation('sdpa')`."
+            )
 
 
 def knowing_boundaries(stock):
-    """A stock attention of `transformers` that attends within sequences where a batch is without padding.
-
-    Args: stock (`str`): `"eager"` or `"sdpa"`.
-    Returns: a function with the arguments of the stock one, and `unpadded` ([`UnpaddedBatch`], *optional*).
-    """
+    """A stock attention, `"eager"` or `"sdpa"`, with one argument more: `unpadded` ([`UnpaddedBatch`], *optional*)."""
 
     def attend(module, query, key, value, attention_mask, unpadded=None, **kwargs):
         eager = stock == "eager"

@@ -80,6 +80,7 @@ def _step_table(run):
             f"{figures['padded_tokens_per_second']:,.0f}",
             _ratio(figures["against"].get("plain")),
             _ratio(figures["against"].get("mlm")),
+            _ratio(figures["against"].get("ours")),
             _utilisation(figures, run),
             f"{figures['peak_memory'] / MIB:,.0f}",
             _losses(figures["losses"]),
@@ -87,13 +88,14 @@ def _step_table(run):
         ]
         for name, figures in run["contenders"].items()
     ]
-    rows += [[name, *["n/a"] * 7, f"left out: {reason}"] for name, reason in run["failed"].items()]
+    rows += [[name, *["n/a"] * 8, f"left out: {reason}"] for name, reason in run["failed"].items()]
     header = [
         "who",
         "real tokens/s",
         "with padding",
         "x plain",
         "x MLM",
+        "x ours",
         "utilisation",
         "peak MiB",
         "losses at the end",

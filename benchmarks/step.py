@@ -17,7 +17,7 @@ from .text import SCENARIOS, add_text_options, draw_batches, read_rows
 
 
 BATCH_SIZE = {"ragged": 16, "like-length": 16, "full": 4}
-REFERENCES = ("plain", "mlm")
+REFERENCES = ("plain", "mlm", "ours")
 MATRIX_PRODUCT = "matrix product"
 KEY = ("shape", "dtype", "scenario", "title")  # a run takes the place of one that is alike in these
 LAST_STEPS = 10  # whose losses are averaged
@@ -184,7 +184,10 @@ def useful_flops(name, configs, rows):
     """Of one step. Args: name (`str`); configs (two `ElectraConfig`s); rows (`list[list[int]]`). Returns: `int`."""
     generator, discriminator = configs
     lengths = [len(row) for row in rows]
-    return mlm_flops(discriminator, lengths) if name == "mlm" else rtd_flops(generator, discriminator, lengths)
+    if name == "mlm":
+        return mlm_flops(discriminator, lengths)
+    without_backward = mlm_flops(generator, lengths) * 2 // 3 if name == "ours, generator frozen" else 0
+    return rtd_flops(generator, discriminator, lengths) - without_backward
 
 
 def print_run(run):

@@ -3,6 +3,7 @@
 import logging
 
 import torch
+from torch import nn
 
 from ..configuration_electra_rtd import ElectraRTDConfig
 from ..hub_tools.export import check_is_pair
@@ -81,7 +82,7 @@ def _load_checkpoint(checkpoint, tokenizer, overrides):
 
 
 def freeze_generator(model):
-    """Train the discriminator alone.
+    """Train the discriminator alone; the generator samples without dropout, as it learnt to.
 
     Args:
         model ([`ElectraRTDForPreTraining`])
@@ -95,3 +96,6 @@ def freeze_generator(model):
             "embeddings would be frozen too. Give --embedding_sharing none."
         )
     model.generator.requires_grad_(False)
+    for module in model.generator.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0  # of this run alone: the configuration says what it said

@@ -30,6 +30,7 @@ class Contender:
 CONTENDERS = {
     "ours": Contender("ours"),
     "ours, like-length": Contender("ours", "on batches of like length", batches="like-length"),
+    "ours, generator frozen": Contender("frozen", "as `adapt --freeze generator`: its forward pass alone"),
     "plain": Contender("plain", "stock classes, dense logits, Gumbel noise, padded"),
     "mlm": Contender("mlm", "masked language modelling of the discriminator alone: one network"),
     "electra-pytorch": Contender("electra_pytorch", "the same objective", environment="electra-pytorch"),
