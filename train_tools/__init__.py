@@ -1,6 +1,7 @@
 """Text in, training seen."""
 
 from .arguments import AdaptArguments
+from .attention_in_parts import use_attention_in_parts
 from .callbacks import RTDConsoleCallback, RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
 from .data import TextData, read_text, tokenize_text
 from .recipes import AdaptResult, adapt
@@ -17,4 +18,5 @@ __all__ = [
     "adapt",
     "read_text",
     "tokenize_text",
+    "use_attention_in_parts",
 ]

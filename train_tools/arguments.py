@@ -95,6 +95,12 @@ class AdaptArguments:
             "choices": ["generator"],
         },
     )
+    attention_in_parts: bool = field(
+        default=False,
+        metadata={
+            "help": "On a CPU, for rows of hundreds of tokens: half the memory, a few rows of attention at a time."
+        },
+    )
     fast: bool = field(
         default=True,
         metadata={"help": "Choose fast settings where none are given; each is printed. --no_fast chooses nothing."},

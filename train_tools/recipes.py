@@ -13,6 +13,7 @@ from transformers import DataCollatorWithPadding, Trainer, set_seed
 
 from ..hub_tools.export import export_discriminator
 from ..hub_tools.staging import files_for_folder
+from .attention_in_parts import use_attention_in_parts
 from .callbacks import LOSS_PARTS, RTDConsoleCallback, RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
 from .callbacks.health import PATIENCE
 from .check_options import check_options, check_rows
@@ -118,6 +119,8 @@ def _adapt_into(folder, arguments, training_args, given):
     model, tokenizer = load_start(arguments, train_text, last_checkpoint)
     if arguments.freeze:
         freeze_generator(model)
+    if arguments.attention_in_parts:
+        use_attention_in_parts(model)
     longest = model.config.max_position_embeddings
     if arguments.max_seq_length > longest:
         raise ValueError(f"--max_seq_length is {arguments.max_seq_length}: the pair reads {longest} tokens at most.")

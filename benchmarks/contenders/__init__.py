@@ -31,6 +31,7 @@ CONTENDERS = {
     "ours": Contender("ours"),
     "ours, like-length": Contender("ours", "on batches of like length", batches="like-length"),
     "ours, generator frozen": Contender("frozen", "as `adapt --freeze generator`: its forward pass alone"),
+    "ours, attention in parts": Contender("in_parts", "as `adapt --attention_in_parts`"),
     "plain": Contender("plain", "stock classes, dense logits, Gumbel noise, padded"),
     "mlm": Contender("mlm", "masked language modelling of the discriminator alone: one network"),
     "electra-pytorch": Contender("electra_pytorch", "the same objective", environment="electra-pytorch"),

@@ -1,4 +1,4 @@
-"""Ours as `electra-rtd adapt --freeze generator` trains it: the generator samples, and the discriminator alone learns."""
+"""Ours as `adapt --freeze generator` trains it: the generator samples, and the discriminator alone learns."""
 
 from electra_rtd.train_tools.start import freeze_generator
 
