@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Empty (`make CONSTRAINTS= test`) where the tested versions are not to be had, as on Python 3.10.
 CONSTRAINTS ?= -c constraints.txt
-# `make test PYTEST_OPTIONS=--cov` measures what the tests cover of hub_tools.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup
+# For `make test` and `make test-all`: `PYTEST_OPTIONS=tests/hub` runs one area, `--cov` says what is covered of hub_tools.
 PYTEST_OPTIONS ?=
 CLIENT_TESTS := $(addprefix tests/hub/test_,hub_server.py push.py pull.py cli_hub.py stock_push.py)
 OLDER_CLIENTS := 4.57.6 5.13.1
@@ -16,7 +17,7 @@ LOWEST_TESTS := tests/test_dependencies.py tests/model/test_plugin.py tests/trai
 # `make bench-step BENCH_OPTIONS="--shape small --scenario ragged"`; each lists its own with `--help`.
 BENCH_OPTIONS ?=
 
-.PHONY: help adapt test style killed docs common compat clients lowest build clean
+.PHONY: help adapt test test-all style killed docs common compat clients lowest build clean
 .PHONY: bench-step bench-data bench-trainer bench-watching bench-scaling bench-report
 
 help: ## this list
@@ -26,9 +27,13 @@ adapt: $(VENV)/installed ## adapt a tiny pair, from scratch, to the sample text:
 	@echo "Adapting a tiny pair to the sample text, into electra-rtd-sample/ (replaced at each call)."
 	$(BIN)/electra-rtd adapt --example
 
-test: $(VENV)/installed ## run the tests: a few minutes
-	@echo "Running the test suite."
-	$(BIN)/python -m pytest -n auto --dist loadgroup $(PYTEST_OPTIONS)
+test: $(VENV)/installed ## run the tests that one wants after every change: up to five minutes
+	@echo "Running the tests, without those that are slow or need a browser; 'make test-all' runs every one."
+	$(PYTEST) -m "not slow and not browser and not docs and not gpu" $(PYTEST_OPTIONS)
+
+test-all: $(VENV)/installed ## run every test; those that need what is not here say so
+	@echo "Running every test."
+	$(PYTEST) $(PYTEST_OPTIONS)
 
 style: $(VENV)/installed ## check style and types; `make style FIX=1` mends what can be mended
 	$(BIN)/ruff check $(if $(FIX),--fix) .
