@@ -49,8 +49,9 @@ style: $(VENV)/installed ## check style and types; `make style FIX=1` fixes what
 	@mkdir -p .style && ln -sfn .. .style/electra_rtd && ln -sfn ../launcher .style/electra_rtd_launcher
 	cd .style && ../$(BIN)/mypy --config-file ../pyproject.toml
 
-killed: $(VENV)/installed ## kill pushes and pulls at more than a hundred drawn points
-	ELECTRA_RTD_KILL_POINTS=45 $(BIN)/python -m pytest tests/hub/test_killed.py
+killed: $(VENV)/installed ## kill pushes and pulls at more than a hundred drawn points, as `make test-rest` does
+	$(PYTEST) tests/hub/test_killed.py
+killed test-rest: export ELECTRA_RTD_KILL_POINTS := 45
 
 docs: $(VENV)/installed ## run docs/hub.md and the tutorial, and write what they print into them
 	ELECTRA_RTD_WRITE_DOCS=1 $(BIN)/python -m pytest tests/docs/test_hub_docs.py tests/docs/test_tutorial.py
