@@ -95,7 +95,7 @@ class Results:
         Args:
             check (`str`), case (`str`): column of the table, and what was looked at.
             function (callable), *args: the call.
-            known (`dict`, *optional*): the `error` it has to raise, and the `reason` why we cannot mend that.
+            known (`dict`, *optional*): the `error` it has to raise, and the `reason` why we cannot fix that.
 
         Returns:
             what the function returns; `None` where it raised
