@@ -4,19 +4,26 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Empty (`make CONSTRAINTS= test`) where the tested versions are not to be had, as on Python 3.10.
 CONSTRAINTS ?= -c constraints.txt
-# `make test PYTEST_OPTIONS=--cov` measures what the tests cover of hub_tools.
+# Processes of a test run; `make -j` wants one each.
+WORKERS ?= auto
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+# For `make test` and its like: `PYTEST_OPTIONS=tests/hub` runs one area, `--cov` says what is covered of hub_tools.
 PYTEST_OPTIONS ?=
-CLIENT_TESTS := $(addprefix tests/hub/test_,hub_server.py push.py pull.py cli_hub.py stock_push.py)
+# Markers of what `make test` leaves out; pyproject.toml says what they mean.
+REST := slow or browser or docs or gpu
+CLIENT_TESTS := $(wildcard $(addprefix tests/hub/test_,hub_server.py push*.py pull*.py cli_hub.py stock_push.py))
 OLDER_CLIENTS := 4.57.6 5.13.1
 # Import, loading in fresh processes, text, three ways to adapt, and the commands of the Hub.
 LOWEST_TESTS := tests/test_dependencies.py tests/model/test_plugin.py tests/train/test_data.py tests/hub/test_cli_hub.py \
 	$(addprefix tests/train/test_adapt.py::test_, \
 	adapting_a_pretrained_pair_gives_a_pair_a_discriminator_and_figures a_pair_from_scratch_learns_its_own_vocabulary \
 	resume_goes_on_from_the_last_whole_checkpoint)
+# The tests start hundreds of processes: each would compile every module, where this forbids to keep what is compiled.
+unexport PYTHONDONTWRITEBYTECODE
 # `make bench-step BENCH_OPTIONS="--shape small --scenario ragged"`; each lists its own with `--help`.
 BENCH_OPTIONS ?=
 
-.PHONY: help adapt test style killed docs common compat clients lowest build clean
+.PHONY: help adapt test test-rest test-all style killed docs common compat clients lowest build clean
 .PHONY: bench-step bench-data bench-trainer bench-watching bench-scaling bench-report
 
 help: ## this list
@@ -26,24 +33,31 @@ adapt: $(VENV)/installed ## adapt a tiny pair, from scratch, to the sample text:
 	@echo "Adapting a tiny pair to the sample text, into electra-rtd-sample/ (replaced at each call)."
 	$(BIN)/electra-rtd adapt --example
 
-test: $(VENV)/installed ## run the tests: a few minutes
-	@echo "Running the test suite."
-	$(BIN)/python -m pytest -n auto --dist loadgroup $(PYTEST_OPTIONS)
+test: $(VENV)/installed ## run the tests that one wants after every change: up to five minutes
+	@echo "Running the tests, but for those that are slow or need a browser: 'make test-rest' runs these."
+	$(PYTEST) -m "not ($(REST))" $(PYTEST_OPTIONS)
 
-style: $(VENV)/installed ## check style and types; `make style FIX=1` mends what can be mended
+test-rest: $(VENV)/installed ## run the tests that `make test` leaves out
+	$(PYTEST) -m "$(REST)" $(PYTEST_OPTIONS)
+
+test-all: $(VENV)/installed ## run every test; one that needs what is not here is skipped, and says why
+	$(PYTEST) $(PYTEST_OPTIONS)
+
+style: $(VENV)/installed ## check style and types; `make style FIX=1` fixes what can be fixed
 	$(BIN)/ruff check $(if $(FIX),--fix) .
 	$(BIN)/ruff format $(if $(FIX),,--check) .
 	@mkdir -p .style && ln -sfn .. .style/electra_rtd && ln -sfn ../launcher .style/electra_rtd_launcher
 	cd .style && ../$(BIN)/mypy --config-file ../pyproject.toml
 
-killed: $(VENV)/installed ## kill pushes and pulls at more than a hundred drawn points
-	ELECTRA_RTD_KILL_POINTS=45 $(BIN)/python -m pytest tests/hub/test_killed.py
+killed: $(VENV)/installed ## kill pushes and pulls at more than a hundred drawn points, as `make test-rest` does
+	$(PYTEST) tests/hub/test_killed.py
+killed test-rest: export ELECTRA_RTD_KILL_POINTS := 45
 
 docs: $(VENV)/installed ## run docs/hub.md and the tutorial, and write what they print into them
 	ELECTRA_RTD_WRITE_DOCS=1 $(BIN)/python -m pytest tests/docs/test_hub_docs.py tests/docs/test_tutorial.py
 
 common: $(VENV)/installed ## run transformers' own model tests over the model
-	$(BIN)/python -m pytest tests/common -n 2
+	$(PYTEST) tests/common
 
 compat: $(VENV)/installed ## load checkpoints across the supported releases of transformers
 	$(BIN)/python tests/compat/run.py
@@ -51,12 +65,12 @@ compat: $(VENV)/installed ## load checkpoints across the supported releases of t
 clients: $(VENV)/installed ## run the tests of hub_tools with older releases of huggingface_hub: 0.36 and 1.x
 	$(BIN)/python tests/compat/run.py --prepare --releases $(OLDER_CLIENTS)
 	for release in $(OLDER_CLIENTS); do \
-		PYTHONPATH="$$PWD/.compat/$$release/site-packages" $(BIN)/python -m pytest -q -n auto $(CLIENT_TESTS) || exit 1; \
+		PYTHONPATH="$$PWD/.compat/$$release/site-packages" $(PYTEST) -q -k "stock_push or not slow" $(CLIENT_TESTS) || exit 1; \
 	done
 
 lowest: $(VENV)/installed ## run tests with the lowest release of each dependency that pyproject.toml allows
 	$(BIN)/python tests/compat/run.py --prepare --releases lowest
-	ELECTRA_RTD_LOWEST=1 PYTHONPATH="$$PWD/.compat/lowest/site-packages" $(BIN)/python -m pytest -q -n auto $(LOWEST_TESTS)
+	ELECTRA_RTD_LOWEST=1 PYTHONPATH="$$PWD/.compat/lowest/site-packages" $(PYTEST) -q $(LOWEST_TESTS)
 
 bench-step: $(VENV)/installed ## measure the training step of ours and of others, in turn: hours without BENCH_OPTIONS
 	$(BIN)/python -m benchmarks.step $(BENCH_OPTIONS)
@@ -81,7 +95,7 @@ build: $(VENV)/installed ## build the wheel, and try it in a clean environment
 	$(BIN)/python -m build --outdir dist .
 	$(PYTHON) -m venv --clear $(VENV)-wheel
 	@echo "Installing the wheel into $(VENV)-wheel, without any tool of development."
-	$(VENV)-wheel/bin/python -m pip install $(CONSTRAINTS) dist/*.whl
+	$(VENV)-wheel/bin/python -m pip install --no-compile $(CONSTRAINTS) dist/*.whl
 	$(VENV)-wheel/bin/electra-rtd --version
 	$(VENV)-wheel/bin/electra-rtd adapt --example --max_steps 2 --output_dir $(VENV)-wheel/sample
 

@@ -58,6 +58,7 @@ class Worker:
         with contextlib.suppress(BrokenPipeError):  # it has ended already
             self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
         self._errors.close()
 
     def _ask(self, message):

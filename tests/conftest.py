@@ -48,6 +48,12 @@ def pytest_configure(config):
     config.pluginmanager.register(RootIsAFolder())
 
 
+def pytest_runtest_setup(item):
+    """Say why a test that needs CUDA does not run."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs CUDA, which is not here")
+
+
 # In a folder of tests, where pytest's importlib mode does not look: tests can say `from hub_server import Hub`.
 specification = importlib.util.spec_from_file_location("hub_server", Path(__file__).parent / "hub" / "hub_server.py")
 sys.modules["hub_server"] = importlib.util.module_from_spec(specification)

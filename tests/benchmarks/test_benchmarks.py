@@ -75,6 +75,7 @@ def test_ratios_are_taken_within_a_round_and_not_between_summaries():
     assert ratio["p90"] == pytest.approx(6.8)  # a tenth of the way before the last of 2, 2, 2, 2, 10
 
 
+@pytest.mark.slow
 def test_each_worker_is_a_process_of_its_own_that_reports_its_tokens_time_memory_and_losses(setup, rows):
     shared = {name: getattr(setup, name) for name in ("shape", "vocab_size", "tokenizer")}
     chosen = {name: step.available()[name] for name in ("ours",)}
@@ -92,6 +93,7 @@ def test_each_worker_is_a_process_of_its_own_that_reports_its_tokens_time_memory
     assert losses["loss"] == pytest.approx(losses["mlm_loss"] + 50 * losses["disc_loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_be_built_is_left_out_with_the_reason(setup):
     missing = {"a package": Contender("electra_pytorch")}  # without its environment
     setup = {name: getattr(setup, name) for name in ("shape", "vocab_size", "tokenizer")}

@@ -1,8 +1,9 @@
-"""One round of `run.py` inside one release: `check.py ROUND RELEASE REPORT ALL_RELEASES...`
+"""The rounds of `run.py` inside one release: `check.py RELEASE ALL_RELEASES...` reads their names, a line each.
 
-The four rounds: `save` makes checkpoints with the package; `remote` loads those of all releases as remote code, the
-package not importable, and trains; `package` loads them with the package and without remote code; `trained` loads what
-all releases trained, as remote code again. Folder `RELEASE/KIND` is a checkpoint, `RELEASE/KIND.pt` what it must be.
+Each runs in a fork, writes its results to `ROUND-RELEASE.json`, and is answered by its exit status. `save` makes
+checkpoints with the package; `remote` loads those of all releases as remote code, the package not importable, and
+trains; `package` loads them with the package and without remote code; `trained` loads what all releases trained, as
+remote code again. Folder `RELEASE/KIND` is a checkpoint, `RELEASE/KIND.pt` what it must be.
 """
 
 import importlib.util
@@ -58,14 +59,28 @@ TEXTS = [
 
 
 def main():
-    """Run one round and write its results."""
-    name, release, report, *releases = sys.argv[1:]
+    """Run the rounds that are asked for."""
+    release, *releases = sys.argv[1:]
     if transformers.__version__ != release:
         raise RuntimeError(f"This is transformers {transformers.__version__}, not {release}: look at PYTHONPATH.")
+    torch.set_num_threads(1)
+    for name in ("ElectraForMaskedLM", "ElectraForPreTraining", "Trainer"):  # once, for all forks
+        getattr(transformers, name)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints is no answer
+    for line in sys.stdin:
+        child = multiprocessing.get_context("fork").Process(target=run_round, args=(line.strip(), release, releases))
+        child.start()
+        child.join()
+        print(child.exitcode, file=answers, flush=True)
+
+
+def run_round(name, release, releases):
+    """Run one round and write its results."""
     torch.manual_seed(0)
     results = Results()
     {"save": save, "remote": remote, "package": package, "trained": trained}[name](results, release, releases)
-    Path(report).write_text(json.dumps(results.rows))
+    Path(f"{name}-{release}.json").write_text(json.dumps(results.rows))
 
 
 class Results:
@@ -80,7 +95,7 @@ class Results:
         Args:
             check (`str`), case (`str`): column of the table, and what was looked at.
             function (callable), *args: the call.
-            known (`dict`, *optional*): the `error` it has to raise, and the `reason` why we cannot mend that.
+            known (`dict`, *optional*): the `error` it has to raise, and the `reason` why we cannot fix that.
 
         Returns:
             what the function returns; `None` where it raised
@@ -589,7 +604,7 @@ class PackageBlocker:
 
 
 def block_package():
-    """Make `import electra_rtd` fail, and load the stock modules once for all forks."""
+    """Make `import electra_rtd` fail."""
     sys.meta_path.insert(0, PackageBlocker)
     try:
         importlib.import_module("electra_rtd")
@@ -597,9 +612,6 @@ def block_package():
         pass
     else:
         raise RuntimeError("`electra_rtd` can be imported in a process that must not have it.")
-    torch.set_num_threads(1)
-    for name in ("ElectraForMaskedLM", "ElectraForPreTraining", "Trainer"):
-        getattr(transformers, name)
 
 
 def empty_module_cache():

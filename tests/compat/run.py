@@ -1,19 +1,22 @@
 """Does a checkpoint of any supported `transformers` release load in every other? `python tests/compat/run.py`
 
-Each release gets an environment of its own under `.compat/`, laid over the running interpreter and sharing its torch.
-Then every release saves, loads what all of them saved, trains, and loads what all of them trained (see `check.py`).
-Needs the package index once for each release, and no network after that.
+Each release gets an environment of its own under `.compat/`, laid over the running interpreter and sharing its torch,
+and one process. Every release saves, loads what all of them saved, trains, and loads what all of them trained (see
+`check.py`). Needs the package index once for each release, and no network after that.
 """
 
 import argparse
+import fcntl
 import importlib.metadata
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,9 +27,10 @@ ENVIRONMENTS = REPOSITORY / ".compat"
 NEWEST = importlib.metadata.version("transformers")  # the installed one; it needs no environment of its own
 LOWEST = "lowest"  # not a release, but the lowest of each package that pyproject.toml allows
 RELEASES = ["4.57.6", "5.0.0", "5.3.0", "5.8.1", "5.13.1", NEWEST]
-# Rounds of one stage may run at once; each stage reads what the ones before it saved.
+# Each stage reads what all releases saved in the ones before it.
 STAGES = [["save"], ["remote", "package"], ["trained"]]
-TIMEOUT = 600  # seconds for one process, which needs about twenty
+TIMEOUT = 600  # seconds for one round, which needs about twenty
+CORES = os.cpu_count() or 1
 
 
 def main():
@@ -37,7 +41,8 @@ def main():
     arguments = parser.parse_args()
     releases = list(dict.fromkeys(arguments.releases))
     start = time.monotonic()
-    paths = {release: prepare_environment(release) for release in releases}
+    with ThreadPoolExecutor(CORES) as pool:
+        paths = dict(zip(releases, pool.map(prepare_environment, releases), strict=True))
     if arguments.prepare:
         return
     ready = time.monotonic()
@@ -85,7 +90,7 @@ def lower_bounds():
 
 
 def prepare_environment(release):
-    """Install a release once.
+    """Install a release once; whoever wants the same one meanwhile (`make -j`) waits.
 
     Args:
         release (`str`): a version of `transformers`, or `LOWEST`.
@@ -101,15 +106,19 @@ def prepare_environment(release):
     # Compiled wheels fit one Python only.
     alone = installed_alone(release)
     content = " ".join([*requirements(release), *alone, f"python=={sys.version_info.major}.{sys.version_info.minor}"])
-    if not marker.is_file() or marker.read_text() != content:
-        print(f"Installing {', '.join([*requirements(release), *alone])} into {target} ...", flush=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        # That it does not fit what is installed here is what it is for.
-        install = [sys.executable, "-m", "pip", "install", "-qq", "--no-warn-conflicts", "--target", str(target)]
-        subprocess.run([*install, *requirements(release)], check=True)
-        if alone:
-            subprocess.run([*install, "--no-deps", *alone], check=True)
-        marker.write_text(content)  # last: an interrupted installation lacks it
+    ENVIRONMENTS.mkdir(exist_ok=True)
+    with (ENVIRONMENTS / f"{release}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not marker.is_file() or marker.read_text() != content:
+            print(f"Installing {', '.join([*requirements(release), *alone])} into {target} ...", flush=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            # That it does not fit what is installed here is what it is for. Compiling all of it would take twice as
+            # long as the rest: what is imported is compiled then.
+            install = [sys.executable, "-m", "pip", "install", "-qq", "--no-warn-conflicts", "--no-compile"]
+            subprocess.run([*install, "--target", str(target), *requirements(release)], check=True)
+            if alone:
+                subprocess.run([*install, "--target", str(target), "--no-deps", *alone], check=True)
+            marker.write_text(content)  # last: an interrupted installation lacks it
     return target
 
 
@@ -117,7 +126,7 @@ def prepare_environment(release):
 
 
 def run_rounds(folder, paths):
-    """Run every round in every release, as many processes at once as there are cores.
+    """Run every round in every release, as many at once as there are cores.
 
     Args:
         folder (`Path`): where checkpoints go, an empty folder outside the repository.
@@ -127,34 +136,59 @@ def run_rounds(folder, paths):
         `list` of `dict` with `release`, `check`, `case`, `error` (`None` = passed) and `known` (why it may fail)
     """
     results = []
-    with ThreadPoolExecutor(max_workers=max(1, min(os.cpu_count() or 1, len(paths)))) as pool:
+    processes = [Process(folder, release, paths) for release in paths]
+    with ThreadPoolExecutor(CORES) as pool:
         for stage in STAGES:
             print(f"Running: {' and '.join(stage)}", flush=True)
-            jobs = [pool.submit(run_round, folder, name, release, paths) for name in stage for release in paths]
-            for job in jobs:
-                results += job.result()
+            for rows in pool.map(lambda process, stage=stage: process.run(stage), processes):
+                results += rows
+    for process in processes:
+        process.close()
     return results
 
 
-def run_round(folder, name, release, paths):
-    """Run `check.py` in one release and read its results."""
-    report = folder / f"{name}-{release}.json"
-    command = [sys.executable, str(Path(__file__).with_name("check.py")), name, release, str(report), *paths]
-    try:
-        process = subprocess.run(
-            command,
-            cwd=folder,
-            env=environment_variables(folder, f"{name}-{release}", paths[release]),
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-        )
-        died = f"exit status {process.returncode}:\n{process.stderr[-3000:]}"
-    except subprocess.TimeoutExpired:
-        died = f"no end after {TIMEOUT} seconds"
-    if not report.is_file():
-        return [{"release": release, "check": name, "case": "the process", "error": died, "known": None}]
-    return [{"release": release, **result} for result in json.loads(report.read_text())]
+class Process:
+    """`check.py` in one release. It starts torch and `transformers` once, and forks for each round."""
+
+    def __init__(self, folder, release, paths):
+        self.folder, self.release = folder, release
+        self.errors = folder / f"{release}.stderr"
+        with self.errors.open("w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, str(Path(__file__).with_name("check.py")), release, *paths],
+                cwd=folder,
+                env=environment_variables(folder, release, paths[release]),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,  # a group of its own, so that its forks can be killed with it
+            )
+
+    def run(self, names):
+        """Run rounds one after the other and read their results, rows as of `run_rounds`."""
+        return [{"release": self.release, **row} for name in names for row in self.run_round(name)]
+
+    def run_round(self, name):
+        """Run one round; a row of its own says that there are no results."""
+        watch = threading.Timer(TIMEOUT, os.killpg, [self.process.pid, signal.SIGKILL])
+        watch.start()
+        try:
+            print(name, file=self.process.stdin, flush=True)
+            status = self.process.stdout.readline().strip()  # empty: the process is dead
+        except BrokenPipeError:  # so it was before
+            status = ""
+        finally:
+            watch.cancel()
+        report = self.folder / f"{name}-{self.release}.json"
+        if report.is_file():
+            return json.loads(report.read_text())
+        error = f"exit status {status or self.process.wait()}:\n{self.errors.read_text()[-3000:]}"
+        return [{"check": name, "case": "the process", "error": error, "known": None}]
+
+    def close(self):
+        """Let it end."""
+        self.process.communicate()
 
 
 def environment_variables(folder, name, path):

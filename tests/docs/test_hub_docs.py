@@ -67,6 +67,7 @@ def shape(text):
     return re.sub(r" +", " ", re.sub(r"[\d,.]*\d(e-\d+)?", "<n>", text))
 
 
+@pytest.mark.docs
 def test_the_round_trip_prints_what_the_page_shows(machine):
     page = PAGE.read_text(encoding="utf-8")
     blocks = list(BLOCK.finditer(page))

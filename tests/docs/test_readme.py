@@ -29,6 +29,7 @@ def folder(tmp_path, pair_folders):
     return tmp_path
 
 
+@pytest.mark.docs
 def test_every_snippet_runs(folder):
     snippets = SNIPPET.findall((ROOT / "README.md").read_text(encoding="utf-8"))
     assert len(snippets) >= 5

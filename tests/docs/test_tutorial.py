@@ -129,7 +129,9 @@ def execute(lang, folder, hub):
 # A group a language: several processes of a test run do not each run the notebook (`--dist loadgroup`).
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(lang, marks=pytest.mark.xdist_group(f"tutorial-{lang}")) for lang in LANGUAGES],
+    params=[
+        pytest.param(lang, marks=[pytest.mark.docs, pytest.mark.xdist_group(f"tutorial-{lang}")]) for lang in LANGUAGES
+    ],
 )
 def executed(request, tmp_path_factory):
     lang = request.param
