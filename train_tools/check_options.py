@@ -13,7 +13,7 @@ import torch
 from transformers import Trainer, get_scheduler
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
-from ..hub_tools.gather import TRAINER_LOG
+from ..hub_tools.run_record import STATE_FILE
 from .callbacks import LOSS_PARTS
 from .metrics import DETAILED
 
@@ -91,9 +91,9 @@ def check_options(training_args):
     _check_scheduler(training_args)
     _check_metric(training_args)
     checkpoint = training_args.resume_from_checkpoint
-    if checkpoint is not None and not (Path(checkpoint) / TRAINER_LOG).is_file():
+    if checkpoint is not None and not (Path(checkpoint) / STATE_FILE).is_file():
         raise ValueError(
-            f"--resume_from_checkpoint {checkpoint} is no checkpoint of a Trainer: it has no {TRAINER_LOG}. To go on "
+            f"--resume_from_checkpoint {checkpoint} is no checkpoint of a Trainer: it has no {STATE_FILE}. To go on "
             "with the run in --output_dir: --resume."
         )
 

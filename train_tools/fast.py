@@ -16,8 +16,8 @@ from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from ..hub_tools.run_record import callback_state
 from .hardware import cpu_bfloat16_units, cuda_bfloat16_units, time_threads, usable_cores
-from .resume import callback_state
 
 
 DEFAULTS = {field.name: field.default for field in fields(TrainingArguments)}

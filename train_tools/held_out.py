@@ -9,7 +9,6 @@ from .callbacks import LOSS_PARTS
 from .metrics import CLASSES, COLUMNS, DETAILED, HeldOutStatistics, frequent_ids, script_of
 
 
-FORMAT = 1
 FEWEST_OCCURRENCES, MOST_TOKENS = 3, 4000  # of the table of tokens
 MOST_ROWS = 50_000  # of training text, for the frequencies of its tokens
 # What the other figures are judged by: see `hub_tools.constant_answer`.
@@ -91,7 +90,7 @@ def frequency_loss(known, asked):
 
 
 def describe_held_out(before, after, tokenizer):
-    """What `held_out.json` holds.
+    """What `held_out.json` says of both evaluations.
 
     Args:
         before, after ([`HeldOut`]): of the same text; tokenizer (`PreTrainedTokenizerBase`)
@@ -114,7 +113,6 @@ def describe_held_out(before, after, tokenizer):
     scripts = _scripts(counts, tokenizer)
     shown = _shown_ids(counts)
     return {
-        "format": FORMAT,
         **{name: _figures(one, counts, scripts) for name, one in (("before", before), ("after", after))},
         "tokens": {
             "token": tokenizer.convert_ids_to_tokens(shown),

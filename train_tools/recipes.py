@@ -1,6 +1,5 @@
 """The main job: adapt a pair to a domain's text with the stock Trainer."""
 
-import json
 import logging
 import os
 import shutil
@@ -12,6 +11,7 @@ from pathlib import Path
 from transformers import DataCollatorWithPadding, Trainer, set_seed
 
 from ..hub_tools.export import export_discriminator
+from ..hub_tools.run_record import HELD_OUT_FILE, earlier_results, write_record
 from ..hub_tools.staging import files_for_folder
 from .callbacks import LOSS_PARTS, RTDConsoleCallback, RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
 from .callbacks.health import PATIENCE
@@ -32,8 +32,8 @@ from .fast import (
 from .held_out import describe_held_out, evaluate_held_out
 from .hub_token import token_in_environment, without_token
 from .provenance import describe_run
-from .resume import RunTotals, earlier_results, is_finished, read_totals, refuse_without_optimizer, restore_finished
-from .run_folder import DISCRIMINATOR_FOLDER, HELD_OUT_FILE, LAST_FILE, RESULTS_FILE, RunFolder
+from .resume import RunTotals, is_finished, read_totals, refuse_without_optimizer, restore_finished
+from .run_folder import DISCRIMINATOR_FOLDER, RunFolder
 from .run_text import read_texts
 from .start import freeze_generator, load_start
 from .unknown_tokens import check_unknown_tokens
@@ -250,14 +250,10 @@ def _finish(trainer, totals, health, before, after, run, finished):
         if trainer.is_world_process_zero():
             export_discriminator(staged, staged / DISCRIMINATOR_FOLDER)
             shutil.rmtree(result.discriminator, ignore_errors=True)  # of the same run, resumed: its export is stale
-            trainer.state.save_to_json(str(staged / LAST_FILE))  # the card of a push draws its curves
-            results = {**asdict(result), **run}
-            (staged / RESULTS_FILE).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
             held_out = describe_held_out(before, after, trainer.processing_class)
             if held_out is None:
                 (output_dir / HELD_OUT_FILE).unlink(missing_ok=True)  # of the same run, resumed
-            else:
-                (staged / HELD_OUT_FILE).write_text(json.dumps(held_out, allow_nan=False) + "\n", encoding="utf-8")
+            write_record(staged, trainer.state, {**asdict(result), **run}, held_out)
     if trainer.args.push_to_hub:
         trainer.push_to_hub()
     return result

@@ -1,6 +1,5 @@
 """Going on with a run: what its checkpoint must hold, what it counted, and a run that is finished already."""
 
-import json
 import math
 import time
 from pathlib import Path
@@ -9,9 +8,8 @@ import torch
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState, TrainerState
 
-from ..hub_tools.gather import RESULTS_FILE, TRAINER_LOG
+from ..hub_tools.run_record import STATE_FILE, callback_state
 from ..modeling_electra_rtd import ElectraRTDForPreTraining
-from .run_folder import read_object
 
 
 # The optimiser's state, by the Trainer itself, by FSDP and by DeepSpeed.
@@ -70,20 +68,6 @@ def read_totals(checkpoint):
     return callback_state(checkpoint, RunTotals.__name__) if checkpoint else {}
 
 
-def callback_state(checkpoint, class_name):
-    """The arguments of a callback that a checkpoint holds.
-
-    Args:
-        checkpoint (`str` or path): a folder with `trainer_state.json`.
-        class_name (`str`): of an `ExportableState`.
-
-    Returns:
-        `dict`; empty where the checkpoint was saved without the callback.
-    """
-    state = json.loads((Path(checkpoint) / TRAINER_LOG).read_text(encoding="utf-8"))
-    return state.get("stateful_callbacks", {}).get(class_name, {}).get("args", {})
-
-
 def is_finished(trainer, checkpoint):
     """Whether a checkpoint is at the end of the run already. The Trainer would take one more step.
 
@@ -96,7 +80,7 @@ def is_finished(trainer, checkpoint):
     """
     if checkpoint is None:
         return False
-    return TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_LOG)).global_step >= _steps_in_all(trainer)
+    return TrainerState.load_from_json(str(Path(checkpoint) / STATE_FILE)).global_step >= _steps_in_all(trainer)
 
 
 def _steps_in_all(trainer):
@@ -137,9 +121,9 @@ def restore_finished(trainer, checkpoint):
     """
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         raise ValueError(f"{checkpoint} is the end of its run: there is nothing to go on with. Leave --resume out.")
-    output_dir, state = Path(trainer.args.output_dir), TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_LOG))
-    if (output_dir / TRAINER_LOG).is_file():  # written after the checkpoint's: it has the closing row of training
-        closing = TrainerState.load_from_json(str(output_dir / TRAINER_LOG))
+    output_dir, state = Path(trainer.args.output_dir), TrainerState.load_from_json(str(Path(checkpoint) / STATE_FILE))
+    if (output_dir / STATE_FILE).is_file():  # written after the checkpoint's: it has the closing row of training
+        closing = TrainerState.load_from_json(str(output_dir / STATE_FILE))
         state = closing if closing.global_step == state.global_step else state
     trainer.state = state
     source = Path(checkpoint)
@@ -148,16 +132,3 @@ def restore_finished(trainer, checkpoint):
         source = best if best.is_dir() else source
     weights = ElectraRTDForPreTraining.from_pretrained(source, dtype=torch.float32).state_dict()
     trainer.model.load_state_dict(weights)
-
-
-def earlier_results(output_dir, steps):
-    """What a finished run has written down already.
-
-    Args:
-        output_dir (`str` or path); steps (`int`): where the run ended.
-
-    Returns:
-        `dict`: `adapt_results.json`; empty where it is of another step, or not there.
-    """
-    results = read_object(Path(output_dir) / RESULTS_FILE)
-    return results if results.get("steps") == steps else {}

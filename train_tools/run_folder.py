@@ -1,7 +1,6 @@
 """The output folder of a run: whose it is, where to go on, and nothing half-written in it."""
 
 import errno
-import json
 import os
 import pickle
 import re
@@ -12,7 +11,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from ..configuration_electra_rtd import ElectraRTDConfig
-from ..hub_tools.gather import RESULTS_FILE, TRAINER_LOG
+from ..hub_tools.run_record import RESULTS_FILE, STATE_FILE, earlier_results, read_own
 from ..hub_tools.staging import PARTIAL_PREFIX
 from .damage import find_damage
 from .run_lock import LOCK_FILE, only_run
@@ -20,9 +19,7 @@ from .run_lock import LOCK_FILE, only_run
 
 DISCRIMINATOR_FOLDER = "discriminator"
 LOGS_FOLDER = "runs"  # of TensorBoard, a folder for each run
-HELD_OUT_FILE = "held_out.json"  # what the held-out text says, before and after
 CHECKPOINT_NAME = re.compile(r"checkpoint-\d+")
-LAST_FILE = TRAINER_LOG  # the Trainer writes it when all else of a checkpoint is written
 # What a run leaves in its folder: names of the final pair, its exports and logs.
 RUN_CONTENT = re.compile(
     r"checkpoint-\d+|discriminator|runs|adapt_results\.json|trainer_state\.json|config\.json|training_args\.bin"
@@ -111,7 +108,7 @@ class RunFolder:
             return ""
         step = 0 if self._trainer is None else self._trainer.state.global_step
         kept = self._newest_whole()
-        if step and read_object(self.path / RESULTS_FILE).get("steps") == step and not self._holds_another_run:
+        if step and earlier_results(self.path, step) and not self._holds_another_run:
             return f"at step {step}.\nThe adapted pair is saved in {self.path}."
         when = f"at step {step}" if step else "before the first step"
         if kept is not None:
@@ -177,12 +174,12 @@ class RunFolder:
         """Whether something in the folder says that it is ours; names like `config.json` say nothing."""
         configurations = [self.path / "config.json", *self.path.glob("checkpoint-*/config.json")]
         return (self.path / RESULTS_FILE).is_file() or any(
-            read_object(file).get("model_type") == ElectraRTDConfig.model_type for file in configurations
+            read_own(file).get("model_type") == ElectraRTDConfig.model_type for file in configurations
         )
 
     def _complete_checkpoints(self):
         checkpoints = [child for child in self._content() if CHECKPOINT_NAME.fullmatch(child.name)]
-        complete = [checkpoint for checkpoint in checkpoints if read_object(checkpoint / LAST_FILE)]
+        complete = [checkpoint for checkpoint in checkpoints if read_own(checkpoint / STATE_FILE)]  # written last
         return sorted(complete, key=lambda checkpoint: int(checkpoint.name.split("-")[1]))
 
     def _newest_whole(self):
@@ -226,22 +223,6 @@ class RunFolder:
                 shutil.rmtree(path)
             else:
                 path.unlink()
-
-
-def read_object(file):
-    """The object in a JSON file.
-
-    Args:
-        file (`Path`)
-
-    Returns:
-        `dict`: empty where the file is not there, half-written, or holds something else.
-    """
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _is_full(error):

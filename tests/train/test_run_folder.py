@@ -21,8 +21,8 @@ from transformers import Trainer
 
 from electra_rtd import cli, terminal
 from electra_rtd.hub_tools import verify_checkpoint
+from electra_rtd.hub_tools.run_record import earlier_results
 from electra_rtd.train_tools import recipes
-from electra_rtd.train_tools.resume import earlier_results
 from electra_rtd.train_tools.run_folder import RunFolder
 from electra_rtd.train_tools.run_lock import LOCK_FILE
 

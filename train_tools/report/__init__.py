@@ -7,11 +7,11 @@ from ...hub_tools.staging import files_for_folder
 from ..language import choose_language
 from . import figures
 from .page import charts_of, render
-from .run import Run, read_run
+from .run import read_run
 from .texts import TEXTS
 
 
-__all__ = ["Run", "read_run", "report_run"]
+__all__ = ["read_run", "report_run"]
 
 logger = logging.getLogger(__name__)
 

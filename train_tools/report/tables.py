@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from ...hub_tools.constant_answer import LOWER, constant_answers, states, verdict
+from ...hub_tools.run_record import EVALUATION, is_number
 from . import measures
 from .measures import TokenScore, Verdicts
-from .run import EVALUATION, is_number
 
 
 # The figures of held-out text, in the order of the table: first the one that nothing but detecting can move.
