@@ -23,6 +23,7 @@ RESULTS_FILE = "adapt_results.json"
 STATE_FILE = "trainer_state.json"
 HELD_OUT_FILE = "held_out.json"
 HELD_OUT_FORMAT = 1
+CLASSES = ("frequent", "rare", "korean", "latin", "digit", "other")  # of tokens, in `held_out.json`
 EVALUATION = "eval_"  # how figures of held-out text begin in a log
 LARGEST_NUMBER = 10**300  # a whole number above it is no figure, and no float
 LARGEST_COUNT = 10**15

@@ -15,7 +15,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ..hub_tools.run_record import STATE_FILE
 from .callbacks import LOSS_PARTS
-from .metrics import DETAILED
+from .counts import DETAILED
 
 
 logger = logging.getLogger(__name__)

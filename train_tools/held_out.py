@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
+from ..hub_tools.run_record import CLASSES
 from .callbacks import LOSS_PARTS
-from .metrics import CLASSES, COLUMNS, DETAILED, HeldOutStatistics, frequent_ids, script_of
+from .counts import COLUMNS, DETAILED, HeldOutStatistics, frequent_ids, script_of
 
 
 FEWEST_OCCURRENCES, MOST_TOKENS = 3, 4000  # of the table of tokens

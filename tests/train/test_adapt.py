@@ -15,9 +15,9 @@ from transformers import AutoModel, AutoTokenizer, ElectraForPreTraining
 
 from electra_rtd import cli
 from electra_rtd.train_tools import recipes
+from electra_rtd.train_tools.counts import DETAILED
 from electra_rtd.train_tools.from_scratch import train_tokenizer
 from electra_rtd.train_tools.held_out import JUDGED_BY
-from electra_rtd.train_tools.metrics import DETAILED
 from electra_rtd.train_tools.tokenizer import SPECIAL_TOKENS, load_tokenizer
 
 

@@ -13,8 +13,7 @@ from transformers import DataCollatorForLanguageModeling, EarlyStoppingCallback,
 
 from electra_rtd import objective_electra_rtd as objective
 from electra_rtd.train_tools import RTDMetricsCallback
-from electra_rtd.train_tools.held_out import HeldOut, describe_held_out, frequency_loss, token_counts
-from electra_rtd.train_tools.metrics import (
+from electra_rtd.train_tools.counts import (
     COLUMNS,
     DETAILED,
     HeldOutStatistics,
@@ -25,6 +24,7 @@ from electra_rtd.train_tools.metrics import (
     largest_area_error,
     script_of,
 )
+from electra_rtd.train_tools.held_out import HeldOut, describe_held_out, frequency_loss, token_counts
 
 
 EVAL = [f"eval_{name}" for name in DETAILED]

@@ -14,7 +14,7 @@ EMPTY = "nothing"
 
 
 @dataclass
-class Table:
+class TextTable:
     """Rows with named columns, read when they are asked for.
 
     Args:
@@ -40,7 +40,7 @@ class Table:
 def choose_column(table, wanted=None):
     """The column that holds the text: the one that is wanted, the one called `text`, or the only one with text.
 
-    Args: table ([`Table`]); wanted (`str`, *optional*). Returns: `str`.
+    Args: table ([`TextTable`]); wanted (`str`, *optional*). Returns: `str`.
     Raises: ValueError: there is none, or more than one could be meant.
     """
     if wanted not in (None, *table.kinds) and table.all_kinds is not None:

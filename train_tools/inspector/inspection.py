@@ -13,10 +13,10 @@ from ...modeling_electra_rtd import ElectraRTDForPreTraining
 from ...pairing_electra_rtd import find_tokenizer
 from ..data import read_text
 from ..language import choose_language
-from .page import render
+from .inspector_page import render
+from .inspector_texts import TEXTS
 from .pieces import pieces_of_text
 from .reading import at_temperature, find_suspicious, join, read_pieces
-from .texts import TEXTS
 
 
 PAGE_TEMPERATURES = (0.5, 1.0, 1.5, 2.0)  # what the slider of a page offers, beside the one asked for
