@@ -160,7 +160,7 @@ def _choose(table, wanted, chosen):
     if chosen and column not in chosen:
         other, name = next(iter(chosen.items()))
         raise ValueError(
-            f"The text of {name} is in the column {other!r}, that of {table.name} in {column!r}. Give --text-column "
+            f"The text of {name} is in the column {other!r}, that of {table.name} in {column!r}. Give `text_column` "
             "if one name fits all, name these columns alike, or leave out the files that do not belong."
         )
     chosen.setdefault(column, table.name)

@@ -120,7 +120,7 @@ def _adapt_into(folder, arguments, training_args, given):
         freeze_generator(model)
     longest = model.config.max_position_embeddings
     if arguments.max_seq_length > longest:
-        raise ValueError(f"--max_seq_length is {arguments.max_seq_length}: the pair reads {longest} tokens at most.")
+        raise ValueError(f"`max_seq_length` is {arguments.max_seq_length}: the pair reads {longest} tokens at most.")
     with training_args.main_process_first(desc="tokenizing text"):
         train_set, validation_set = (
             tokenize_text(

@@ -103,9 +103,9 @@ def refuse_without_optimizer(checkpoint):
     """
     if not any(state for pattern in OPTIMIZER_STATES for state in Path(checkpoint).glob(pattern)):
         raise ValueError(
-            f"{checkpoint} holds weights, but no state of an optimiser (--save_only_model): the run cannot go on as "
+            f"{checkpoint} holds weights, but no state of an optimiser (`save_only_model`): the run cannot go on as "
             "it would have. To start a new run from its weights, with a warm-up of its own: "
-            f"--checkpoint {checkpoint} --output_dir ANOTHER."
+            f"`checkpoint={checkpoint}` with another `output_dir`."
         )
 
 
@@ -120,7 +120,7 @@ def restore_finished(trainer, checkpoint):
         ValueError: the weights lie in parts, which only training puts together.
     """
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
-        raise ValueError(f"{checkpoint} is the end of its run: there is nothing to go on with. Leave --resume out.")
+        raise ValueError(f"{checkpoint} is the end of its run: there is nothing to go on with. Leave `resume` out.")
     output_dir, state = Path(trainer.args.output_dir), TrainerState.load_from_json(str(Path(checkpoint) / STATE_FILE))
     if (output_dir / STATE_FILE).is_file():  # written after the checkpoint's: it has the closing row of training
         closing = TrainerState.load_from_json(str(output_dir / STATE_FILE))

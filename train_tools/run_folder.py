@@ -62,18 +62,18 @@ class RunFolder:
         if resume:
             checkpoints = self._complete_checkpoints()
             if not checkpoints:
-                raise ValueError(f"--resume: there is no complete checkpoint in {path}. Start without --resume.")
+                raise ValueError(f"`resume`: there is no complete checkpoint in {path}. Start without it.")
             damage = find_damage(checkpoints[-1])
             if damage:
-                raise ValueError(f"--resume: {self._say_damaged(checkpoints[-1], damage)}")
+                raise ValueError(f"`resume`: {self._say_damaged(checkpoints[-1], damage)}")
             self.last_checkpoint = str(checkpoints[-1])
         elif self._held_something and not overwrite:
             raise ValueError(
-                f"--output_dir {path} exists and is not empty. Give another folder, --resume to go on with the run "
-                "in it, or --overwrite to replace that run."
+                f"`output_dir={path}` exists and is not empty. Give another folder, `resume=True` to go on with the "
+                "run in it, or `overwrite=True` to replace that run."
             )
         elif self._held_something and not self._is_a_run():
-            raise ValueError(f"--overwrite: {path} holds no run of electra-rtd, so nothing in it is removed.")
+            raise ValueError(f"`overwrite`: {path} holds no run of electra-rtd, so nothing in it is removed.")
 
     @classmethod
     @contextmanager
@@ -114,12 +114,12 @@ class RunFolder:
         if kept is not None:
             lost = step - int(kept.name.split("-")[1])
             lost_steps = f"; the {lost} step{'s' if lost > 1 else ''} since then are lost" if lost > 0 else ""
-            return f"{when}.\n{kept} is whole{lost_steps}.\nGo on with --resume."
+            return f"{when}.\n{kept} is whole{lost_steps}.\nGo on with `resume=True`."
         if not step:
             return f"{when}.\nNothing was trained. Start again."
         return (
-            f"{when}.\nNo checkpoint was saved yet, so these steps are lost. Start again; --save_strategy steps "
-            "--save_steps N\nsaves every N steps."
+            f"{when}.\nNo checkpoint was saved yet, so these steps are lost. Start again; `save_strategy=steps` "
+            "with `save_steps=N`\nsaves every N steps."
         )
 
     def refuse_inside(self, sources):
@@ -133,7 +133,7 @@ class RunFolder:
         """
         for source in filter(None, sources if self._overwrite else ()):
             if Path(source).exists() and Path(source).resolve().is_relative_to(self.path.resolve()):
-                raise ValueError(f"--overwrite would remove {source}, which the run reads. Give another --output_dir.")
+                raise ValueError(f"`overwrite` would remove {source}, which the run reads. Give another `output_dir`.")
 
     @contextmanager
     def guarded(self):
@@ -189,7 +189,7 @@ class RunFolder:
 
     def _say_full(self, error):
         kept = self._newest_whole()
-        remedy = f"{kept} is whole: make room and go on with --resume" if kept else "Make room and start again"
+        remedy = f"{kept} is whole: make room and go on with `resume=True`" if kept else "Make room and start again"
         return (
             f"could not write to {self.path}: the disk is full, or a quota or a limit of file sizes is reached "
             f"({_first_line(error)}). {remedy}."
@@ -198,9 +198,9 @@ class RunFolder:
     def _say_damaged(self, checkpoint, damage):
         older = [one for one in self._complete_checkpoints() if one != checkpoint and find_damage(one) is None]
         then = (
-            f"--resume then goes on from {older[-1]}, which can be read"
+            f"`resume` then goes on from {older[-1]}, which can be read"
             if older
-            else "there is no other checkpoint that can be read, so start again with --overwrite"
+            else "there is no other checkpoint that can be read, so start again with `overwrite=True`"
         )
         return f"{checkpoint} is damaged: {damage}. Put back a good copy, or remove the folder {checkpoint}: {then}."
 

@@ -37,7 +37,7 @@ def read_texts(arguments, seed):
         return train, held_out.dataset
     if len(train) < 2:
         raise ValueError(
-            "--train_file holds one row of text: none is left to hold out. Give more, or --validation_file."
+            "`train_file` holds one row of text: none is left to hold out. Give more, or `validation_file`."
         )
     held_out = min(max(1, round(len(train) * arguments.validation_split)), len(train) - 1)
     parts = train.train_test_split(test_size=held_out, seed=seed)
@@ -54,7 +54,7 @@ def _read(name, sources, arguments):
     )
     dropped = f", {read.dropped_rows} empty rows dropped" if read.dropped_rows else ""
     logger.info(
-        f"--{name}: {len(read.dataset)} rows of column {read.column!r} in {len(read.sources)} file(s){dropped}."
+        f"`{name}`: {len(read.dataset)} rows of column {read.column!r} in {len(read.sources)} file(s){dropped}."
     )
     for note in read.notes:
         logger.info(note)
@@ -65,7 +65,7 @@ def _refuse_configuration_of_files(arguments):
     sources = [*arguments.train_file, *(arguments.validation_file or [])]
     if all(find_sources([source]) is not None for source in sources):
         raise ValueError(
-            f"--dataset_config_name is {arguments.dataset_config_name}, but no Hub dataset is read, only "
+            f"`dataset_config_name` is {arguments.dataset_config_name}, but no Hub dataset is read, only "
             f"{', '.join(sources)}. Leave it out."
         )
 
@@ -76,8 +76,8 @@ def _warn_of_shared_files(train, held_out):
     shared = [source for source in held_out if Path(source).resolve() in paths]
     if shared:
         logger.warning(
-            f"--validation_file {shared[0]} is part of --train_file too: the figures of held-out text will be "
-            "those of text that was trained on. Leave it out of --train_file."
+            f"`validation_file` {shared[0]} is part of `train_file` too: the figures of held-out text will be "
+            "those of text that was trained on. Leave it out of `train_file`."
         )
 
 

@@ -59,12 +59,12 @@ def collect_texts(texts, files=None, *, text_column=None, hub_config=None, limit
         ValueError: there is none, `limit` is not 1 or more, or a file cannot be read.
     """
     if limit < 1:
-        raise ValueError(f"--limit is {limit}: it must be 1 or more.")
+        raise ValueError(f"`limit` is {limit}: it must be 1 or more.")
     texts = [text for text in texts if text.strip()]
     rows = read_text(files, text_column=text_column, hub_config=hub_config).dataset["text"] if files else []
     count = len(texts) + len(rows)
     if count == 0:
-        raise ValueError("Give text: one or more TEXT, --file FILES, or - for standard input.")
+        raise ValueError("Give text to read: there is none in what was given, nor in the files of `file`.")
     return [*texts, *rows[: max(0, limit - len(texts))]][:limit], max(0, count - limit)
 
 

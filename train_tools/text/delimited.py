@@ -149,7 +149,7 @@ def refuse_sentence_as_name(table, column):
         raise ValueError(
             f"{table.name}: the first line is the header, and it looks like text: {_shown([column])}. If the file has "
             "no header, write one (`text`) above it, or name the file .txt if every line is one text. If it is the "
-            "header, give the column with --text-column."
+            "header, give the column with `text_column`."
         )
     if words > 1:
         table.notes.append(f"{table.name}: the first line is taken for the header: {_shown(table.kinds)}.")

@@ -89,7 +89,8 @@ def read_hub(name, split, config, num_proc):
     except (DatasetsError, OSError, ValueError, RuntimeError, pa.ArrowException) as error:
         if "onfig name is missing" in str(error) or "BuilderConfig" in str(error):
             raise ValueError(
-                f"The data set {name} has several configurations: {error}\nName one: --dataset_config_name NAME."
+                f"The data set {name} has several configurations: {error}\nName one: "
+                "`dataset_config_name=NAME` (`hub_config` of `read_text`)."
             ) from error
         raise ValueError(
             f"{name} is no file or folder here, and no dataset of that name with a split {split!r} could be read from "
