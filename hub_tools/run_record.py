@@ -102,7 +102,7 @@ class RunRecord:
 # ---- Writing ------------------------------------------------------------------------------------------------------
 
 
-def write_record(folder, state, results, held_out=None):
+def write_record(folder, state, results, held_out=None, *, replaces=None):
     """Write the record of a run.
 
     Args:
@@ -110,9 +110,12 @@ def write_record(folder, state, results, held_out=None):
         state (`TrainerState`)
         results (`dict`): for `adapt_results.json`.
         held_out (`dict`, *optional*): for `held_out.json`; without it there will be no such file.
+        replaces (`Path`, *optional*): the run's folder, which may hold the record of an earlier session.
     """
     state.save_to_json(str(folder / STATE_FILE))
     (folder / RESULTS_FILE).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    if held_out is None and replaces is not None:
+        (replaces / HELD_OUT_FILE).unlink(missing_ok=True)
     if held_out is not None:
         content = json.dumps({"format": HELD_OUT_FORMAT, **held_out}, allow_nan=False)
         (folder / HELD_OUT_FILE).write_text(content + "\n", encoding="utf-8")

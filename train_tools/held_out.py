@@ -54,6 +54,18 @@ def evaluate_held_out(trainer, metrics):
     return HeldOut(figures, metrics.held_out)
 
 
+def tidy_log(log, before):
+    """Every evaluation once: the one before training, which the Trainer's log does not have, and the one after it.
+
+    Args: log (`list[dict]`): of the Trainer, changed in place; before ([`HeldOut`]): the evaluation before training.
+    """
+    if not any(row.get("step") == 0 and "eval_loss" in row for row in log):  # a finished run that was resumed has it
+        log.insert(0, {"step": 0, **{f"eval_{name}": value for name, value in before.figures.items()}})
+    last = next(row for row in reversed(log) if "eval_loss" in row)  # a sign of a dead run may stand behind it
+    same = {name: last[name] for name in ("step", "eval_loss", *(f"eval_{name}" for name in LOSS_PARTS))}
+    log[:] = [row for row in log if row is last or not same.items() <= row.items()]
+
+
 def token_counts(dataset, vocab_size, most_rows=MOST_ROWS):
     """How often each token occurs in a tokenized text.
 

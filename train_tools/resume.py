@@ -2,13 +2,14 @@
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState, TrainerState
 
-from ..hub_tools.run_record import STATE_FILE, callback_state
+from ..hub_tools.run_record import STATE_FILE, callback_state, earlier_results
 from ..modeling_electra_rtd import ElectraRTDForPreTraining
 
 
@@ -132,3 +133,18 @@ def restore_finished(trainer, checkpoint):
         source = best if best.is_dir() else source
     weights = ElectraRTDForPreTraining.from_pretrained(source, dtype=torch.float32).state_dict()
     trainer.model.load_state_dict(weights)
+
+
+def as_written_before(output_dir, result, run):
+    """What a finished run cost and how it was made, as it has written that down already.
+
+    Args:
+        output_dir (`str` or path)
+        result ([`AdaptResult`]), run (`dict`, see [`describe_run`]): of this session, which trained nothing.
+
+    Returns:
+        the two, with what is known from before
+    """
+    earlier = earlier_results(output_dir, result.steps)
+    kept = {name: earlier[name] for name in ("tokens_seen", "tokens_per_second", "seconds") if name in earlier}
+    return replace(result, **kept), {name: earlier.get(name, value) for name, value in run.items()}

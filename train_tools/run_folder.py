@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 import shutil
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from .run_lock import LOCK_FILE, only_run
 
 DISCRIMINATOR_FOLDER = "discriminator"
 LOGS_FOLDER = "runs"  # of TensorBoard, a folder for each run
+TENSORBOARD = "TENSORBOARD_LOGGING_DIR"  # where its files go, in releases from 5 on
 CHECKPOINT_NAME = re.compile(r"checkpoint-\d+")
 # What a run leaves in its folder: names of the final pair, its exports and logs.
 RUN_CONTENT = re.compile(
@@ -101,6 +103,11 @@ class RunFolder:
     def follow(self, trainer):
         """From here on, count the steps of this `Trainer`, to tell which of them are saved."""
         self._trainer = trainer
+
+    def name_logs(self):
+        """Say where TensorBoard's files go, before its callback makes a folder at the first figures, which come before
+        training in this run."""
+        os.environ.setdefault(TENSORBOARD, str(self.path / LOGS_FOLDER / time.strftime("%b%d_%H-%M-%S")))
 
     def what_is_saved(self):
         """What a run leaves that ends now, and how to go on: `str`, in words; empty but in the main process."""

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModel, Trainer, TrainingArguments
 
 from electra_rtd import cli
-from electra_rtd.train_tools import fast, hardware, recipes
+from electra_rtd.train_tools import fast, fast_in_effect, hardware, recipes
 from electra_rtd.train_tools.arguments import AdaptArguments
 from electra_rtd.train_tools.data import tokenize_text
 
@@ -171,8 +171,8 @@ def test_bfloat16_that_disagrees_is_declined_with_both_figures(
     choice = fast.bfloat16(training_args(), make_model(), make_batch())
     assert choice.value is agrees
     assert f"{loss:.4f}" in choice.why and "10.0000" in choice.why
-    with fast.process_restored():
-        assert fast.apply([choice], training_args()).bf16 is agrees
+    with fast_in_effect.process_restored():
+        assert fast_in_effect.apply([choice], training_args()).bf16 is agrees
 
 
 @pytest.mark.parametrize("fields", [{"fp16": True}, {"bf16_full_eval": True, "bf16": True}])
