@@ -4,6 +4,7 @@ The Trainer checks some of its arguments itself. Others end in an error after an
 or do nothing at all for this objective.
 """
 
+import json
 import logging
 import math
 from pathlib import Path
@@ -157,15 +158,16 @@ def _check_optimizer(training_args):
 
 def _check_scheduler(training_args):
     name = str(getattr(training_args.lr_scheduler_type, "value", training_args.lr_scheduler_type))
-    given = training_args.lr_scheduler_kwargs
+    options = training_args.lr_scheduler_kwargs
     optimizer = torch.optim.SGD([_one_weight(training_args)], lr=1.0)
     steps = {"num_warmup_steps": 1, "num_training_steps": max(training_args.max_steps, 10**6)}
     try:
-        get_scheduler(name, optimizer, **steps, scheduler_specific_kwargs=given)
+        get_scheduler(name, optimizer, **steps, scheduler_specific_kwargs=options)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
+        given = f" with `lr_scheduler_kwargs={json.dumps(options, default=str)}`" if options else ""
         raise ValueError(
-            f"`lr_scheduler_type={name}` with `lr_scheduler_kwargs={given}` cannot be made: {error}. What a schedule "
-            'takes is given by name: `lr_scheduler_kwargs={"num_cycles": 2}`.'
+            f"`lr_scheduler_type={name}`{given} cannot be made: {error}. What a schedule takes is given by name: "
+            '`lr_scheduler_kwargs={"num_cycles": 2}`.'
         ) from error
 
 

@@ -184,7 +184,7 @@ def test_each_temperature_that_is_asked_for_is_there(make_model, tokenizer):
         ([], {}, "no text"),
         (["  "], {}, "no text"),
         (["산"], {"temperature": 0.0}, "`temperature` is 0.0"),
-        (["산"], {"more_temperatures": (-1.0,)}, "`temperature` is -1.0"),
+        (["산"], {"more_temperatures": (-1.0,)}, "--temperature is -1.0"),
         (["산"], {"top_k": 0}, "`top_k` is 0"),
     ],
 )
@@ -260,7 +260,7 @@ def test_what_the_limit_leaves_out_is_said(saved_pair, capsys, caplog):
     [
         ([], "Give text"),
         (["--limit", "0", "산"], "--limit is 0"),
-        (["--temperature", "-1", "산"], "`temperature` is -1.0"),
+        (["--temperature", "-1", "산"], "--temperature is -1.0"),
         (["--html", "nowhere/page.html", "산"], "cannot be written"),
     ],
 )
