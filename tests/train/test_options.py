@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModel, TrainingArguments
 
-from electra_rtd import cli
+from electra_rtd import cli, parsers
 from electra_rtd.train_tools import AdaptArguments, adapt, hardware
 from electra_rtd.train_tools.check_options import METRICS, check_options, check_rows
 from electra_rtd.train_tools.resume import read_totals
@@ -163,9 +163,9 @@ def test_held_out_rows_that_are_not_evaluated_are_counted(training_args, caplog)
 
 
 def test_bf16_can_be_given_where_there_is_no_accelerator(monkeypatch):
-    monkeypatch.setattr(cli, "has_accelerator", lambda: False)
+    monkeypatch.setattr(parsers, "has_accelerator", lambda: False)
     given = ["--checkpoint", "c", "--train_file", "f", "--output_dir", "o", "--bf16", "true"]
-    assert cli.adapt_parser().parse_args_into_dataclasses(given)[1].bf16
+    assert parsers.adapt_parser().parse_args_into_dataclasses(given)[1].bf16
     # transformers would advise --use_cpu, after which it is refused all the same
     with pytest.raises(ValueError, match="`bf16_full_eval` is True: leave it out"):
         cli.run_adapt([*given[:-2], "--bf16_full_eval", "true"])
@@ -254,9 +254,7 @@ def test_every_checkpoint_says_what_was_read_until_then(run, save_strategy):
 def test_weights_without_an_optimiser_are_no_place_to_go_on(run):
     run(save_only_model=True, **SAVING)
     weights = weights_of()
-    with pytest.raises(
-        ValueError, match=r"checkpoint-4 holds weights.*`checkpoint=out/checkpoint-4` with another"
-    ):
+    with pytest.raises(ValueError, match=r"checkpoint-4 holds weights.*`checkpoint=out/checkpoint-4` with another"):
         run({"resume": True}, max_steps=6, **SAVING)
     assert run({"resume": True}, save_only_model=True, **SAVING).steps == 4  # it is finished: nothing to go on with
     assert all(torch.equal(value, weights[name]) for name, value in weights_of().items())
