@@ -58,6 +58,8 @@ def run_inspect(argv):
     """`electra-rtd inspect`: texts as both networks read them; a table, JSON, or a page."""
     arguments = inspect_parser().parse_args(argv)
     given = [line for text in arguments.texts for line in (sys.stdin.read().split("\n") if text == "-" else [text])]
+    if not given and not arguments.file:
+        raise ValueError("Give text: one or more TEXT, --file FILES, or - for standard input.")
     texts, left_out = collect_texts(
         given,
         arguments.file,

@@ -64,7 +64,7 @@ def collect_texts(texts, files=None, *, text_column=None, hub_config=None, limit
     rows = read_text(files, text_column=text_column, hub_config=hub_config).dataset["text"] if files else []
     count = len(texts) + len(rows)
     if count == 0:
-        raise ValueError("Give text to read: there is none in what was given, nor in the files of `file`.")
+        raise ValueError("There is no text to read: neither `texts` nor `files` hold any.")
     return [*texts, *rows[: max(0, limit - len(texts))]][:limit], max(0, count - limit)
 
 
