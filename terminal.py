@@ -39,7 +39,7 @@ def with_options(text, options):
             return field[0]
         if value in (None, "True"):
             return f"--{name}"
-        return line(f"--{name}", value.lower() if value == "False" else value)
+        return line(f"--{name}", value.lower() if value == "False" else value.strip("\"'"))
 
     return FIELD.sub(option, text)
 

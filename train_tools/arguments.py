@@ -147,7 +147,7 @@ class AdaptArguments:
         if self.sample_steps < 0:
             raise ValueError(f"`sample_steps` is {self.sample_steps}: it must be 0 (never) or more.")
         if self.freeze and self.from_scratch:
-            raise ValueError("`freeze=generator` keeps random weights with `from_scratch`: leave one of them out.")
+            raise ValueError("`freeze=generator` keeps its random weights with `from_scratch`: leave one of them out.")
         if self.resume and self.overwrite:
             raise ValueError("`resume` goes on with what `overwrite` removes: give one of them.")
 

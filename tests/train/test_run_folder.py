@@ -150,7 +150,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"`output_dir=file/out` cannot be written to.*Give another folder"):
         RunFolder.opened("file/out").__enter__()
-    with pytest.raises(ValueError, match="file is a file: give a folder"):
+    with pytest.raises(ValueError, match="`output_dir=file` is a file: give a folder"):
         RunFolder.opened("file").__enter__()
 
 
