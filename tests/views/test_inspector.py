@@ -189,6 +189,7 @@ def test_each_temperature_that_is_asked_for_is_there(make_model, tokenizer):
     ],
 )
 def test_wrong_arguments_are_named(make_model, tokenizer, texts, arguments, message):
+    with pytest.raises(ValueError, match=message):
         inspect_texts((make_model(), tokenizer), texts, **arguments)
 
 
