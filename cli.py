@@ -1,17 +1,12 @@
 """`electra-rtd`: one thin command per library function."""
 
-import argparse
 import io
 import json
 import logging
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
-import torch
-from transformers import HfArgumentParser, TrainingArguments
-
-from electra_rtd_launcher import WAYS_TO_START, answer
-from electra_rtd_launcher.options import CommandParser
+from electra_rtd_launcher import answer
 
 from .hub_tools import (
     CheckpointError,
@@ -25,209 +20,22 @@ from .hub_tools import (
     verify_checkpoint,
 )
 from .hub_tools.pull import last_lock, read_lock
+from .parsers import (
+    diff_parser,
+    export_parser,
+    inspect_parser,
+    option_names,
+    parse_adapt,
+    pull_parser,
+    push_parser,
+    report_parser,
+    verify_parser,
+)
 from .terminal import is_error, print_error, print_interrupt, set_up_logging
-from .train_tools.arguments import AdaptArguments
-from .train_tools.hardware import has_accelerator
 from .train_tools.inspector import PAGE_TEMPERATURES, collect_texts, inspect_texts, print_readings, write_page
-from .train_tools.language import LANGUAGES
-from .train_tools.recipes import SAMPLE_FILE, adapt
+from .train_tools.recipes import adapt
 from .train_tools.report import report_run
 from .train_tools.summary import summary
-
-
-ADAPT_HELP = f"""
-Adapt an ELECTRA pair to a domain's text by replaced token detection.
-
-{WAYS_TO_START}
-The example is a tiny pair, from scratch, on the sample text that is part of the package: about two minutes, into
-electra-rtd-sample/, which is replaced at each call. Other options change it (--example --num_train_epochs 3).
-
-Learning rate. The defaults (5e-5, warm-up over the first tenth of the steps) are for going on from a released
-pair: at the rates of pretraining (5e-4 small, 2e-4 base) it can lose quality, as a public report found
-(google-research/electra#111). From scratch take those rates, batches of 128 or more, and many more steps.
-
-Speed. What you leave open is chosen for this machine, one line each that begins with "fast:": batches of like
-length, fused AdamW, bf16 where the hardware has it and the first batch's loss agrees with float32 (weights stay
-float32), TF32, threads. What you give wins (--bf16 false, --optim ...); --no_fast chooses nothing. Compare held-out
-losses between runs that are alike in this: they are means over batches.
-
-In --output_dir you find the adapted pair with its tokenizer, discriminator/ (stock ELECTRA, for fine-tuning),
-the Trainer's checkpoints, and adapt_results.json. Options can be written with - for _ (--train-file).
-"""
-
-EXPORT_HELP = """
-Write one network of a pair as a stock ELECTRA checkpoint, which loads without any code of ours.
-
-  electra-rtd export --checkpoint adapted --output_dir discriminator
-  electra-rtd export --checkpoint adapted --output_dir encoder --as_encoder
-"""
-
-VERIFY_HELP = """
-Check a checkpoint without running any of it: files, configuration, weights, tokenizer, code, exports.
-
-  electra-rtd verify adapted
-  electra-rtd verify user/name --revision v1
-
-Exit status: 0 where there is no error, 1 where there is one.
-"""
-
-PUSH_HELP = """
-Publish a checkpoint in one commit, after it was verified: model, code, tokenizer, stock exports and model card.
-
-  electra-rtd push adapted user/name --dry_run
-  electra-rtd push adapted user/name --private
-
-Only what changed is sent. A README that a person wrote is kept. What was interrupted can be run again.
-Log in with `hf auth login`, or set HF_TOKEN.
-"""
-
-PULL_HELP = """
-Take a checkpoint from the Hub, all of it from one commit, and refuse it if it is not sound.
-
-  electra-rtd pull user/name --local_dir adapted
-  electra-rtd pull --locked --local_dir adapted    # exactly what electra_rtd.lock.json in it says, or fail
-
-Exit status: 0 where it is there, 1 where the checkpoint has errors, 2 where it could not be had.
-"""
-
-DIFF_HELP = """
-Compare two checkpoints: configuration, tokenizer, code, and the weights module by module.
-
-  electra-rtd diff adapted adapted-2
-  electra-rtd diff user/name@v1 user/name@main
-
-The number before a module is the norm of the change over the norm of the module's weights in the first checkpoint.
-Exit status: 0 where nothing differs, 1 where something does.
-"""
-
-INSPECT_HELP = """
-See what a pair makes of text: what is masked, what the generator puts there, what the discriminator catches.
-
-  electra-rtd inspect --checkpoint adapted "파이썬으로 배우는 데이터 분석"
-  electra-rtd inspect --checkpoint adapted --file held_out.txt --html page.html
-  electra-rtd inspect --checkpoint adapted --suspicious "오늘 학교에 감다"    # what looks odd in it, as it is
-
-The corruption is that of evaluation: the same text is always masked alike. The page needs no network and no server.
-"""
-
-REPORT_HELP = """
-One page of a run: curves, held-out text before and after, tokens, calibration, settings. It needs no network.
-
-  electra-rtd report --run adapted
-  electra-rtd report --run adapted --html report.html --png report.png
-
-Needs matplotlib: pip install matplotlib.
-"""
-
-# Safe for going on from a released pair; whatever a user gives wins. Before release 5, a share of the steps has a
-# name of its own.
-WARMUP = "warmup_steps" if TrainingArguments.__dataclass_fields__["warmup_steps"].type is float else "warmup_ratio"
-ADAPT_DEFAULTS = {
-    "learning_rate": 5e-5,
-    WARMUP: 0.1,
-    "weight_decay": 0.01,
-    "per_device_train_batch_size": 32,
-    "per_device_eval_batch_size": 32,
-    "eval_strategy": "epoch",
-    "save_strategy": "epoch",
-    "save_total_limit": 2,
-    "logging_steps": 50,
-    "dataloader_pin_memory": torch.cuda.is_available(),  # without an accelerator it only makes torch warn
-}
-
-# What `adapt --example` runs, where no option says otherwise. With so little text, only tokens that stand out can be
-# told apart: hence few entries, but for the characters, and samples drawn widely.
-EXAMPLE = {
-    "from_scratch": "tiny",
-    "train_file": [str(SAMPLE_FILE)],
-    "output_dir": "electra-rtd-sample",
-    "vocab_size": 1500,  # with fewer, one word in twenty of the sample text is [UNK]
-    "sampling_temperature": 4.0,
-    "max_seq_length": 64,
-    "learning_rate": 1e-3,
-    "num_train_epochs": 10,
-    "per_device_train_batch_size": 8,
-    "logging_steps": 50,
-    "eval_strategy": "no",
-    "save_strategy": "no",
-}
-
-
-@dataclass
-class AdaptTrainingArguments(TrainingArguments):
-    """`TrainingArguments` under a heading of their own in `--help`."""
-
-    _argument_group_name = "training: every field of transformers.TrainingArguments"
-
-    def __post_init__(self):
-        if (self.bf16 or self.bf16_full_eval) and not has_accelerator():
-            self.use_cpu = True  # without it, TrainingArguments look for bfloat16 on an accelerator alone
-        try:
-            super().__post_init__()
-        except TypeError as error:  # from what an option in JSON names
-            raise ValueError(f"a training option cannot be used: {error}.") from error
-
-
-class AdaptParser(CommandParser, HfArgumentParser):
-    """`HfArgumentParser`, with our manners about options."""
-
-
-class _Example(argparse.Action):
-    """`--example` changes defaults before anything is parsed; here it is listed, and leaves nothing behind."""
-
-    def __init__(self, option_strings, dest, **options):
-        super().__init__(option_strings, dest=argparse.SUPPRESS, default=argparse.SUPPRESS, nargs=0, **options)
-
-    def __call__(self, *_):
-        """Nothing is left to do."""
-
-
-def adapt_parser():
-    """The parser of `electra-rtd adapt`: `HfArgumentParser` with our defaults."""
-    parser = AdaptParser(
-        (AdaptArguments, AdaptTrainingArguments),
-        prog="electra-rtd adapt",
-        description=ADAPT_HELP,
-        usage="electra-rtd adapt [options]",
-    )
-    parser.add_argument("--example", action=_Example, help="Adapt a tiny pair to the sample text: see above.")
-    parser.set_defaults(**ADAPT_DEFAULTS)
-    return parser
-
-
-def given_options(argv):
-    """The options that a command line of `adapt` gives, in whatever spelling and with whatever value.
-
-    Args:
-        argv (`list[str]`)
-
-    Returns:
-        `set[str]`: names of fields.
-    """
-    parser, absent = adapt_parser(), object()
-    names = vars(parser.parse_known_args(argv)[0])
-    parser.set_defaults(**dict.fromkeys(names, absent))
-    return {name for name, value in vars(parser.parse_known_args(argv)[0]).items() if value is not absent}
-
-
-def parse_adapt(argv):
-    """What a command line of `adapt` says.
-
-    Args:
-        argv (`list[str]`)
-
-    Returns:
-        [`AdaptArguments`], `TrainingArguments`, and the `set[str]` of fields that it gives.
-    """
-    parser, given = adapt_parser(), given_options(argv)
-    if "--example" in argv:
-        # Its own folder is replaced at each call; one that somebody named is not.
-        parser.set_defaults(**EXAMPLE, overwrite=not given & {"output_dir", "resume"})
-        given |= EXAMPLE.keys()
-    # Not what a file `electra-rtd.args` beside the program may say: what was typed.
-    arguments, training_args = parser.parse_args_into_dataclasses(argv, look_for_args_file=False)
-    training_args.__class__ = TrainingArguments  # `training_args.bin` must open without this package
-    return arguments, training_args, given
 
 
 def run_adapt(argv):
@@ -241,35 +49,17 @@ def run_adapt(argv):
 
 def run_export(argv):
     """`electra-rtd export`: one network as a stock checkpoint."""
-    parser = _parser("export", EXPORT_HELP)
-    parser.add("--checkpoint", required=True, help="The pair: a folder or a Hub id.")
-    parser.add("--output_dir", required=True, help="A folder that does not exist yet.")
-    parser.add("--network", choices=("discriminator", "generator"), default="discriminator", help="Which one.")
-    parser.add("--as_encoder", action="store_true", help="The bare ElectraModel, without head.")
-    arguments = parser.parse_args(argv)
+    arguments = export_parser().parse_args(argv)
     export = {"discriminator": export_discriminator, "generator": export_generator}[arguments.network]
     print(export(arguments.checkpoint, arguments.output_dir, as_encoder=arguments.as_encoder))
 
 
 def run_inspect(argv):
     """`electra-rtd inspect`: texts as both networks read them; a table, JSON, or a page."""
-    parser = _parser("inspect", INSPECT_HELP)
-    parser.add_argument("texts", nargs="*", metavar="TEXT", help="Texts to read; - reads them from standard input.")
-    parser.add("--checkpoint", required=True, help="The pair: a folder or a Hub id.")
-    parser.add("--file", nargs="+", help="Files with one text a row, as `adapt --train_file` reads them.")
-    parser.add("--text_column", help="Column that holds the text. By default the only text column.")
-    parser.add("--dataset_config_name", help="Which configuration of a Hub dataset to read, where it has several.")
-    parser.add("--limit", type=int, default=100, help="Texts at most; the first ones are read.")
-    parser.add("--suspicious", action="store_true", help="Corrupt nothing: what is odd in the text as it is?")
-    parser.add("--temperature", type=float, help="Of the generator's sampling. By default the checkpoint's.")
-    parser.add("--top_k", type=int, default=5, help="Candidates of the generator for a token.")
-    parser.add("--json", action="store_true", help="Print everything as JSON.")
-    parser.add("--html", metavar="FILE", help="Write one page that needs no network.")
-    parser.add("--revision", help="Branch, tag or commit of the repository.")
-    parser.add("--token", help="Access token. The saved one by default, which is safer: others see command lines.")
-    _add_language(parser)
-    arguments = parser.parse_args(argv)
+    arguments = inspect_parser().parse_args(argv)
     given = [line for text in arguments.texts for line in (sys.stdin.read().split("\n") if text == "-" else [text])]
+    if not given and not arguments.file:
+        raise ValueError("Give text: one or more TEXT, --file FILES, or - for standard input.")
     texts, left_out = collect_texts(
         given,
         arguments.file,
@@ -300,25 +90,14 @@ def run_inspect(argv):
 
 def run_report(argv):
     """`electra-rtd report`: one page, or picture, of a run."""
-    parser = _parser("report", REPORT_HELP)
-    parser.add("--run", required=True, help="Output folder of `adapt`, or of a Trainer with RTDMetricsCallback.")
-    parser.add("--html", metavar="FILE", help="The page. By default report.html in the run's folder.")
-    parser.add("--png", metavar="FILE", help="Write the figures as a picture too.")
-    _add_language(parser)
-    arguments = parser.parse_args(argv)
+    arguments = report_parser().parse_args(argv)
     for path in report_run(arguments.run, html=arguments.html, png=arguments.png, lang=arguments.lang):
         print(path)
 
 
 def run_verify(argv):
     """`electra-rtd verify`: print the report; 1 where it has an error."""
-    parser = _parser("verify", VERIFY_HELP)
-    parser.add_argument("checkpoint", help="A folder or a Hub id.")
-    parser.add("--revision", help="Branch, tag or commit of the repository.")
-    parser.add("--execute", action="store_true", help="Also load it in a fresh process, with ITS CODE, and run it.")
-    parser.add("--json", action="store_true", help="Print the report as JSON.")
-    _add_hub_options(parser)
-    arguments = parser.parse_args(argv)
+    arguments = verify_parser().parse_args(argv)
     report = verify_checkpoint(
         arguments.checkpoint,
         revision=arguments.revision,
@@ -332,27 +111,7 @@ def run_verify(argv):
 
 def run_push(argv):
     """`electra-rtd push`: publish, say where it is and how it is loaded."""
-    parser = _parser("push", PUSH_HELP)
-    parser.add_argument("checkpoint", help="A folder with a pair.")
-    parser.add_argument("repo_id", help="The repository: user/name. It is made where it does not exist.")
-    parser.add("--tokenizer", help="A folder or a Hub id. By default the one in the folder.")
-    parser.add("--revision", help="Branch to commit to; it is made where it does not exist.")
-    visibility = parser.add_mutually_exclusive_group()
-    visibility.add_argument("--private", action="store_true", default=None, help="Make a private repository.")
-    visibility.add_argument("--public", action="store_false", dest="private", default=None, help="Make a public one.")
-    parser.add("--create_pr", action="store_true", help="Open a pull request instead.")
-    parser.add("--commit_message", help="Title of the commit, one line.")
-    parser.add("--tags", nargs="+", help="Tags of the model card.")
-    parser.add(
-        "--export",
-        nargs="*",
-        default=["discriminator"],
-        choices=["discriminator", "generator"],
-        help="Networks to put into subfolders as stock ELECTRA.",
-    )
-    parser.add("--dry_run", action="store_true", help="Print the exact plan, and send nothing.")
-    parser.add("--token", help="Access token. The saved one by default, which is safer: others see command lines.")
-    arguments = vars(parser.parse_args(argv))
+    arguments = vars(push_parser().parse_args(argv))
     checkpoint, repo_id = arguments.pop("checkpoint"), arguments.pop("repo_id")
     commit = push_checkpoint(checkpoint, repo_id, **arguments)
     if commit is None:
@@ -364,15 +123,7 @@ def run_push(argv):
 
 def run_pull(argv):
     """`electra-rtd pull`: take, say where it is and how it is loaded."""
-    parser = _parser("pull", PULL_HELP)
-    parser.add_argument("repo_id", nargs="?", help="The repository: user/name. With --locked the lock names it.")
-    parser.add("--revision", help="Branch, tag or commit.")
-    parser.add("--local_dir", help="Folder to put it into. By default one beside the cache of huggingface_hub.")
-    parser.add("--locked", action="store_true", help="Take exactly what an earlier pull wrote down, or fail.")
-    parser.add("--lock_file", help="The lock to take it from. By default that of --local_dir, or of the last pull.")
-    parser.add("--no_verify", action="store_false", dest="verify", help="Check hashes and names only.")
-    _add_hub_options(parser)
-    arguments = parser.parse_args(argv)
+    arguments = pull_parser().parse_args(argv)
     common = {name: getattr(arguments, name) for name in ("local_dir", "token", "verify", "allow_code_from")}
     if arguments.locked:
         lock_file = _lock_file(arguments)
@@ -402,34 +153,10 @@ def _lock_file(arguments):
 
 def run_diff(argv):
     """`electra-rtd diff`: print what differs; 1 where something does."""
-    parser = _parser("diff", DIFF_HELP)
-    parser.add_argument("a", help="A folder, a Hub id, or a Hub id with a revision: user/name@v1.")
-    parser.add_argument("b", help="Likewise.")
-    parser.add("--json", action="store_true", help="Print everything as JSON.")
-    parser.add("--token", help="Access token. The saved one by default.")
-    arguments = parser.parse_args(argv)
+    arguments = diff_parser().parse_args(argv)
     difference = diff_checkpoints(arguments.a, arguments.b, token=arguments.token)
     print(json.dumps(asdict(difference), indent=2) if arguments.json else difference)
     return 0 if difference.identical else 1
-
-
-def _parser(command, description):
-    return CommandParser(prog=f"electra-rtd {command}", description=description)
-
-
-def _add_language(parser):
-    parser.add("--lang", choices=LANGUAGES, help="Korean or English. By default that of the locale.")
-
-
-def _add_hub_options(parser):
-    parser.add("--token", help="Access token. The saved one by default, which is safer: others see command lines.")
-    parser.add(
-        "--allow_code_from",
-        nargs="+",
-        default=[],
-        metavar="REPO",
-        help="Repositories whose code the checkpoint's auto_map may name; you have read it.",
-    )
 
 
 RUN = {
@@ -461,19 +188,20 @@ def main(argv=None):
     command, rest = argv[0], argv[1:]
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a sign that an encoding lacks is no reason to end
-    set_up_logging(__package__)
+    options = option_names(command)
+    set_up_logging(__package__, options)
     try:
         return RUN[command](rest) or 0
     except CheckpointError as error:
         print(f"electra-rtd {command}: {error}", file=sys.stderr)
         return 2 if command == "diff" else 1  # as with `diff`: 1 is a difference
     except KeyboardInterrupt as interrupt:
-        print_interrupt(command, interrupt, rest)
+        print_interrupt(command, interrupt, rest, options)
         return 130
     except BaseException as error:
         if not is_error(error):
             raise
-        print_error(command, error, argv)
+        print_error(command, error, argv, options)
         return 2
 
 

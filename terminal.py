@@ -1,9 +1,14 @@
-"""What the command line prints beside its results: errors, interrupts and log messages, never with a token in them."""
+"""What the command line prints beside its results: errors, interrupts and log messages, never with a token in them.
+
+Libraries name a field, `` `save_steps=2` ``; here it is the option of the command that sets it, `--save_steps 2`.
+"""
 
 import logging
 import os
+import re
 import sys
 import traceback
+from functools import partial
 from itertools import pairwise
 
 from safetensors import SafetensorError
@@ -14,36 +19,62 @@ from .train_tools.shell import command_name, line
 
 # Errors whose own words are enough: those of others come with their class.
 SPEAKS_FOR_ITSELF = (ValueError, OSError, ImportError, RuntimeError, SafetensorError)
+FIELD = re.compile(r"`([a-z]\w*)(?:=([^`]*))?`")
 
 
-def set_up_logging(package):
+def with_options(text, options):
+    """A library's message in the words of a command.
+
+    Args:
+        text (`str`): with fields in backquotes, `` `name` `` or `` `name=value` ``.
+        options (collection of `str`): those that the command has.
+
+    Returns:
+        `str`: with options in their place, as a shell takes them; what is none stays as it is.
+    """
+
+    def option(field):
+        name, value = field.groups()
+        if name not in options:
+            return field[0]
+        if value in (None, "True"):
+            return f"--{name}"
+        return line(f"--{name}", value.lower() if value == "False" else value.strip("\"'"))
+
+    return FIELD.sub(option, text)
+
+
+def set_up_logging(package, options=()):
     """Show our messages from INFO on and those of others from WARNING on, each once: of the processes of one run, ours
     are the first one's.
 
     Args:
         package (`str`): name of our logger.
+        options (collection of `str`): of the command, see [`with_options`].
     """
     ours = logging.StreamHandler()
     ours.addFilter(_is_not_shown_otherwise)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[ours])
     for handler in logging.getLogger().handlers:  # also those that were there before
         handler.addFilter(_blot_out_tokens)
+        handler.addFilter(partial(_name_options, package, options))
     is_first = os.environ.get("RANK", "0") == "0"  # `torchrun` and `accelerate launch` set it
     logging.getLogger(package).setLevel(logging.INFO if is_first else logging.ERROR)
 
 
-def print_error(command, error, argv):
+def print_error(command, error, argv, options=()):
     """Say what went wrong, in one message. `ELECTRA_RTD_TRACEBACK=1` shows where it came from.
 
     Args:
         command (`str`): of ours.
         error (`BaseException`)
         argv (`list[str]`): the command line, whose tokens are never printed.
+        options (collection of `str`): of the command.
     """
     tokens = _given_tokens(argv)
     if os.environ.get("ELECTRA_RTD_TRACEBACK"):
         print(without_tokens("".join(traceback.format_exception(error)), *tokens), end="", file=sys.stderr)
-    said = str(error)
+    said = with_options(str(error), options)
     if not said or not isinstance(error, SPEAKS_FOR_ITSELF) or isinstance(error, RecursionError):
         said = f"{type(error).__name__} {said}".rstrip()
     print(without_tokens(f"electra-rtd {command}: error: {said}", *tokens), file=sys.stderr)
@@ -51,17 +82,19 @@ def print_error(command, error, argv):
         print("ELECTRA_RTD_TRACEBACK=1 shows where it came from.", file=sys.stderr)
 
 
-def print_interrupt(command, interrupt, argv):
+def print_interrupt(command, interrupt, argv, options=()):
     """Say what is left of a run after Ctrl-C, and the command that goes on with it.
 
     Args:
         command (`str`): of ours.
         interrupt (`KeyboardInterrupt`): with words for a person, where there is something to say.
-        argv (`list[str]`): the options of the command.
+        argv (`list[str]`): the command line after its name.
+        options (collection of `str`): of the command.
     """
-    print(f"electra-rtd {command}: interrupted {interrupt}".rstrip(), file=sys.stderr)
+    said = with_options(str(interrupt), options)
+    print(f"electra-rtd {command}: interrupted {said}".rstrip(), file=sys.stderr)
     one_process = os.environ.get("WORLD_SIZE", "1") == "1"  # what started several, nobody here knows
-    if "--resume" in str(interrupt) and one_process:
+    if "--resume" in said and one_process:
         again = f"  {command_name()} {line(command, *_resuming(argv))}"
         print(without_tokens(again, *_given_tokens(argv)), file=sys.stderr)
 
@@ -84,6 +117,13 @@ def _blot_out_tokens(record):
         record.msg, record.args = without_tokens(record.getMessage()), ()
     except Exception:  # a message that does not fit its arguments: `logging` says so, and goes on
         return True
+    return True
+
+
+def _name_options(package, options, record):
+    """A filter of log records: our own messages in the words of the command."""
+    if record.name.partition(".")[0] == package and not record.args:
+        record.msg = with_options(str(record.msg), options)
     return True
 
 

@@ -17,7 +17,8 @@ from . import layout
 from .checks.card import REPOSITORY, metadata_block, read_metadata
 from .constant_answer import constant_answers
 from .curves import plot_losses
-from .gather import is_number, is_repo_id
+from .gather import is_repo_id
+from .run_record import is_number
 from .secrets import without_tokens
 
 
@@ -49,7 +50,7 @@ def write_card(folder, repo_id, *, run, earlier=None, tags=(), token=None):
     Args:
         folder (`Path`): see `gather_checkpoint`.
         repo_id (`str`): where it will stand.
-        run ([`Run`]): what is known of its training.
+        run ([`RunRecord`]): what is known of its training.
         earlier (`str`, *optional*): the README to keep.
         tags (iterable of `str`): for the metadata.
         token (`str` or `bool`, *optional*): to read the parents' cards.

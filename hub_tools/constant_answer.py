@@ -5,7 +5,7 @@
 
 import math
 
-from .gather import is_number
+from .run_record import is_number
 
 
 # Which of two values of a figure is better. What is not listed is neither.

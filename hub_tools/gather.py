@@ -1,9 +1,8 @@
 """Everything that belongs to a checkpoint, from wherever it lies, into one folder that can travel."""
 
 import json
-import math
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from transformers import PreTrainedModel
@@ -14,29 +13,25 @@ from ..pairing_electra_rtd import find_tokenizer
 from . import layout
 from .checks.code import INSTALLED
 from .export import check_is_pair, export_discriminator, export_generator
+from .run_record import RESULTS_FILE, STATE_FILE, RunRecord, read_record
 
 
 logger = logging.get_logger(__name__)
 
 EXPORTERS = {"discriminator": export_discriminator, "generator": export_generator}
-RESULTS_FILE = "adapt_results.json"  # what `electra-rtd adapt` writes down
-TRAINER_LOG = "trainer_state.json"
-LARGEST_NUMBER = 10**300  # a whole number above it is no figure, and no float
 
 
 @dataclass(frozen=True)
-class Run:
+class Origin:
     """What is known of where a checkpoint comes from.
 
     Args:
-        log (`list[dict]`): the Trainer's `log_history`.
-        results (`dict`): of `electra-rtd adapt`.
+        record ([`RunRecord`]): of the run that made it.
         card (`str`, *optional*): the README beside it.
         pulled_commit (`str`, *optional*): what it was pulled from, with `electra-rtd pull`.
     """
 
-    log: list = field(default_factory=list)
-    results: dict = field(default_factory=dict)
+    record: RunRecord = field(default_factory=RunRecord)
     card: str | None = None
     pulled_commit: str | None = None
 
@@ -50,20 +45,20 @@ def gather_checkpoint(folder_or_model, target, *, tokenizer=None):
         tokenizer (`PreTrainedTokenizerBase`, `str` or path, *optional*): by default the one in the folder.
 
     Returns:
-        [`Run`]
+        [`Origin`]
 
     Raises:
         ValueError: it is no pair, or an argument is wrong.
     """
     target.mkdir()
     if isinstance(folder_or_model, PreTrainedModel):
-        run = _save_model(folder_or_model, target)
+        origin = _save_model(folder_or_model, target)
     else:
-        run = _copy_folder(Path(folder_or_model), target)
+        origin = _copy_folder(Path(folder_or_model), target)
     _add_code(target)
     if tokenizer is not None:
         _save_tokenizer(tokenizer, target)
-    return run
+    return origin
 
 
 def exports_named(export):
@@ -100,7 +95,7 @@ def _save_model(model, target):
     if model.config.model_type != ElectraRTDConfig.model_type:
         raise ValueError(f"The model is a {type(model).__name__}, not a pair: push it with `model.push_to_hub`.")
     model.save_pretrained(target)
-    return Run()
+    return Origin()
 
 
 def _copy_folder(source, target):
@@ -115,10 +110,9 @@ def _copy_folder(source, target):
         # The plot is for a card that shows it; `push_checkpoint` sees to that.
         if layout.is_model_file(name) or name in (*layout.TOKENIZER, layout.CURVES):
             shutil.copyfile(source / name, target / name)
-    card, lock = source / layout.CARD, _read_json(source / layout.LOCK)
-    return Run(
-        log=_read_log(source),
-        results=plain_results(_read_json(source / RESULTS_FILE)),
+    card, lock = source / layout.CARD, _read_lock(source / layout.LOCK)
+    return Origin(
+        record=_read_record(source),
         card=read_card(card) if card.is_file() else None,
         pulled_commit=lock.get("commit"),
     )
@@ -126,7 +120,7 @@ def _copy_folder(source, target):
 
 def _is_used(name):
     """Whether a push reads a file of a folder."""
-    others = (layout.CURVES, layout.CARD, layout.LOCK, RESULTS_FILE, TRAINER_LOG)
+    others = (layout.CURVES, layout.CARD, layout.LOCK, RESULTS_FILE, STATE_FILE)
     return layout.is_model_file(name) or name in layout.TOKENIZER or name in others
 
 
@@ -217,57 +211,14 @@ def _save_tokenizer(tokenizer, target):
     tokenizer.save_pretrained(target)
 
 
-def _read_log(source):
-    """The log of the Trainer: beside the model, or in the checkpoint of the same weights, maybe not the last."""
+def _read_record(source):
+    """The run's record; where no log lies beside the model, with that of the checkpoint of the same weights."""
+    record = read_record(source, forgiving=True)
+    if record.log:
+        return record
     beside = (folder for folder in source.glob("checkpoint-*") if not layout.outside_links(source, [folder.name]))
-    folders = [source, *(folder for folder in beside if _same_weights(folder, source))]
-    for folder in folders:
-        log = _read_json(folder / TRAINER_LOG).get("log_history")
-        if isinstance(log, list):
-            return plain_rows(log)
-    return []
-
-
-def plain_rows(log):
-    """The rows of a Trainer's log without what no Trainer writes.
-
-    Args:
-        log (`list`): `log_history`, from a file that may hold anything.
-
-    Returns:
-        `list[dict]`: values are texts, truth values and numbers that a float can hold; `step` is a whole number.
-    """
-    rows = [{key: value for key, value in row.items() if _is_plain(value)} for row in log if isinstance(row, dict)]
-    return [row for row in rows if type(row.get("step", 0)) is int and row.get("step", 0) >= 0]
-
-
-def plain_results(results):
-    """What `electra-rtd adapt` wrote down, without what it does not write.
-
-    Args:
-        results (`dict`): from a file that may hold anything.
-
-    Returns:
-        `dict`: `settings`, `before` and `after` are a `dict`, `datasets` is a `list[str]` and `fast` a `list[dict]`,
-            where they are there.
-    """
-    kinds = {"settings": dict, "before": dict, "after": dict, "datasets": list, "fast": list}
-    results = {key: value for key, value in results.items() if isinstance(value, kinds.get(key, object))}
-    for key, kind in (("datasets", str), ("fast", dict)):
-        if key in results:
-            results[key] = [item for item in results[key] if isinstance(item, kind)]
-    return results
-
-
-def is_number(value):
-    """Whether a value is a finite number that a float can hold: `bool`."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return math.isfinite(value) if isinstance(value, float) else abs(value) <= LARGEST_NUMBER
-
-
-def _is_plain(value):
-    return isinstance(value, (str, bool, float)) or value is None or is_number(value)
+    others = (read_record(folder, forgiving=True) for folder in beside if _same_weights(folder, source))
+    return replace(record, log=next((other.log for other in others if other.log), []))
 
 
 def _same_weights(folder, other):
@@ -279,7 +230,7 @@ def _same_weights(folder, other):
     )
 
 
-def _read_json(path):
+def _read_lock(path):
     try:
         content = layout.read_json(path, layout.LARGEST_JSON)
     except (OSError, ValueError):

@@ -12,10 +12,11 @@ from . import layout
 from .card import write_card
 from .checks.card import check_card
 from .checks.secrets import check_secrets
-from .gather import RESULTS_FILE, TRAINER_LOG, add_exports, exports_named, gather_checkpoint, read_card
+from .gather import add_exports, exports_named, gather_checkpoint, read_card
 from .layout import CheckpointFiles
 from .remote import ATTEMPTS, FAILURES, HubError, Remote, ask, explained, is_transient, status_of, wait
 from .report import WARNING, VerificationReport, visible
+from .run_record import RESULTS_FILE, STATE_FILE
 from .secrets import find_secret, saved_tokens, without_tokens
 from .verify import require_ok, verify_folder
 
@@ -121,9 +122,9 @@ def push_checkpoint(
     with tempfile.TemporaryDirectory(prefix="electra-rtd-push-") as scratch:
         folder = Path(scratch) / "checkpoint"
         export = exports_named(export)
-        run = gather_checkpoint(folder_or_model, folder, tokenizer=tokenizer)
+        origin = gather_checkpoint(folder_or_model, folder, tokenizer=tokenizer)
         if not isinstance(folder_or_model, PreTrainedModel):  # the last one stays at home, and tells what else may not
-            beside = [layout.CARD, RESULTS_FILE, TRAINER_LOG, layout.TRAINING_ARGS]
+            beside = [layout.CARD, RESULTS_FILE, STATE_FILE, layout.TRAINING_ARGS]
             _refuse_secrets(Path(folder_or_model), beside, token)
         report = verify_folder(folder, source=str(folder_or_model)[:200])
         require_ok(report, "This checkpoint is not pushed:")
@@ -134,8 +135,8 @@ def push_checkpoint(
         target = _Target(repo_id, revision=revision, private=private, token=token)
         if not dry_run:
             target.make()
-        earlier = _card_to_keep(run, target)
-        write_card(folder, repo_id, run=run, earlier=earlier, tags=tags or (), token=token)
+        earlier = _card_to_keep(origin, target)
+        write_card(folder, repo_id, run=origin.record, earlier=earlier, tags=tags or (), token=token)
         for finding in check_card(CheckpointFiles(folder, [layout.CARD], repo_id)):
             logger.log(logging.WARNING if finding.level == WARNING else logging.INFO, str(finding))
         if not _is_shown(layout.CURVES, folder):  # of other weights than these
@@ -155,13 +156,13 @@ def _refuse_secrets(folder, names, token):
     require_ok(report, "This checkpoint is not pushed:")
 
 
-def _card_to_keep(run, target):
+def _card_to_keep(origin, target):
     """The README that a person may have written: the branch's, unless the folder's is an edit of just that one."""
     theirs = target.read_card()
-    is_based_on_it = target.state is not None and run.pulled_commit == target.state.commit
+    is_based_on_it = target.state is not None and origin.pulled_commit == target.state.commit
     if theirs is None or is_based_on_it:
-        return run.card or theirs
-    if run.card is not None and run.card != theirs:
+        return origin.card or theirs
+    if origin.card is not None and origin.card != theirs:
         logger.warning(
             f"The README.md of {target.repo_id} is kept; the one in the folder is another. To take yours: "
             f"`hf upload {target.repo_id} FOLDER/README.md README.md`."

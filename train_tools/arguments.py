@@ -128,34 +128,34 @@ class AdaptArguments:
     def __post_init__(self):
         pair = self.generator is not None or self.discriminator is not None
         if pair and (self.generator is None or self.discriminator is None):
-            raise ValueError("Give both --generator and --discriminator: the two networks of one release.")
+            raise ValueError("Give both `generator` and `discriminator`: the two networks of one release.")
         given = {
-            "--generator/--discriminator": pair,
-            "--checkpoint": self.checkpoint,
-            "--from_scratch": self.from_scratch,
+            "`generator`/`discriminator`": pair,
+            "`checkpoint`": self.checkpoint,
+            "`from_scratch`": self.from_scratch,
         }
         starts = [name for name, value in given.items() if value]
         if len(starts) != 1:
             raise ValueError(
-                f"Give one start, not {' and '.join(starts) or 'none'}: --generator G --discriminator D, "
-                f"--checkpoint C, or --from_scratch {'|'.join(SIZES)}."
+                f"Give one start, not {' and '.join(starts) or 'none'}: `generator=G` and `discriminator=D`, "
+                f"`checkpoint=C`, or `from_scratch` ({', '.join(SIZES)})."
             )
         if not self.train_file:
-            raise ValueError("Give the text to train on: --train_file FILES.")
+            raise ValueError("Give the text to train on: `train_file=FILES`.")
         if not 0 < self.validation_split < 1:
             raise ValueError(
-                f"--validation_split is {self.validation_split}: it must be between 0 and 1, such as 0.05."
+                f"`validation_split` is {self.validation_split}: it must be between 0 and 1, such as 0.05."
             )
         if self.max_seq_length < 8:
-            raise ValueError(f"--max_seq_length is {self.max_seq_length}: it must be at least 8 tokens.")
+            raise ValueError(f"`max_seq_length` is {self.max_seq_length}: it must be at least 8 tokens.")
         if self.vocab_size < 10:
-            raise ValueError(f"--vocab_size is {self.vocab_size}: it must be at least 10 entries.")
+            raise ValueError(f"`vocab_size` is {self.vocab_size}: it must be at least 10 entries.")
         if self.sample_steps < 0:
-            raise ValueError(f"--sample_steps is {self.sample_steps}: it must be 0 (never) or more.")
+            raise ValueError(f"`sample_steps` is {self.sample_steps}: it must be 0 (never) or more.")
         if self.freeze and self.from_scratch:
-            raise ValueError("--freeze generator keeps its random weights with --from_scratch: leave one of them out.")
+            raise ValueError("`freeze=generator` keeps its random weights with `from_scratch`: leave one of them out.")
         if self.resume and self.overwrite:
-            raise ValueError("--resume goes on with what --overwrite removes: give one of them.")
+            raise ValueError("`resume` goes on with what `overwrite` removes: give one of them.")
 
     def sources(self):
         """What the run reads: `list` of folder, file, Hub id or `None`."""

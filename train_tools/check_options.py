@@ -4,6 +4,7 @@ The Trainer checks some of its arguments itself. Others end in an error after an
 or do nothing at all for this objective.
 """
 
+import json
 import logging
 import math
 from pathlib import Path
@@ -13,9 +14,9 @@ import torch
 from transformers import Trainer, get_scheduler
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
-from ..hub_tools.gather import TRAINER_LOG
+from ..hub_tools.run_record import STATE_FILE
 from .callbacks import LOSS_PARTS
-from .metrics import DETAILED
+from .counts import DETAILED
 
 
 logger = logging.getLogger(__name__)
@@ -49,11 +50,11 @@ GREATEST = {"seed": 2**32 - 1}  # numpy's
 FIXED: dict[str, tuple[Any, str]] = {
     "bf16_full_eval": (
         False,
-        "it turns the weights themselves to bfloat16 before training. --bf16 true evaluates in it",
+        "it turns the weights themselves to bfloat16 before training. `bf16=True` evaluates in it",
     ),
     "fp16_full_eval": (
         False,
-        "it turns the weights themselves to float16 before training. --fp16 true evaluates in it",
+        "it turns the weights themselves to float16 before training. `fp16=True` evaluates in it",
     ),
     "label_names": (None, "batches of this objective have no labels"),
     "label_smoothing_factor": (0.0, "it is for labels, which this objective does not have"),
@@ -83,18 +84,18 @@ def check_options(training_args):
     """
     for name, (value, why) in FIXED.items():
         if getattr(training_args, name, value) != value:
-            raise ValueError(f"--{name} is {getattr(training_args, name)}: leave it out, {why}.")
+            raise ValueError(f"`{name}` is {getattr(training_args, name)}: leave it out, {why}.")
     if training_args.fp16 and training_args.device.type == "cpu":
-        raise ValueError("--fp16 does nothing on a CPU: give --bf16 true, or leave it out.")
+        raise ValueError("`fp16` does nothing on a CPU: give `bf16=True`, or leave it out.")
     _check_numbers(training_args)
     _check_optimizer(training_args)
     _check_scheduler(training_args)
     _check_metric(training_args)
     checkpoint = training_args.resume_from_checkpoint
-    if checkpoint is not None and not (Path(checkpoint) / TRAINER_LOG).is_file():
+    if checkpoint is not None and not (Path(checkpoint) / STATE_FILE).is_file():
         raise ValueError(
-            f"--resume_from_checkpoint {checkpoint} is no checkpoint of a Trainer: it has no {TRAINER_LOG}. To go on "
-            "with the run in --output_dir: --resume."
+            f"`resume_from_checkpoint={checkpoint}` is no checkpoint of a Trainer: it has no {STATE_FILE}. To go on "
+            "with the run in `output_dir`: `resume=True`."
         )
 
 
@@ -111,18 +112,18 @@ def check_rows(training_args, train_rows, held_out_rows):
     if not training_args.dataloader_drop_last:
         return
     for what, rows, batch, option in (
-        ("training", train_rows, training_args.train_batch_size, "--per_device_train_batch_size"),
-        ("held-out", held_out_rows, training_args.eval_batch_size, "--per_device_eval_batch_size"),
+        ("training", train_rows, training_args.train_batch_size, "per_device_train_batch_size"),
+        ("held-out", held_out_rows, training_args.eval_batch_size, "per_device_eval_batch_size"),
     ):
         batch *= training_args.world_size
         if rows < batch:
             raise ValueError(
-                f"--dataloader_drop_last would drop all {rows} {what} sequences: a batch is {batch}. Give a smaller "
-                f"{option}, or leave --dataloader_drop_last out."
+                f"`dataloader_drop_last` would drop all {rows} {what} sequences: a batch is {batch}. Give a smaller "
+                f"`{option}`, or leave `dataloader_drop_last` out."
             )
         if what == "held-out" and rows % batch:
             logger.warning(
-                f"--dataloader_drop_last: {rows % batch} of {rows} held-out sequences are not evaluated. Without it, "
+                f"`dataloader_drop_last`: {rows % batch} of {rows} held-out sequences are not evaluated. Without it, "
                 "all are."
             )
 
@@ -138,9 +139,9 @@ def _check_numbers(training_args):
         if not math.isfinite(value) or is_too_small or value > greatest:
             allowed = f"more than {least}" if name in POSITIVE else f"{least} or more"
             at_most = f"at most {greatest}" if greatest < math.inf else "finite"
-            raise ValueError(f"--{name} is {value}: it must be {allowed}, and {at_most}.")
+            raise ValueError(f"`{name}` is {value}: it must be {allowed}, and {at_most}.")
     if training_args.max_steps == 0:
-        raise ValueError("--max_steps is 0: it must be 1 or more, or -1 to go by --num_train_epochs.")
+        raise ValueError("`max_steps` is 0: it must be 1 or more, or -1 to go by `num_train_epochs`.")
 
 
 def _check_optimizer(training_args):
@@ -151,21 +152,22 @@ def _check_optimizer(training_args):
         optimizer, options = Trainer.get_optimizer_cls_and_kwargs(training_args)
         optimizer([_one_weight(training_args)], **options)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        given = f" --optim_args {training_args.optim_args}" if training_args.optim_args else ""
-        raise ValueError(f"--optim {name}{given} cannot be made: {error}.") from error
+        given = f" with `optim_args={training_args.optim_args}`" if training_args.optim_args else ""
+        raise ValueError(f"`optim={name}`{given} cannot be made: {error}.") from error
 
 
 def _check_scheduler(training_args):
     name = str(getattr(training_args.lr_scheduler_type, "value", training_args.lr_scheduler_type))
-    given = training_args.lr_scheduler_kwargs
+    options = training_args.lr_scheduler_kwargs
     optimizer = torch.optim.SGD([_one_weight(training_args)], lr=1.0)
     steps = {"num_warmup_steps": 1, "num_training_steps": max(training_args.max_steps, 10**6)}
     try:
-        get_scheduler(name, optimizer, **steps, scheduler_specific_kwargs=given)
+        get_scheduler(name, optimizer, **steps, scheduler_specific_kwargs=options)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
+        given = f" with `lr_scheduler_kwargs={json.dumps(options, default=str)}`" if options else ""
         raise ValueError(
-            f"--lr_scheduler_type {name} --lr_scheduler_kwargs {given} cannot be made: {error}. Options of a schedule "
-            """are JSON: --lr_scheduler_kwargs '{"num_cycles": 2}'."""
+            f"`lr_scheduler_type={name}`{given} cannot be made: {error}. What a schedule takes is given by name: "
+            '`lr_scheduler_kwargs={"num_cycles": 2}`.'
         ) from error
 
 
@@ -176,14 +178,14 @@ def _one_weight(training_args):
 def _check_metric(training_args):
     chooses = training_args.load_best_model_at_end or training_args.save_strategy == SaveStrategy.BEST
     if chooses and training_args.eval_strategy == IntervalStrategy.NO:
-        option = "--load_best_model_at_end" if training_args.load_best_model_at_end else "--save_strategy best"
-        raise ValueError(f"{option} needs evaluations to choose by: --eval_strategy is no, give epoch or steps.")
+        option = "load_best_model_at_end" if training_args.load_best_model_at_end else "save_strategy=best"
+        raise ValueError(f"`{option}` needs evaluations to choose by: `eval_strategy` is no, give epoch or steps.")
     if training_args.metric_for_best_model is None:
         return
     name = training_args.metric_for_best_model.removeprefix("eval_")
     if name not in METRICS:
         raise ValueError(
-            f"--metric_for_best_model is {training_args.metric_for_best_model}: there are {', '.join(METRICS)}."
+            f"`metric_for_best_model` is {training_args.metric_for_best_model}: there are {', '.join(METRICS)}."
         )
     if name in BETTER_WHEN_SMALLER and training_args.greater_is_better:
-        raise ValueError(f"--metric_for_best_model {name} is better when it is smaller: --greater_is_better false.")
+        raise ValueError(f"`metric_for_best_model={name}` is better when smaller: give `greater_is_better=False`.")

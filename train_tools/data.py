@@ -11,7 +11,7 @@ from datasets.fingerprint import Hasher
 from datasets.utils import tqdm
 
 from .text.cache import cached_rows
-from .text.columns import TEXT, Table, choose_column
+from .text.columns import TEXT, TextTable, choose_column
 from .text.delimited import read_delimited, refuse_sentence_as_name
 from .text.finding import ending, find_sources, is_saved, shown_endings
 from .text.json_rows import read_json
@@ -107,7 +107,7 @@ def _table(path, split, max_length):
         return read_json(path, max_length)
     if suffix in (".csv", ".tsv"):
         return read_delimited(path, suffix, max_length)
-    return Table(str(path), {"text": TEXT}, lambda column: _lines(path, max_length), names="nothing")
+    return TextTable(str(path), {"text": TEXT}, lambda column: _lines(path, max_length), names="nothing")
 
 
 def _lines(path, max_length):
@@ -160,7 +160,7 @@ def _choose(table, wanted, chosen):
     if chosen and column not in chosen:
         other, name = next(iter(chosen.items()))
         raise ValueError(
-            f"The text of {name} is in the column {other!r}, that of {table.name} in {column!r}. Give --text-column "
+            f"The text of {name} is in the column {other!r}, that of {table.name} in {column!r}. Give `text_column` "
             "if one name fits all, name these columns alike, or leave out the files that do not belong."
         )
     chosen.setdefault(column, table.name)

@@ -5,19 +5,15 @@ gave wins. Each is a function below, from (`TrainingArguments`, model, first bat
 """
 
 import os
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list
-from transformers import TrainerCallback, TrainingArguments
-from transformers.trainer_callback import ExportableState
-from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers import DataCollatorWithPadding, TrainingArguments
 
-from .hardware import cpu_bfloat16_units, cuda_bfloat16_units, time_threads, usable_cores
-from .resume import callback_state
+from .hardware import check_bfloat16, cpu_bfloat16_units, cuda_bfloat16_units, time_threads, usable_cores
 
 
 DEFAULTS = {field.name: field.default for field in fields(TrainingArguments)}
@@ -31,8 +27,6 @@ GROUPING: tuple[str, Any] = (
 # that falls to another token changes what the discriminator reads, and moves a small batch by another percent or so.
 BF16_TOLERANCE = 0.05
 MIXED_PRECISION = "ACCELERATE_MIXED_PRECISION"  # set by `accelerate launch`, and by TrainingArguments before 5
-TENSORBOARD = "TENSORBOARD_LOGGING_DIR"  # where TensorBoard's files go, in releases from 5 on
-VARIABLES = (MIXED_PRECISION, TENSORBOARD)
 THREADS = "OMP_NUM_THREADS"
 # Fewer threads must save a tenth of a step's time before they are taken: timings differ by some percent anyway.
 CLEARLY_FASTER = 0.9
@@ -79,138 +73,17 @@ def choose(training_args, model, batch, *, given=(), resumed=None):
     return broadcast_object_list([[choice for choice in chosen if choice is not None]])[0]
 
 
-def apply(choices, training_args, **fields_of_adapt):
-    """Put the choices into effect: torch's threads, and a new `TrainingArguments`.
-
-    A new one even where nothing changes: it is built for this process as it is now, and resets the precision that an
-    earlier run left in accelerate's shared state.
+def first_batch(training_args, tokenizer, train_set):
+    """A batch of the size that training will have, as the Trainer's collator makes it.
 
     Args:
-        choices (`list` of [`Choice`]), training_args (`TrainingArguments`): left as it is.
-        fields_of_adapt: what else is to be in the new one.
+        training_args (`TrainingArguments`), tokenizer (`PreTrainedTokenizerBase`), train_set (`datasets.Dataset`)
 
     Returns:
-        `TrainingArguments`
+        `dict` of `torch.LongTensor` of shape `(B, L)`
     """
-    changes = chosen_fields(choices) | fields_of_adapt
-    if changes.get("bf16") and training_args.device.type == "cpu":
-        changes["use_cpu"] = True  # without it TrainingArguments look for bfloat16 on a GPU alone
-    for choice in choices:
-        if choice.setting == "threads":
-            torch.set_num_threads(choice.value)
-    return replace(training_args, **changes)
-
-
-def chosen_fields(choices):
-    """The choices that are fields of `TrainingArguments`.
-
-    Args:
-        choices (`list` of [`Choice`])
-
-    Returns:
-        `dict`
-    """
-    return {choice.setting: choice.value for choice in choices if choice.setting in DEFAULTS}
-
-
-def settings_to_keep(choices):
-    """The choices that a run has to keep when it is resumed.
-
-    Args:
-        choices (`list` of [`Choice`])
-
-    Returns:
-        `dict`: fields of `TrainingArguments`, and `threads`
-    """
-    return {choice.setting: choice.value for choice in choices if choice.setting != "padding"}
-
-
-def in_effect(setting, training_args):
-    """What a setting is in this process.
-
-    Args: setting (`str`): one of [`settings_to_keep`]; training_args (`TrainingArguments`). Returns: its value.
-    """
-    return torch.get_num_threads() if setting == "threads" else getattr(training_args, setting)
-
-
-@contextmanager
-def process_restored():
-    """Runs a block, and gives the process back its number of threads and the variables that a run sets after it.
-
-    TF32 stays as the Trainer set it, as after any `TrainingArguments(tf32=True)`.
-    """
-    threads, variables = torch.get_num_threads(), {name: os.environ.get(name) for name in VARIABLES}
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        for name, value in variables.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
-
-
-class FastSettings(TrainerCallback, ExportableState):
-    """Writes the settings into the Trainer's checkpoints, and gives each epoch its own order of like-length batches.
-
-    The Trainer's length grouping draws from torch's global generator, whose state a resumed run does not have at the
-    beginning of an epoch, nor do several processes share it. Here an epoch's order depends on the seed and the epoch
-    alone, as the order of the Trainer's random batches does.
-
-    Args:
-        settings (`dict`): those of [`settings_to_keep`].
-    """
-
-    def __init__(self, settings):
-        self.settings = settings
-
-    def state(self):
-        return {"args": {"settings": self.settings}, "attributes": {}}
-
-    def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
-        batches = train_dataloader.batch_sampler
-        while hasattr(batches, "batch_sampler"):  # a process' share of the batches, or those that are left
-            batches = batches.batch_sampler
-        sampler = getattr(batches, "sampler", None)
-        if isinstance(sampler, LengthGroupedSampler):
-            steps_in_epoch = max(1, -(-len(train_dataloader) // args.gradient_accumulation_steps))
-            seed = args.seed if args.data_seed is None else args.data_seed
-            # `state.epoch` is 0 at first in a resumed run too.
-            sampler.generator = torch.Generator().manual_seed(seed + state.global_step // steps_in_epoch)
-
-
-def settings_of_checkpoint(checkpoint):
-    """The settings that [`FastSettings`] wrote into a checkpoint of the Trainer.
-
-    Args:
-        checkpoint (`str` or path): a folder with `trainer_state.json`.
-
-    Returns:
-        `dict`: as [`settings_to_keep`]; empty where none were chosen.
-    """
-    return callback_state(checkpoint, FastSettings.__name__).get("settings", {})
-
-
-def check_bfloat16(model, batch, device):
-    """The loss of a batch in float32 and under autocast to bfloat16: in eval mode, so that both see one corruption.
-
-    Args:
-        model ([`ElectraRTDForPreTraining`]): left in its mode and on its device.
-        batch (`dict` of `torch.LongTensor` of shape `(B, L)`), device (`torch.device`): where training will be.
-
-    Returns:
-        `tuple[float, float]`: the loss in float32, and in bfloat16
-    """
-    home, mode = model.device, model.training
-    model.eval().to(device)
-    batch = {name: value.to(device) for name, value in batch.items()}
-    losses = []
-    with torch.no_grad():
-        for enabled in (False, True):
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled):
-                losses.append(float(model(**batch).loss))
-    model.train(mode).to(home)
-    return losses[0], losses[1]
+    rows = range(min(training_args.per_device_train_batch_size, len(train_set)))
+    return DataCollatorWithPadding(tokenizer)([train_set[row] for row in rows])
 
 
 # ---- The settings -----------------------------------------------------------

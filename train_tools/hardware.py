@@ -1,4 +1,4 @@
-"""What this machine has for training: bfloat16 units, cores, and how fast a step is with how many threads."""
+"""What this machine has for training, and what it makes of a batch: bfloat16 units and their loss, cores and time."""
 
 import os
 import statistics
@@ -44,6 +44,28 @@ def cuda_bfloat16_units(device):
     if device.type != "cuda" or not torch.cuda.is_bf16_supported(including_emulation=False):
         return None
     return f"{torch.cuda.get_device_name(device)} has it"
+
+
+def check_bfloat16(model, batch, device):
+    """The loss of a batch in float32 and under autocast to bfloat16: in eval mode, so that both see one corruption.
+
+    Args:
+        model ([`ElectraRTDForPreTraining`]): left in its mode and on its device.
+        batch (`dict` of `torch.LongTensor` of shape `(B, L)`), device (`torch.device`): where training will be.
+
+    Returns:
+        `tuple[float, float]`: the loss in float32, and in bfloat16
+    """
+    home, mode = model.device, model.training
+    model.eval().to(device)
+    batch = {name: value.to(device) for name, value in batch.items()}
+    losses = []
+    with torch.no_grad():
+        for enabled in (False, True):
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled):
+                losses.append(float(model(**batch).loss))
+    model.train(mode).to(home)
+    return losses[0], losses[1]
 
 
 def has_accelerator():

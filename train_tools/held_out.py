@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import torch
 
+from ..hub_tools.run_record import CLASSES
 from .callbacks import LOSS_PARTS
-from .metrics import CLASSES, COLUMNS, DETAILED, HeldOutStatistics, frequent_ids, script_of
+from .counts import COLUMNS, DETAILED, HeldOutStatistics, frequent_ids, script_of
 
 
-FORMAT = 1
 FEWEST_OCCURRENCES, MOST_TOKENS = 3, 4000  # of the table of tokens
 MOST_ROWS = 50_000  # of training text, for the frequencies of its tokens
 # What the other figures are judged by: see `hub_tools.constant_answer`.
@@ -54,6 +54,18 @@ def evaluate_held_out(trainer, metrics):
     return HeldOut(figures, metrics.held_out)
 
 
+def tidy_log(log, before):
+    """Every evaluation once: the one before training, which the Trainer's log does not have, and the one after it.
+
+    Args: log (`list[dict]`): of the Trainer, changed in place; before ([`HeldOut`]): the evaluation before training.
+    """
+    if not any(row.get("step") == 0 and "eval_loss" in row for row in log):  # a finished run that was resumed has it
+        log.insert(0, {"step": 0, **{f"eval_{name}": value for name, value in before.figures.items()}})
+    last = next(row for row in reversed(log) if "eval_loss" in row)  # a sign of a dead run may stand behind it
+    same = {name: last[name] for name in ("step", "eval_loss", *(f"eval_{name}" for name in LOSS_PARTS))}
+    log[:] = [row for row in log if row is last or not same.items() <= row.items()]
+
+
 def token_counts(dataset, vocab_size, most_rows=MOST_ROWS):
     """How often each token occurs in a tokenized text.
 
@@ -91,7 +103,7 @@ def frequency_loss(known, asked):
 
 
 def describe_held_out(before, after, tokenizer):
-    """What `held_out.json` holds.
+    """What `held_out.json` says of both evaluations.
 
     Args:
         before, after ([`HeldOut`]): of the same text; tokenizer (`PreTrainedTokenizerBase`)
@@ -114,7 +126,6 @@ def describe_held_out(before, after, tokenizer):
     scripts = _scripts(counts, tokenizer)
     shown = _shown_ids(counts)
     return {
-        "format": FORMAT,
         **{name: _figures(one, counts, scripts) for name, one in (("before", before), ("after", after))},
         "tokens": {
             "token": tokenizer.convert_ids_to_tokens(shown),

@@ -34,7 +34,7 @@ def token_in_environment(training_args):
         os.environ[VARIABLE] = token
     try:
         if token and get_token() != token:
-            raise ValueError("--hub_token: this machine has another token that comes first. Leave --hub_token out.")
+            raise ValueError("`hub_token`: this machine has another token that comes first. Leave `hub_token` out.")
         yield
     except Exception as error:
         hidden = without_tokens(str(error), token)

@@ -1,41 +1,44 @@
 """The main job: adapt a pair to a domain's text with the stock Trainer."""
 
-import json
 import logging
-import os
 import shutil
-import time
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from transformers import DataCollatorWithPadding, Trainer, set_seed
+from transformers import Trainer, set_seed
 
 from ..hub_tools.export import export_discriminator
+from ..hub_tools.run_record import write_record
 from ..hub_tools.staging import files_for_folder
 from .attention_in_parts import use_attention_in_parts
-from .callbacks import LOSS_PARTS, RTDConsoleCallback, RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
+from .callbacks import RTDConsoleCallback, RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
 from .callbacks.health import PATIENCE
 from .check_options import check_options, check_rows
 from .damage import refuse_damaged
-from .data import tokenize_text
-from .fast import (
-    DEFAULTS,
-    TENSORBOARD,
+from .epoch_order import EpochOrder
+from .fast import DEFAULTS, choose, first_batch
+from .fast_in_effect import (
     FastSettings,
     apply,
-    choose,
-    in_effect,
     process_restored,
+    say_settings,
     settings_of_checkpoint,
     settings_to_keep,
 )
-from .held_out import describe_held_out, evaluate_held_out
+from .held_out import describe_held_out, evaluate_held_out, tidy_log
 from .hub_token import token_in_environment, without_token
 from .provenance import describe_run
-from .resume import RunTotals, earlier_results, is_finished, read_totals, refuse_without_optimizer, restore_finished
-from .run_folder import DISCRIMINATOR_FOLDER, HELD_OUT_FILE, LAST_FILE, RESULTS_FILE, RunFolder
-from .run_text import read_texts
+from .resume import (
+    RunTotals,
+    as_written_before,
+    is_finished,
+    read_totals,
+    refuse_without_optimizer,
+    restore_finished,
+)
+from .run_folder import DISCRIMINATOR_FOLDER, RunFolder
+from .run_text import read_texts, tokenize_texts
 from .start import freeze_generator, load_start
 from .unknown_tokens import check_unknown_tokens
 
@@ -45,7 +48,7 @@ logger = logging.getLogger(__name__)
 PATIENCE_OF_PRETRAINED = 100  # steps after the warm-up: what was pretrained knows something from the first on
 SAMPLE_FILE = Path(__file__).parent / "sample" / "ko_books.csv"
 # What `adapt` does itself, without the Trainer: it evaluates before training, and its callbacks read their own states.
-DONE_HERE = {"eval_on_start": False, "restore_callback_states_from_checkpoint": False}
+DONE_HERE = {name: False for name in ("eval_on_start", "restore_callback_states_from_checkpoint") if name in DEFAULTS}
 
 
 @dataclass(frozen=True)
@@ -121,20 +124,9 @@ def _adapt_into(folder, arguments, training_args, given):
         freeze_generator(model)
     if arguments.attention_in_parts:
         use_attention_in_parts(model)
-    longest = model.config.max_position_embeddings
-    if arguments.max_seq_length > longest:
-        raise ValueError(f"--max_seq_length is {arguments.max_seq_length}: the pair reads {longest} tokens at most.")
     with training_args.main_process_first(desc="tokenizing text"):
-        train_set, validation_set = (
-            tokenize_text(
-                text, tokenizer, max_length=arguments.max_seq_length, num_proc=arguments.preprocessing_num_workers
-            )
-            for text in (train_text, validation_text)
-        )
-    logger.info(
-        f"{len(train_set)} sequences to train on, {len(validation_set)} held out, of up to "
-        f"{arguments.max_seq_length} tokens."
-    )
+        longest = model.config.max_position_embeddings
+        train_set, validation_set = tokenize_texts(arguments, (train_text, validation_text), tokenizer, longest)
     check_rows(training_args, len(train_set), len(validation_set))
     check_unknown_tokens(train_set, train_text, tokenizer)
     with (
@@ -143,18 +135,19 @@ def _adapt_into(folder, arguments, training_args, given):
         token_in_environment(training_args),
         closing(RTDConsoleCallback(lang=arguments.lang, skip_repeats=True)) as console,
     ):
-        # TensorBoard's callback makes its folder at the first figures, which come before training here.
-        os.environ.setdefault(
-            TENSORBOARD, os.path.join(training_args.output_dir, "runs", time.strftime("%b%d_%H-%M-%S"))
-        )
-        choices = _choose(arguments, training_args, given, model, tokenizer, train_set, last_checkpoint)
-        done_here = {name: value for name, value in DONE_HERE.items() if name in DEFAULTS}
-        training_args = apply(choices, training_args, **done_here, **without_token(training_args))
-        _report(choices, training_args, last_checkpoint)
+        folder.name_logs()
+        earlier, choices = settings_of_checkpoint(last_checkpoint), []
+        if arguments.fast:  # a resumed run has those that its checkpoint names, and no others
+            batch = first_batch(training_args, tokenizer, train_set)
+            choices = choose(training_args, model, batch, given=given, resumed=earlier)
+        training_args = apply(choices, training_args, **DONE_HERE, **without_token(training_args))
+        say_settings(choices, training_args, earlier)
         metrics = RTDMetricsCallback(detailed=True, by_token=True)
         totals = RunTotals(metrics, **read_totals(last_checkpoint))
         patience = PATIENCE if arguments.from_scratch else PATIENCE_OF_PRETRAINED
         health = RTDHealthCallback(arguments.on_collapse, patience=patience)
+        every = arguments.sample_steps
+        samples = [RTDSampleCallback(validation_set, every=every, lang=arguments.lang)] if every else []
         trainer = Trainer(
             model=model,
             args=training_args,
@@ -165,7 +158,8 @@ def _adapt_into(folder, arguments, training_args, given):
                 metrics,
                 health,
                 console,
-                *_samples(arguments, validation_set),
+                *samples,
+                EpochOrder(),
                 FastSettings(settings_to_keep(choices)),
                 totals,
             ],
@@ -183,48 +177,8 @@ def _adapt_into(folder, arguments, training_args, given):
         else:
             trainer.train(resume_from_checkpoint=last_checkpoint)
         after = evaluate_held_out(trainer, metrics)
-        _tidy_log(trainer.state.log_history, before)
+        tidy_log(trainer.state.log_history, before)
         return _finish(trainer, totals, health, before, after, run, finished)
-
-
-def _tidy_log(log, before):
-    """Every evaluation once: the one before training, which the Trainer's log does not have, and the one after it."""
-    if not any(row.get("step") == 0 and "eval_loss" in row for row in log):  # a finished run that was resumed has it
-        log.insert(0, {"step": 0, **{f"eval_{name}": value for name, value in before.figures.items()}})
-    last = next(row for row in reversed(log) if "eval_loss" in row)  # a sign of a dead run may stand behind it
-    same = {name: last[name] for name in ("step", "eval_loss", *(f"eval_{name}" for name in LOSS_PARTS))}
-    log[:] = [row for row in log if row is last or not same.items() <= row.items()]
-
-
-def _samples(arguments, validation_set):
-    """Who shows what becomes of held-out sentences, where that is asked for."""
-    if arguments.sample_steps:
-        yield RTDSampleCallback(validation_set, every=arguments.sample_steps, lang=arguments.lang)
-
-
-def _choose(arguments, training_args, given, model, tokenizer, train_set, last_checkpoint):
-    """The fast settings; a resumed run has those that its checkpoint names, and no others."""
-    if not arguments.fast:
-        return []
-    resumed = settings_of_checkpoint(last_checkpoint) if last_checkpoint else None
-    rows = range(min(training_args.per_device_train_batch_size, len(train_set)))
-    batch = DataCollatorWithPadding(tokenizer)([train_set[row] for row in rows])  # the Trainer's collator
-    return choose(training_args, model, batch, given=given, resumed=resumed)
-
-
-def _report(choices, training_args, last_checkpoint):
-    if training_args.process_index > 0:
-        return
-    for choice in choices:
-        logger.info(choice)
-    for name, value in (settings_of_checkpoint(last_checkpoint) if last_checkpoint else {}).items():
-        now = in_effect(name, training_args)
-        if now != value:
-            remedy = f"set OMP_NUM_THREADS={value}" if name == "threads" else f"give --{name} {value}"
-            logger.warning(
-                f"fast: {name} is {now}, in the run that is resumed it was {value}: the rest of the run will differ "
-                f"from what it would have been. To go on as before, {remedy}."
-            )
 
 
 def _finish(trainer, totals, health, before, after, run, finished):
@@ -243,24 +197,15 @@ def _finish(trainer, totals, health, before, after, run, finished):
         health=[row for row in trainer.state.log_history if "health" in row],
         stopped=health.stopped,
     )
-    if finished:  # what it cost and how it was made stays as it is written down
-        earlier = earlier_results(output_dir, result.steps)
-        kept = {name: earlier[name] for name in ("tokens_seen", "tokens_per_second", "seconds") if name in earlier}
-        result = replace(result, **kept)
-        run = {name: earlier.get(name, value) for name, value in run.items()}
+    if finished:
+        result, run = as_written_before(output_dir, result, run)
     with files_for_folder(output_dir) as staged:
         trainer.save_model(str(staged), _internal_call=True)
         if trainer.is_world_process_zero():
             export_discriminator(staged, staged / DISCRIMINATOR_FOLDER)
             shutil.rmtree(result.discriminator, ignore_errors=True)  # of the same run, resumed: its export is stale
-            trainer.state.save_to_json(str(staged / LAST_FILE))  # the card of a push draws its curves
-            results = {**asdict(result), **run}
-            (staged / RESULTS_FILE).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
             held_out = describe_held_out(before, after, trainer.processing_class)
-            if held_out is None:
-                (output_dir / HELD_OUT_FILE).unlink(missing_ok=True)  # of the same run, resumed
-            else:
-                (staged / HELD_OUT_FILE).write_text(json.dumps(held_out, allow_nan=False) + "\n", encoding="utf-8")
+            write_record(staged, trainer.state, {**asdict(result), **run}, held_out, replaces=output_dir)
     if trainer.args.push_to_hub:
         trainer.push_to_hub()
     return result

@@ -1,17 +1,16 @@
 """Going on with a run: what its checkpoint must hold, what it counted, and a run that is finished already."""
 
-import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState, TrainerState
 
-from ..hub_tools.gather import RESULTS_FILE, TRAINER_LOG
+from ..hub_tools.run_record import STATE_FILE, callback_state, earlier_results
 from ..modeling_electra_rtd import ElectraRTDForPreTraining
-from .run_folder import read_object
 
 
 # The optimiser's state, by the Trainer itself, by FSDP and by DeepSpeed.
@@ -70,20 +69,6 @@ def read_totals(checkpoint):
     return callback_state(checkpoint, RunTotals.__name__) if checkpoint else {}
 
 
-def callback_state(checkpoint, class_name):
-    """The arguments of a callback that a checkpoint holds.
-
-    Args:
-        checkpoint (`str` or path): a folder with `trainer_state.json`.
-        class_name (`str`): of an `ExportableState`.
-
-    Returns:
-        `dict`; empty where the checkpoint was saved without the callback.
-    """
-    state = json.loads((Path(checkpoint) / TRAINER_LOG).read_text(encoding="utf-8"))
-    return state.get("stateful_callbacks", {}).get(class_name, {}).get("args", {})
-
-
 def is_finished(trainer, checkpoint):
     """Whether a checkpoint is at the end of the run already. The Trainer would take one more step.
 
@@ -96,7 +81,7 @@ def is_finished(trainer, checkpoint):
     """
     if checkpoint is None:
         return False
-    return TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_LOG)).global_step >= _steps_in_all(trainer)
+    return TrainerState.load_from_json(str(Path(checkpoint) / STATE_FILE)).global_step >= _steps_in_all(trainer)
 
 
 def _steps_in_all(trainer):
@@ -119,9 +104,9 @@ def refuse_without_optimizer(checkpoint):
     """
     if not any(state for pattern in OPTIMIZER_STATES for state in Path(checkpoint).glob(pattern)):
         raise ValueError(
-            f"{checkpoint} holds weights, but no state of an optimiser (--save_only_model): the run cannot go on as "
+            f"{checkpoint} holds weights, but no state of an optimiser (`save_only_model`): the run cannot go on as "
             "it would have. To start a new run from its weights, with a warm-up of its own: "
-            f"--checkpoint {checkpoint} --output_dir ANOTHER."
+            f"`checkpoint={checkpoint}` with another `output_dir`."
         )
 
 
@@ -136,10 +121,10 @@ def restore_finished(trainer, checkpoint):
         ValueError: the weights lie in parts, which only training puts together.
     """
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
-        raise ValueError(f"{checkpoint} is the end of its run: there is nothing to go on with. Leave --resume out.")
-    output_dir, state = Path(trainer.args.output_dir), TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_LOG))
-    if (output_dir / TRAINER_LOG).is_file():  # written after the checkpoint's: it has the closing row of training
-        closing = TrainerState.load_from_json(str(output_dir / TRAINER_LOG))
+        raise ValueError(f"{checkpoint} is the end of its run: there is nothing to go on with. Leave `resume` out.")
+    output_dir, state = Path(trainer.args.output_dir), TrainerState.load_from_json(str(Path(checkpoint) / STATE_FILE))
+    if (output_dir / STATE_FILE).is_file():  # written after the checkpoint's: it has the closing row of training
+        closing = TrainerState.load_from_json(str(output_dir / STATE_FILE))
         state = closing if closing.global_step == state.global_step else state
     trainer.state = state
     source = Path(checkpoint)
@@ -150,14 +135,16 @@ def restore_finished(trainer, checkpoint):
     trainer.model.load_state_dict(weights)
 
 
-def earlier_results(output_dir, steps):
-    """What a finished run has written down already.
+def as_written_before(output_dir, result, run):
+    """What a finished run cost and how it was made, as it has written that down already.
 
     Args:
-        output_dir (`str` or path); steps (`int`): where the run ended.
+        output_dir (`str` or path)
+        result ([`AdaptResult`]), run (`dict`, see [`describe_run`]): of this session, which trained nothing.
 
     Returns:
-        `dict`: `adapt_results.json`; empty where it is of another step, or not there.
+        the two, with what is known from before
     """
-    results = read_object(Path(output_dir) / RESULTS_FILE)
-    return results if results.get("steps") == steps else {}
+    earlier = earlier_results(output_dir, result.steps)
+    kept = {name: earlier[name] for name in ("tokens_seen", "tokens_per_second", "seconds") if name in earlier}
+    return replace(result, **kept), {name: earlier.get(name, value) for name, value in run.items()}

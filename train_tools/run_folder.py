@@ -1,18 +1,18 @@
 """The output folder of a run: whose it is, where to go on, and nothing half-written in it."""
 
 import errno
-import json
 import os
 import pickle
 import re
 import shutil
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 from ..configuration_electra_rtd import ElectraRTDConfig
-from ..hub_tools.gather import RESULTS_FILE, TRAINER_LOG
+from ..hub_tools.run_record import RESULTS_FILE, STATE_FILE, earlier_results, read_own
 from ..hub_tools.staging import PARTIAL_PREFIX
 from .damage import find_damage
 from .run_lock import LOCK_FILE, only_run
@@ -20,9 +20,8 @@ from .run_lock import LOCK_FILE, only_run
 
 DISCRIMINATOR_FOLDER = "discriminator"
 LOGS_FOLDER = "runs"  # of TensorBoard, a folder for each run
-HELD_OUT_FILE = "held_out.json"  # what the held-out text says, before and after
+TENSORBOARD = "TENSORBOARD_LOGGING_DIR"  # where its files go, in releases from 5 on
 CHECKPOINT_NAME = re.compile(r"checkpoint-\d+")
-LAST_FILE = TRAINER_LOG  # the Trainer writes it when all else of a checkpoint is written
 # What a run leaves in its folder: names of the final pair, its exports and logs.
 RUN_CONTENT = re.compile(
     r"checkpoint-\d+|discriminator|runs|adapt_results\.json|trainer_state\.json|config\.json|training_args\.bin"
@@ -65,18 +64,18 @@ class RunFolder:
         if resume:
             checkpoints = self._complete_checkpoints()
             if not checkpoints:
-                raise ValueError(f"--resume: there is no complete checkpoint in {path}. Start without --resume.")
+                raise ValueError(f"`resume`: there is no complete checkpoint in {path}. Start without it.")
             damage = find_damage(checkpoints[-1])
             if damage:
-                raise ValueError(f"--resume: {self._say_damaged(checkpoints[-1], damage)}")
+                raise ValueError(f"`resume`: {self._say_damaged(checkpoints[-1], damage)}")
             self.last_checkpoint = str(checkpoints[-1])
         elif self._held_something and not overwrite:
             raise ValueError(
-                f"--output_dir {path} exists and is not empty. Give another folder, --resume to go on with the run "
-                "in it, or --overwrite to replace that run."
+                f"`output_dir={path}` exists and is not empty. Give another folder, `resume=True` to go on with the "
+                "run in it, or `overwrite=True` to replace that run."
             )
         elif self._held_something and not self._is_a_run():
-            raise ValueError(f"--overwrite: {path} holds no run of electra-rtd, so nothing in it is removed.")
+            raise ValueError(f"`overwrite`: {path} holds no run of electra-rtd, so nothing in it is removed.")
 
     @classmethod
     @contextmanager
@@ -105,24 +104,29 @@ class RunFolder:
         """From here on, count the steps of this `Trainer`, to tell which of them are saved."""
         self._trainer = trainer
 
+    def name_logs(self):
+        """Say where TensorBoard's files go, before its callback makes a folder at the first figures, which come before
+        training in this run."""
+        os.environ.setdefault(TENSORBOARD, str(self.path / LOGS_FOLDER / time.strftime("%b%d_%H-%M-%S")))
+
     def what_is_saved(self):
         """What a run leaves that ends now, and how to go on: `str`, in words; empty but in the main process."""
         if not self._is_main_process:
             return ""
         step = 0 if self._trainer is None else self._trainer.state.global_step
         kept = self._newest_whole()
-        if step and read_object(self.path / RESULTS_FILE).get("steps") == step and not self._holds_another_run:
+        if step and earlier_results(self.path, step) and not self._holds_another_run:
             return f"at step {step}.\nThe adapted pair is saved in {self.path}."
         when = f"at step {step}" if step else "before the first step"
         if kept is not None:
             lost = step - int(kept.name.split("-")[1])
             lost_steps = f"; the {lost} step{'s' if lost > 1 else ''} since then are lost" if lost > 0 else ""
-            return f"{when}.\n{kept} is whole{lost_steps}.\nGo on with --resume."
+            return f"{when}.\n{kept} is whole{lost_steps}.\nGo on with `resume=True`."
         if not step:
             return f"{when}.\nNothing was trained. Start again."
         return (
-            f"{when}.\nNo checkpoint was saved yet, so these steps are lost. Start again; --save_strategy steps "
-            "--save_steps N\nsaves every N steps."
+            f"{when}.\nNo checkpoint was saved yet, so these steps are lost. Start again; `save_strategy=steps` "
+            "with `save_steps=N`\nsaves every N steps."
         )
 
     def refuse_inside(self, sources):
@@ -136,7 +140,7 @@ class RunFolder:
         """
         for source in filter(None, sources if self._overwrite else ()):
             if Path(source).exists() and Path(source).resolve().is_relative_to(self.path.resolve()):
-                raise ValueError(f"--overwrite would remove {source}, which the run reads. Give another --output_dir.")
+                raise ValueError(f"`overwrite` would remove {source}, which the run reads. Give another `output_dir`.")
 
     @contextmanager
     def guarded(self):
@@ -177,12 +181,12 @@ class RunFolder:
         """Whether something in the folder says that it is ours; names like `config.json` say nothing."""
         configurations = [self.path / "config.json", *self.path.glob("checkpoint-*/config.json")]
         return (self.path / RESULTS_FILE).is_file() or any(
-            read_object(file).get("model_type") == ElectraRTDConfig.model_type for file in configurations
+            read_own(file).get("model_type") == ElectraRTDConfig.model_type for file in configurations
         )
 
     def _complete_checkpoints(self):
         checkpoints = [child for child in self._content() if CHECKPOINT_NAME.fullmatch(child.name)]
-        complete = [checkpoint for checkpoint in checkpoints if read_object(checkpoint / LAST_FILE)]
+        complete = [checkpoint for checkpoint in checkpoints if read_own(checkpoint / STATE_FILE)]  # written last
         return sorted(complete, key=lambda checkpoint: int(checkpoint.name.split("-")[1]))
 
     def _newest_whole(self):
@@ -192,7 +196,7 @@ class RunFolder:
 
     def _say_full(self, error):
         kept = self._newest_whole()
-        remedy = f"{kept} is whole: make room and go on with --resume" if kept else "Make room and start again"
+        remedy = f"{kept} is whole: make room and go on with `resume=True`" if kept else "Make room and start again"
         return (
             f"could not write to {self.path}: the disk is full, or a quota or a limit of file sizes is reached "
             f"({_first_line(error)}). {remedy}."
@@ -201,9 +205,9 @@ class RunFolder:
     def _say_damaged(self, checkpoint, damage):
         older = [one for one in self._complete_checkpoints() if one != checkpoint and find_damage(one) is None]
         then = (
-            f"--resume then goes on from {older[-1]}, which can be read"
+            f"`resume` then goes on from {older[-1]}, which can be read"
             if older
-            else "there is no other checkpoint that can be read, so start again with --overwrite"
+            else "there is no other checkpoint that can be read, so start again with `overwrite=True`"
         )
         return f"{checkpoint} is damaged: {damage}. Put back a good copy, or remove the folder {checkpoint}: {then}."
 
@@ -226,22 +230,6 @@ class RunFolder:
                 shutil.rmtree(path)
             else:
                 path.unlink()
-
-
-def read_object(file):
-    """The object in a JSON file.
-
-    Args:
-        file (`Path`)
-
-    Returns:
-        `dict`: empty where the file is not there, half-written, or holds something else.
-    """
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _is_full(error):

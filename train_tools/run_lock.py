@@ -35,7 +35,7 @@ def only_run(folder, *, is_main_process=True):
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--output_dir {folder} is a file: give a folder.")
+        raise ValueError(f"`output_dir={folder}` is a file: give a folder.")
     if not is_main_process:
         yield
         return
@@ -64,14 +64,14 @@ def _lock(folder):
         lock.acquire(timeout=0)
     except Timeout:
         raise ValueError(
-            f"--output_dir {folder}: another run{holder and f' ({holder})'} is writing into it. Wait for its end, "
+            f"`output_dir={folder}`: another run{holder and f' ({holder})'} is writing into it. Wait for its end, "
             "stop it, or give another folder."
         ) from None
     except (OSError, NotImplementedError) as error:
         if isinstance(error, OSError) and error.errno not in NO_LOCKS:
-            raise OSError(f"--output_dir {folder} cannot be written to ({error}). Give another folder.") from error
+            raise OSError(f"`output_dir={folder}` cannot be written to ({error}). Give another folder.") from error
         logger.warning(
-            f"--output_dir {folder} cannot be locked ({error}): take care that no other run writes into it."
+            f"`output_dir={folder}` cannot be locked ({error}): take care that no other run writes into it."
         )
         return None
     with suppress(OSError):  # on Windows nobody can write into a locked file

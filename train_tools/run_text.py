@@ -1,11 +1,11 @@
-"""The text of a run: what is trained on, and what is held out."""
+"""The text of a run, read and tokenized: what is trained on, and what is held out."""
 
 import logging
 from pathlib import Path
 
 from rich.cells import cell_len, set_cell_size
 
-from .data import read_text
+from .data import read_text, tokenize_text
 from .text.finding import find_sources
 
 
@@ -37,11 +37,36 @@ def read_texts(arguments, seed):
         return train, held_out.dataset
     if len(train) < 2:
         raise ValueError(
-            "--train_file holds one row of text: none is left to hold out. Give more, or --validation_file."
+            "`train_file` holds one row of text: none is left to hold out. Give more, or `validation_file`."
         )
     held_out = min(max(1, round(len(train) * arguments.validation_split)), len(train) - 1)
     parts = train.train_test_split(test_size=held_out, seed=seed)
     return parts["train"], parts["test"]
+
+
+def tokenize_texts(arguments, texts, tokenizer, longest):
+    """Tokenize both texts, and say how much that is.
+
+    Args:
+        arguments ([`AdaptArguments`])
+        texts (two `datasets.Dataset` with the column `text`): to train on, and held out.
+        tokenizer (`PreTrainedTokenizerFast`); longest (`int`): tokens that the pair reads at most.
+
+    Returns:
+        two `datasets.Dataset`, see [`tokenize_text`]
+
+    Raises:
+        ValueError: the sequences would be longer than that.
+    """
+    length = arguments.max_seq_length
+    if length > longest:
+        raise ValueError(f"`max_seq_length` is {length}: the pair reads {longest} tokens at most.")
+    train, held_out = (
+        tokenize_text(text, tokenizer, max_length=length, num_proc=arguments.preprocessing_num_workers)
+        for text in texts
+    )
+    logger.info(f"{len(train)} sequences to train on, {len(held_out)} held out, of up to {length} tokens.")
+    return train, held_out
 
 
 def _read(name, sources, arguments):
@@ -54,7 +79,7 @@ def _read(name, sources, arguments):
     )
     dropped = f", {read.dropped_rows} empty rows dropped" if read.dropped_rows else ""
     logger.info(
-        f"--{name}: {len(read.dataset)} rows of column {read.column!r} in {len(read.sources)} file(s){dropped}."
+        f"`{name}`: {len(read.dataset)} rows of column {read.column!r} in {len(read.sources)} file(s){dropped}."
     )
     for note in read.notes:
         logger.info(note)
@@ -65,7 +90,7 @@ def _refuse_configuration_of_files(arguments):
     sources = [*arguments.train_file, *(arguments.validation_file or [])]
     if all(find_sources([source]) is not None for source in sources):
         raise ValueError(
-            f"--dataset_config_name is {arguments.dataset_config_name}, but no Hub dataset is read, only "
+            f"`dataset_config_name` is {arguments.dataset_config_name}, but no Hub dataset is read, only "
             f"{', '.join(sources)}. Leave it out."
         )
 
@@ -76,8 +101,8 @@ def _warn_of_shared_files(train, held_out):
     shared = [source for source in held_out if Path(source).resolve() in paths]
     if shared:
         logger.warning(
-            f"--validation_file {shared[0]} is part of --train_file too: the figures of held-out text will be "
-            "those of text that was trained on. Leave it out of --train_file."
+            f"`validation_file` {shared[0]} is part of `train_file` too: the figures of held-out text will be "
+            "those of text that was trained on. Leave it out of `train_file`."
         )
 
 

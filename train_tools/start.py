@@ -63,9 +63,9 @@ def _load_checkpoint(checkpoint, tokenizer, overrides):
         raise ValueError(
             f"The tokenizer does not fit {checkpoint}: it has {len(tokenizer)} tokens and {ids}, the checkpoint "
             f"{config.vocab_size} and mask_token_id={config.mask_token_id}, pad_token_id={config.pad_token_id}. "
-            "Leave --tokenizer out, or name the one that the checkpoint was trained with."
+            "Leave `tokenizer` out, or name the one that the checkpoint was trained with."
         )
-    # Weights in half precision would be trained in half precision: `--bf16` computes in it, and keeps them in float32.
+    # Weights in half precision would be trained in half precision: `bf16` computes in it, and keeps them in float32.
     model, info = ElectraRTDForPreTraining.from_pretrained(
         checkpoint, config=config, dtype=torch.float32, output_loading_info=True
     )
@@ -92,8 +92,8 @@ def freeze_generator(model):
     """
     if model.config.embedding_sharing != "none":
         raise ValueError(
-            f"--freeze generator: embedding_sharing is {model.config.embedding_sharing!r}, so the discriminator's "
-            "embeddings would be frozen too. Give --embedding_sharing none."
+            f"`freeze=generator`: embedding_sharing is {model.config.embedding_sharing!r}, so the discriminator's "
+            "embeddings would be frozen too. Give `embedding_sharing=none`."
         )
     model.generator.requires_grad_(False)
     for module in model.generator.modules():

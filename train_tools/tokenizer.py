@@ -19,7 +19,7 @@ SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 MAX_LENGTH = 512  # tokens: the positions that stock ELECTRA has
 NO_FAST = (
     "A fast tokenizer is needed. Where this one splits text into words first, as BertJapaneseTokenizer does by MeCab, "
-    "write the text with a space between words, and give its vocabulary alone: --tokenizer vocab.txt."
+    "write the text with a space between words, and give its vocabulary alone: `tokenizer=vocab.txt`."
 )
 
 
@@ -105,7 +105,7 @@ def _load_described(source):
     except ImportError as error:
         raise ValueError(f"The tokenizer of {source} needs a package that is not there: {error} {NO_FAST}") from error
     if tokenizer is None:
-        raise ValueError(f"{source} holds no tokenizer (tokenizer.json or vocab.txt). Name one with --tokenizer.")
+        raise ValueError(f"{source} holds no tokenizer (tokenizer.json or vocab.txt). Name one with `tokenizer`.")
     if not tokenizer.is_fast:
         raise ValueError(f"The tokenizer of {source} is a slow one, {type(tokenizer).__name__}. {NO_FAST}")
     settings = tokenizer.init_kwargs
@@ -140,7 +140,7 @@ def _warn_of_unused(source, tokenizer):
     made = _normalizer(lowercase=normalizer.lowercase, strip_accents=normalizer.strip_accents)
     unused = {entry for entry in _ordinary(tokenizer.get_vocab()) if made.normalize_str(entry) != entry}
     if unused:
-        alone = f", or give the vocabulary alone: --tokenizer {source}/vocab.txt" if Path(source).is_dir() else ""
+        alone = f", or give the vocabulary alone: `tokenizer={source}/vocab.txt`" if Path(source).is_dir() else ""
         logger.warning(
             f"The tokenizer of {source} takes capitals or marks off the text (do_lower_case={normalizer.lowercase}, "
             f"strip_accents={normalizer.strip_accents}), but {len(unused)} entries of its vocabulary hold them "

@@ -105,7 +105,7 @@ def _remedy(tokenizer, texts):
     if after > before / 2:
         return (
             "Neither another Unicode form of the text nor other casing or marks would help: the vocabulary does not "
-            "hold this text. With --from_scratch, give a larger --vocab_size; else take a pair and a tokenizer of the "
+            "hold this text. With `from_scratch`, give a larger `vocab_size`; else take a pair and a tokenizer of the "
             "text's language."
         )
     steps = []
@@ -118,8 +118,8 @@ def _remedy(tokenizer, texts):
     if setting:
         steps.append(
             "The tokenizer takes casing or marks off that the vocabulary has, or leaves those that it lacks: its "
-            f"tokenizer_config.json should say {json.dumps(setting)[1:-1]}. Or give the vocabulary alone: --tokenizer "
-            "FOLDER/vocab.txt."
+            f"tokenizer_config.json should say {json.dumps(setting)[1:-1]}. Or give the vocabulary alone: "
+            "`tokenizer=FOLDER/vocab.txt`."
         )
     return f"{' '.join(steps)} Then {_percent(after)} would be (of {len(texts)} rows)."
 

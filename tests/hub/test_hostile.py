@@ -29,7 +29,6 @@ from electra_rtd.hub_tools import card as card_file
 from electra_rtd.hub_tools.checks import card, pickles
 from electra_rtd.hub_tools.checks.code import check_code
 from electra_rtd.hub_tools.checks.files import check_files, check_names, check_sizes
-from electra_rtd.hub_tools.gather import is_number, plain_results, plain_rows
 from electra_rtd.hub_tools.layout import CheckpointFiles
 from electra_rtd.hub_tools.remote import Remote
 from electra_rtd.pairing_electra_rtd import find_tokenizer
@@ -454,33 +453,6 @@ def test_what_is_no_error_goes_on(error, monkeypatch):
     monkeypatch.setitem(cli.RUN, "diff", fail)
     with pytest.raises(type(error)):
         cli.main(["diff"])
-
-
-def test_rows_of_a_log_hold_what_a_trainer_writes():
-    rows = [
-        {"step": 1, "loss": 1.0, "eval_loss": math.inf, "health": "nan", "x": None},
-        {"step": 2, "loss": [1.0], "y": {"z": 1}, "huge": 10**400},
-        {"step": "3"},
-        {"step": -1},
-        {"step": 1.5},
-        {"step": True},
-        "row",
-        None,
-    ]
-    assert plain_rows(rows) == [rows[0], {"step": 2}]
-    assert is_number(10**300) and not is_number(10**301) and not is_number(math.nan) and not is_number(True)
-
-
-def test_results_hold_what_adapt_writes():
-    results = {
-        "settings": [1],
-        "before": "x",
-        "after": {"loss": 1},
-        "datasets": ["a", 5],
-        "fast": [{}, 3],
-        "seconds": 1,
-    }
-    assert plain_results(results) == {"after": {"loss": 1}, "datasets": ["a"], "fast": [{}], "seconds": 1}
 
 
 STRANGE = [

@@ -13,11 +13,11 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer, ElectraForPreTraining
 
-from electra_rtd import cli
+from electra_rtd import cli, parsers
 from electra_rtd.train_tools import recipes
+from electra_rtd.train_tools.counts import DETAILED
 from electra_rtd.train_tools.from_scratch import train_tokenizer
 from electra_rtd.train_tools.held_out import JUDGED_BY
-from electra_rtd.train_tools.metrics import DETAILED
 from electra_rtd.train_tools.tokenizer import SPECIAL_TOKENS, load_tokenizer
 
 
@@ -212,7 +212,7 @@ def test_held_out_sentences_are_shown_in_the_language_asked_for(text, pair_folde
 
 def test_the_defaults_are_those_for_a_released_pair():
     arguments = ["--checkpoint", "c", "--train_file", "f", "--output_dir", "o"]
-    _, training_args = cli.adapt_parser().parse_args_into_dataclasses(arguments)
+    _, training_args = parsers.adapt_parser().parse_args_into_dataclasses(arguments)
     assert training_args.learning_rate == 5e-5
     assert training_args.get_warmup_steps(1000) == 100
     assert training_args.save_total_limit == 2

@@ -94,7 +94,7 @@ def test_the_only_string_column_is_the_text(tmp_path):
 
 def test_two_string_columns_need_a_name(tmp_path):
     (tmp_path / "a.csv").write_text("sen,source\n가 나,blurb\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"2 columns hold text: sen, source.*--text-column"):
+    with pytest.raises(ValueError, match=r"2 columns hold text: sen, source.*`text_column=sen`"):
         read_text(tmp_path / "a.csv")
     assert read_text(tmp_path / "a.csv", text_column="source").dataset["text"][:] == ["blurb"]
     with pytest.raises(ValueError, match=r"no column 'body'.*sen, source"):

@@ -13,7 +13,7 @@ from datasets import Dataset
 from transformers import Trainer, TrainingArguments
 
 from electra_rtd.train_tools import RTDMetricsCallback
-from electra_rtd.train_tools.metrics import DETAILED, TrainingStatistics
+from electra_rtd.train_tools.counts import DETAILED, TrainingStatistics
 
 
 ROWS = 7  # of batches of 1: the second process has one row of fill alone; of 2: a row of its own and one of fill

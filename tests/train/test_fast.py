@@ -11,8 +11,8 @@ import pytest
 import torch
 from transformers import AutoModel, Trainer, TrainingArguments
 
-from electra_rtd import cli
-from electra_rtd.train_tools import fast, hardware, recipes
+from electra_rtd import cli, parsers
+from electra_rtd.train_tools import fast, fast_in_effect, hardware, recipes
 from electra_rtd.train_tools.arguments import AdaptArguments
 from electra_rtd.train_tools.data import tokenize_text
 
@@ -97,7 +97,7 @@ def test_no_fast_chooses_nothing(start, has_bfloat16, caplog):
 )
 def test_options_count_as_given_in_every_spelling_and_at_their_defaults(options, names):
     base = ["--checkpoint", "c", "--train_file", "f", "--output_dir", "o"]
-    assert cli.given_options([*base, *options]) == {"checkpoint", "train_file", "output_dir"} | names
+    assert parsers.given_options([*base, *options]) == {"checkpoint", "train_file", "output_dir"} | names
 
 
 def test_what_a_user_gave_wins(start, has_bfloat16):
@@ -171,8 +171,8 @@ def test_bfloat16_that_disagrees_is_declined_with_both_figures(
     choice = fast.bfloat16(training_args(), make_model(), make_batch())
     assert choice.value is agrees
     assert f"{loss:.4f}" in choice.why and "10.0000" in choice.why
-    with fast.process_restored():
-        assert fast.apply([choice], training_args()).bf16 is agrees
+    with fast_in_effect.process_restored():
+        assert fast_in_effect.apply([choice], training_args()).bf16 is agrees
 
 
 @pytest.mark.parametrize("fields", [{"fp16": True}, {"bf16_full_eval": True, "bf16": True}])

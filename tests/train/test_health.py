@@ -12,8 +12,8 @@ from transformers import Trainer, TrainerControl, TrainerState
 from electra_rtd import ElectraRTDForPreTraining
 from electra_rtd.train_tools import RTDHealthCallback, RTDMetricsCallback
 from electra_rtd.train_tools.callbacks.health import NO_SPREAD, entropy
+from electra_rtd.train_tools.counts import TrainingStatistics
 from electra_rtd.train_tools.from_scratch import build_pair
-from electra_rtd.train_tools.metrics import TrainingStatistics
 
 
 CHANCE = math.log(80)

@@ -3,7 +3,7 @@
 import pytest
 
 from electra_rtd.train_tools import language
-from electra_rtd.train_tools.inspector.texts import TEXTS
+from electra_rtd.train_tools.inspector.inspector_texts import TEXTS
 from electra_rtd.train_tools.language import LANGUAGES, choose_language
 
 

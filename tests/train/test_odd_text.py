@@ -227,7 +227,7 @@ SQUAD = {"version": "1.1", "data": [{"title": "t", "paragraphs": [{"context": "�
 )
 def test_no_column_is_guessed_where_there_are_lists_or_objects(made, content):
     message = message_of(made("a.json", content))
-    assert "cannot be guessed" in message and "--text-column" in message
+    assert "cannot be guessed" in message and "`text_column=NAME`" in message
 
 
 def test_text_beside_lists_and_objects_is_read(made):
@@ -499,7 +499,7 @@ def test_a_hub_dataset_of_several_configurations_has_an_option_for_its_name(monk
 
     monkeypatch.setattr(stored, "load_dataset", load)
     message = message_of("somebody/texts")
-    assert "['ko', 'en']" in message and "--dataset_config_name" in message
+    assert "['ko', 'en']" in message and "`dataset_config_name=NAME`" in message
     assert rows_of("somebody/texts", hub_config="ko") == ROWS
     arguments = AdaptArguments(from_scratch="tiny", train_file=["somebody/texts"], dataset_config_name="ko")
     run_text.read_texts(arguments, seed=0)
@@ -513,7 +513,7 @@ def test_a_configuration_of_files_alone_is_refused_before_they_are_read(made, mo
     )
     with monkeypatch.context() as patched:
         patched.setattr(run_text, "read_text", lambda *_, **__: pytest.fail("was read"))
-        with pytest.raises(ValueError, match="--dataset_config_name is ko, but no Hub dataset is read"):
+        with pytest.raises(ValueError, match="`dataset_config_name` is ko, but no Hub dataset is read"):
             run_text.read_texts(arguments, seed=0)
     monkeypatch.setattr(stored, "load_dataset", lambda name, config, **options: Dataset.from_dict({"text": [config]}))
     arguments.validation_file = ["somebody/texts"]
@@ -549,7 +549,7 @@ def test_adapt_warns_of_held_out_files_that_are_trained_on(made, caplog):
     folder = made("corpus/a.txt", "글\n말\n").parent
     dev = str(made("corpus/dev.txt", "책\n"))
     lines = shown_by_adapt(caplog, train_file=[str(folder)], validation_file=[dev])
-    assert any(f"--validation_file {dev} is part of --train_file" in line for line in lines)
+    assert any(f"`validation_file` {dev} is part of `train_file`" in line for line in lines)
     caplog.clear()
     apart = str(made("dev.txt", "책\n"))
     assert not any("is part of" in line for line in shown_by_adapt(caplog, train_file=[dev], validation_file=[apart]))

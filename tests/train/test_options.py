@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModel, TrainingArguments
 
-from electra_rtd import cli
+from electra_rtd import cli, parsers
 from electra_rtd.train_tools import AdaptArguments, adapt, hardware
 from electra_rtd.train_tools.check_options import METRICS, check_options, check_rows
 from electra_rtd.train_tools.resume import read_totals
@@ -64,40 +64,43 @@ def read_json(name):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"bf16_full_eval": True}, r"--bf16_full_eval is True: leave it out.*--bf16 true evaluates in it"),
-        ({"fp16": True}, "--fp16 does nothing on a CPU"),
-        ({"label_names": ["labels"]}, "--label_names.*have no labels"),
-        ({"label_smoothing_factor": 0.1}, "--label_smoothing_factor is 0.1: leave it out"),
-        ({"do_predict": True}, "--do_predict is True: leave it out, adapt trains and evaluates"),
+        ({"bf16_full_eval": True}, r"`bf16_full_eval` is True: leave it out.*`bf16=True` evaluates in it"),
+        ({"fp16": True}, "`fp16` does nothing on a CPU"),
+        ({"label_names": ["labels"]}, "`label_names`.*have no labels"),
+        ({"label_smoothing_factor": 0.1}, "`label_smoothing_factor` is 0.1: leave it out"),
+        ({"do_predict": True}, "`do_predict` is True: leave it out, adapt trains and evaluates"),
         ({"include_for_metrics": ["inputs"]}, "compute_metrics"),
-        ({"debug": "underflow_overflow"}, "--debug is .*: leave it out, the Trainer's tracing stops"),
-        ({"length_column_name": "input_ids"}, "--length_column_name is input_ids"),
-        ({"learning_rate": -1e-3}, "--learning_rate is -0.001: it must be 0 or more"),
-        ({"learning_rate": math.nan}, "--learning_rate is nan"),
-        ({"learning_rate": math.inf}, "--learning_rate is inf"),
-        ({"weight_decay": -0.1}, "--weight_decay is -0.1: it must be 0 or more"),
-        ({"adam_epsilon": 0.0}, "--adam_epsilon is 0.0: it must be more than 0"),
-        ({"adam_beta1": 1.5}, "--optim .* cannot be made: Invalid beta"),
-        ({"max_grad_norm": -1.0}, "--max_grad_norm"),
-        ({"max_steps": 0}, "--max_steps is 0: it must be 1 or more, or -1"),
-        ({"max_steps": -5}, "--max_steps is -5"),
-        ({"num_train_epochs": 0}, "--num_train_epochs is 0: it must be more than 0"),
-        ({"num_train_epochs": math.inf}, "--num_train_epochs is inf"),
-        ({"per_device_train_batch_size": 0}, "--per_device_train_batch_size is 0: it must be 1 or more"),
-        ({"per_device_eval_batch_size": -1}, "--per_device_eval_batch_size is -1"),
-        ({"gradient_accumulation_steps": 0}, "--gradient_accumulation_steps is 0"),
-        ({"logging_steps": -1}, "--logging_steps is -1: it must be more than 0"),
-        ({"eval_strategy": "steps", "eval_steps": -1}, "--eval_steps is -1"),
-        ({"seed": -1}, "--seed is -1: it must be 0 or more, and at most 4294967295"),
-        ({"optim_args": "nonsense"}, "--optim .* --optim_args nonsense cannot be made"),
-        ({"lr_scheduler_kwargs": {"no": 2}, "lr_scheduler_type": "cosine"}, "--lr_scheduler_kwargs {'no': 2}"),
-        ({"lr_scheduler_type": "warmup_stable_decay"}, "--lr_scheduler_type warmup_stable_decay .*num_decay_steps"),
-        ({"load_best_model_at_end": True, "save_strategy": "no"}, "--load_best_model_at_end needs evaluations"),
-        ({"save_strategy": "best"}, "--save_strategy best needs evaluations"),
-        ({"save_strategy": "steps", "save_steps": -1}, "--save_steps is -1"),
+        ({"debug": "underflow_overflow"}, "`debug` is .*: leave it out, the Trainer's tracing stops"),
+        ({"length_column_name": "input_ids"}, "`length_column_name` is input_ids"),
+        ({"learning_rate": -1e-3}, "`learning_rate` is -0.001: it must be 0 or more"),
+        ({"learning_rate": math.nan}, "`learning_rate` is nan"),
+        ({"learning_rate": math.inf}, "`learning_rate` is inf"),
+        ({"weight_decay": -0.1}, "`weight_decay` is -0.1: it must be 0 or more"),
+        ({"adam_epsilon": 0.0}, "`adam_epsilon` is 0.0: it must be more than 0"),
+        ({"adam_beta1": 1.5}, "`optim=.*` cannot be made: Invalid beta"),
+        ({"max_grad_norm": -1.0}, "`max_grad_norm`"),
+        ({"max_steps": 0}, "`max_steps` is 0: it must be 1 or more, or -1"),
+        ({"max_steps": -5}, "`max_steps` is -5"),
+        ({"num_train_epochs": 0}, "`num_train_epochs` is 0: it must be more than 0"),
+        ({"num_train_epochs": math.inf}, "`num_train_epochs` is inf"),
+        ({"per_device_train_batch_size": 0}, "`per_device_train_batch_size` is 0: it must be 1 or more"),
+        ({"per_device_eval_batch_size": -1}, "`per_device_eval_batch_size` is -1"),
+        ({"gradient_accumulation_steps": 0}, "`gradient_accumulation_steps` is 0"),
+        ({"logging_steps": -1}, "`logging_steps` is -1: it must be more than 0"),
+        ({"eval_strategy": "steps", "eval_steps": -1}, "`eval_steps` is -1"),
+        ({"seed": -1}, "`seed` is -1: it must be 0 or more, and at most 4294967295"),
+        ({"optim_args": "nonsense"}, "`optim=.*` with `optim_args=nonsense` cannot be made"),
+        (
+            {"lr_scheduler_kwargs": {"no": 2}, "lr_scheduler_type": "cosine"},
+            r'kwargs=\{"no": 2\}` cannot',
+        ),
+        ({"lr_scheduler_type": "warmup_stable_decay"}, "`lr_scheduler_type=warmup_stable_decay` .*num_decay_steps"),
+        ({"load_best_model_at_end": True, "save_strategy": "no"}, "`load_best_model_at_end` needs evaluations"),
+        ({"save_strategy": "best"}, "`save_strategy=best` needs evaluations"),
+        ({"save_strategy": "steps", "save_steps": -1}, "`save_steps` is -1"),
         ({"metric_for_best_model": "eval_accuracy"}, "eval_accuracy: there are loss, mlm_loss, disc_loss, .*gen_top5"),
-        ({"metric_for_best_model": "gen_perplexity"}, "better when it is smaller: --greater_is_better false"),
-        ({"resume_from_checkpoint": "nowhere"}, "--resume_from_checkpoint nowhere is no checkpoint.*--resume"),
+        ({"metric_for_best_model": "gen_perplexity"}, "better when smaller: give `greater_is_better=False`"),
+        ({"resume_from_checkpoint": "nowhere"}, "`resume_from_checkpoint=nowhere` is no checkpoint.*`resume=True`"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_the_text_is_read(fields, message, training_args):
@@ -138,8 +141,8 @@ def run_log(run, **fields):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ((100, 3), "drop all 3 held-out sequences: a batch is 8. Give a smaller --per_device_eval_batch_size"),
-        ((7, 100), "drop all 7 training sequences: a batch is 8. Give a smaller --per_device_train_batch_size"),
+        ((100, 3), "drop all 3 held-out sequences: a batch is 8. Give a smaller `per_device_eval_batch_size`"),
+        ((7, 100), "drop all 7 training sequences: a batch is 8. Give a smaller `per_device_train_batch_size`"),
     ],
 )
 def test_dropping_the_last_batch_may_not_drop_all(rows, message, training_args):
@@ -160,11 +163,11 @@ def test_held_out_rows_that_are_not_evaluated_are_counted(training_args, caplog)
 
 
 def test_bf16_can_be_given_where_there_is_no_accelerator(monkeypatch):
-    monkeypatch.setattr(cli, "has_accelerator", lambda: False)
+    monkeypatch.setattr(parsers, "has_accelerator", lambda: False)
     given = ["--checkpoint", "c", "--train_file", "f", "--output_dir", "o", "--bf16", "true"]
-    assert cli.adapt_parser().parse_args_into_dataclasses(given)[1].bf16
+    assert parsers.adapt_parser().parse_args_into_dataclasses(given)[1].bf16
     # transformers would advise --use_cpu, after which it is refused all the same
-    with pytest.raises(ValueError, match="--bf16_full_eval is True: leave it out"):
+    with pytest.raises(ValueError, match="`bf16_full_eval` is True: leave it out"):
         cli.run_adapt([*given[:-2], "--bf16_full_eval", "true"])
 
 
@@ -251,7 +254,7 @@ def test_every_checkpoint_says_what_was_read_until_then(run, save_strategy):
 def test_weights_without_an_optimiser_are_no_place_to_go_on(run):
     run(save_only_model=True, **SAVING)
     weights = weights_of()
-    with pytest.raises(ValueError, match=r"checkpoint-4 holds weights.*--checkpoint out/checkpoint-4 --output_dir"):
+    with pytest.raises(ValueError, match=r"checkpoint-4 holds weights.*`checkpoint=out/checkpoint-4` with another"):
         run({"resume": True}, max_steps=6, **SAVING)
     assert run({"resume": True}, save_only_model=True, **SAVING).steps == 4  # it is finished: nothing to go on with
     assert all(torch.equal(value, weights[name]) for name, value in weights_of().items())

@@ -21,8 +21,8 @@ from transformers import Trainer
 
 from electra_rtd import cli, terminal
 from electra_rtd.hub_tools import verify_checkpoint
+from electra_rtd.hub_tools.run_record import earlier_results
 from electra_rtd.train_tools import recipes
-from electra_rtd.train_tools.resume import earlier_results
 from electra_rtd.train_tools.run_folder import RunFolder
 from electra_rtd.train_tools.run_lock import LOCK_FILE
 
@@ -148,9 +148,9 @@ def test_where_nothing_can_be_locked_the_run_goes_on_with_a_warning(tmp_path, mo
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match=r"--output_dir file/out cannot be written to.*Give another folder"):
+    with pytest.raises(OSError, match=r"`output_dir=file/out` cannot be written to.*Give another folder"):
         RunFolder.opened("file/out").__enter__()
-    with pytest.raises(ValueError, match="file is a file: give a folder"):
+    with pytest.raises(ValueError, match="`output_dir=file` is a file: give a folder"):
         RunFolder.opened("file").__enter__()
 
 
@@ -188,7 +188,7 @@ WRITERS = {
 def test_what_every_writer_says_of_a_full_disk_is_understood(writer, tokenizer, tmp_path):
     complete_checkpoint(tmp_path / "out" / "checkpoint-8")
     size = 500 if writer == "torch, small" else 2_000
-    with pytest.raises(OSError, match=r"disk is full.*out/checkpoint-8 is whole.*--resume") as full:  # noqa: SIM117
+    with pytest.raises(OSError, match=r"disk is full.*out/checkpoint-8 is whole.*`resume=True`") as full:  # noqa: SIM117
         with RunFolder.opened("out", resume=True) as folder, folder.guarded():
             (tmp_path / "out" / "checkpoint-9").mkdir()
             with small_disk(size):

@@ -89,7 +89,7 @@ def test_what_the_files_say_holds_and_a_vocabulary_that_contradicts_is_named(tmp
     tokenizer = load_tokenizer(folder)
     assert tokenizer.tokenize("Python 책 für") == ["python", "책", "für"]  # of marks, nothing was said
     assert "1 entries of its vocabulary hold them (Python)" in said.text
-    assert f"--tokenizer {folder}/vocab.txt" in said.text
+    assert f"`tokenizer={folder}/vocab.txt`" in said.text
     assert load_tokenizer(folder / "vocab.txt").tokenize("Python 책 für") == ["Python", "책", "für"]  # the way out
 
 
@@ -139,7 +139,7 @@ def test_a_configuration_without_model_type_does_not_matter(tmp_path):
 def test_a_slow_tokenizer_is_refused_with_the_way_on(words, tmp_path):
     settings = {"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": words}
     folder = write(tmp_path, ["学校"], config={"model_type": "electra"}, tokenizer_config=settings)
-    with pytest.raises(ValueError, match=r"(?s)tokenizer of .*a space between words.*--tokenizer vocab\.txt"):
+    with pytest.raises(ValueError, match=r"(?s)tokenizer of .*a space between words.*`tokenizer=vocab\.txt`"):
         load_tokenizer(folder)
 
 

@@ -14,7 +14,7 @@ from electra_rtd.train_tools.inspector import inspect_texts, write_page
 from electra_rtd.train_tools.inspector import reading as reading_module
 from electra_rtd.train_tools.inspector.pieces import piece_of_ids, pieces_of_text
 from electra_rtd.train_tools.inspector.reading import at_temperature, find_suspicious, in_eval_mode, read_pieces
-from electra_rtd.train_tools.inspector.terminal import text_view
+from electra_rtd.train_tools.inspector.terminal_view import text_view
 
 
 TEXT = "나는 오늘 학교에 간다.  너는\n내일 병원에서 약을 먹는다 ☕"
@@ -260,7 +260,7 @@ def test_what_the_limit_leaves_out_is_said(saved_pair, capsys, caplog):
     [
         ([], "Give text"),
         (["--limit", "0", "산"], "--limit is 0"),
-        (["--temperature", "-1", "산"], "`temperature` is -1.0"),
+        (["--temperature", "-1", "산"], "--temperature is -1.0"),
         (["--html", "nowhere/page.html", "산"], "cannot be written"),
     ],
 )

@@ -13,7 +13,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from electra_rtd import ElectraRTDForPreTraining
-from electra_rtd.train_tools.inspector import page
+from electra_rtd.train_tools.inspector import inspector_page as page
 from electra_rtd.train_tools.inspector.pieces import pieces_of_text
 from electra_rtd.train_tools.inspector.reading import (
     Candidate,

@@ -6,9 +6,9 @@ import string
 
 import pytest
 
-from electra_rtd.train_tools.inspector import page
+from electra_rtd.train_tools.inspector import inspector_page as page
+from electra_rtd.train_tools.inspector.inspector_texts import TEXTS
 from electra_rtd.train_tools.inspector.reading import Candidate, Reading, Token, join
-from electra_rtd.train_tools.inspector.texts import TEXTS
 
 
 def token(text, start, *, name=None, put=None, masked=False, probability=0.02, candidates=()):

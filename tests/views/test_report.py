@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from electra_rtd.train_tools.report import charts, figures, measures, read_run, report_run
+from electra_rtd.train_tools.report.report_texts import TEXTS
 from electra_rtd.train_tools.report.tables import printable
-from electra_rtd.train_tools.report.texts import TEXTS
 
 
 specification = importlib.util.spec_from_file_location("made_up_run", Path(__file__).with_name("made_up_run.py"))

@@ -15,9 +15,9 @@ from transformers.trainer_callback import TrainerCallback
 from electra_rtd.train_tools import RTDMetricsCallback, RTDSampleCallback
 from electra_rtd.train_tools.callbacks import samples
 from electra_rtd.train_tools.callbacks.samples import COLUMNS, markdown_table
+from electra_rtd.train_tools.inspector.inspector_texts import TEXTS
 from electra_rtd.train_tools.inspector.pieces import piece_of_ids, pieces_of_text
 from electra_rtd.train_tools.inspector.reading import read_pieces
-from electra_rtd.train_tools.inspector.texts import TEXTS
 
 
 SENTENCES = [

@@ -38,7 +38,7 @@ FINITE = ("loss", "mlm_loss", "disc_loss")  # and every `eval_..._loss`, of what
 
 
 @dataclass(frozen=True)
-class Finding:
+class Sign:
     """A sign of a dead run.
 
     Args: name (`str`), as in `state.log_history`; message (`str`): figures and mend.
@@ -110,12 +110,12 @@ while `disc_auc` is within 0.02 of 0.5, in 5 logs: one logit for every token, bu
 
     def on_log(self, args, state, control, logs=None, model=None, **kwargs):
         logs = logs or {}
-        findings = list(_not_a_number(logs, with_gradients=not args.fp16))
-        if "loss" in logs and not findings:
+        signs = list(_not_a_number(logs, with_gradients=not args.fp16))
+        if "loss" in logs and not signs:
             judged_from = args.get_warmup_steps(state.max_steps) + self.patience
-            findings += self._judge(logs, state, model.config, judged_from)
-        for finding in findings:
-            self._say(finding, state, control)
+            signs += self._judge(logs, state, model.config, judged_from)
+        for sign in signs:
+            self._say(sign, state, control)
 
     def _judge(self, logs, state, config, judged_from):
         if "mlm_loss" not in logs or "replaced_share" not in logs:
@@ -130,7 +130,7 @@ while `disc_auc` is within 0.02 of 0.5, in 5 logs: one logit for every token, bu
         collapsed = self._collapsed(state.global_step, config, judged_from)
         at_once = [collapsed, _nothing_masked(logs, state.global_step - self._masked_at)]
         in_window = self._judge_window(logs, config, judged_from, collapsed is None)
-        return [finding for finding in [*at_once, *in_window] if finding is not None]
+        return [sign for sign in [*at_once, *in_window] if sign is not None]
 
     def _collapsed(self, step, config, judged_from):
         if config.disc_weight == 0:  # nothing trains it, which another sign says
@@ -148,24 +148,24 @@ while `disc_auc` is within 0.02 of 0.5, in 5 logs: one logit for every token, bu
         if len(self._rows) < self.window:
             return []
         rows = list(self._rows)
-        findings = [_rises(rows, self._losses, self._lowest, config), _copies(rows), _labels_constant(rows)]
+        signs = [_rises(rows, self._losses, self._lowest, config), _copies(rows), _labels_constant(rows)]
         if rows[0]["step"] >= judged_from:
             # Who has collapsed is stuck too, and worse off.
-            findings += [_discriminator_stuck(rows, config) if may_be_stuck else None, _generator_stuck(rows, config)]
+            signs += [_discriminator_stuck(rows, config) if may_be_stuck else None, _generator_stuck(rows, config)]
         self._lowest = min(self._lowest, _mean(rows, "mlm_loss"))
-        return findings
+        return signs
 
-    def _say(self, finding, state, control):
+    def _say(self, sign, state, control):
         if self.on_collapse == "stop":
             self.stopped = control.should_training_stop = True
-        if any(row.get("health") == finding.name for row in state.log_history):
+        if any(row.get("health") == sign.name for row in state.log_history):
             return  # said before, in this run or in the one that it resumes
-        message = f"step {state.global_step}: {finding.message}"
+        message = f"step {state.global_step}: {sign.message}"
         epoch = {} if state.epoch is None else {"epoch": state.epoch}
-        state.log_history.append({**epoch, "health": finding.name, "message": message, "step": state.global_step})
+        state.log_history.append({**epoch, "health": sign.name, "message": message, "step": state.global_step})
         if state.is_world_process_zero:
             stops = " Training stops (on_collapse='stop')." if self.on_collapse == "stop" else ""
-            logger.warning(f"health: {finding.name}, {message}{stops}")
+            logger.warning(f"health: {sign.name}, {message}{stops}")
 
     def _say_missing(self):
         if not self._said_missing:
@@ -176,7 +176,7 @@ while `disc_auc` is within 0.02 of 0.5, in 5 logs: one logit for every token, bu
             )
 
 
-# ---- The signs: training logs in, a finding or nothing out ----------------------------------------------------------
+# ---- The signs: training logs in, a sign or nothing out ----------------------------------------------------------
 
 
 def _not_a_number(logs, with_gradients):
@@ -185,7 +185,7 @@ def _not_a_number(logs, with_gradients):
     names = [*FINITE, *gradients, *evaluated]
     broken = [f"{name} is {logs[name]}" for name in names if name in logs and not math.isfinite(logs[name])]
     if broken:
-        yield Finding(
+        yield Sign(
             "not_a_number",
             f"{' and '.join(broken)}. What is learnt from here on is lost. Go back to the last checkpoint with a "
             "lower learning rate (5e-5 from a released pair) and max_grad_norm=1; with fp16, try bf16.",
@@ -200,7 +200,7 @@ def _is_noise(row):
 def _one_logit(row, how_long, highest_rate):
     area = f", disc_auc is {row['disc_auc']:.3f}" if "disc_auc" in row else ""
     rate = f" than {highest_rate:.1g}" if highest_rate else ""
-    return Finding(
+    return Sign(
         "discriminator_collapsed",
         f"the discriminator gives every token the same answer: its logits have a standard deviation of "
         f"{row['disc_logit_std']:.1g} within a batch, {how_long}{area}. It does not come back from there, however the "
@@ -212,7 +212,7 @@ def _one_logit(row, how_long, highest_rate):
 def _nothing_masked(logs, steps):
     if "lucky_hits" in logs or steps < UNMASKED:
         return None
-    return Finding(
+    return Sign(
         "nothing_masked",
         f"no token was masked in the last {steps} steps, so there is nothing to learn, and a loss near 0 is no "
         "success. Special tokens are never masked, [UNK] among them: look at what the tokenizer makes of the text "
@@ -228,7 +228,7 @@ def _rises(rows, losses, lowest, config):
         seen = f"mlm_loss is {now:.2f}, and random choice has {chance:.2f}"
     else:
         return None
-    return Finding(
+    return Sign(
         "generator_rises",
         f"{seen}. The generator forgets what it knew. Lower the learning rate (5e-5 from a released pair), warm up "
         "over the first tenth of the steps, and check that tokenizer and networks belong together.",
@@ -238,7 +238,7 @@ def _rises(rows, losses, lowest, config):
 def _copies(rows):
     if not (_all(rows, "lucky_hits", ALL_LUCKY) and _all(rows, "gen_acc", KNOWS_THEM)):
         return None
-    return Finding(
+    return Sign(
         "generator_copies",
         f"{rows[-1]['lucky_hits']:.1%} of the masked tokens get their original back (gen_acc "
         f"{rows[-1]['gen_acc']:.1%}): almost nothing is replaced, so there is nothing to detect. Either the generator "
@@ -253,7 +253,7 @@ def _labels_constant(rows):
     if not (never or always):
         return None
     label, share = ("replaced", rows[-1]["replaced_share"]) if always else ("original", 1 - rows[-1]["replaced_share"])
-    return Finding(
+    return Sign(
         "labels_constant",
         f"{share:.1%} of all tokens are labelled {label}, and the generator is right in "
         f"{rows[-1]['gen_acc']:.1%} of its places: the discriminator learns to say one thing. Its labels have to "
@@ -275,13 +275,13 @@ def _discriminator_stuck(rows, config):
     figures = f"disc_loss is {rows[-1]['disc_loss']:.4f}, the best constant answer has {constants[-1]:.4f}"
     silent = all(row.get("disc_recall", 1.0) <= NO_RECALL for row in rows)
     if silent and min(shares) >= OF_CONSTANT_SILENT:
-        return Finding(
+        return Sign(
             "discriminator_says_original",
             f"the discriminator calls everything original: it finds {rows[-1]['disc_recall']:.1%} of the replaced "
             f"tokens, which are {rows[-1]['replaced_share']:.1%} of all; {figures}. {mend}",
         )
     if min(shares) >= OF_CONSTANT:
-        return Finding("discriminator_stuck", f"the discriminator has learnt nothing: {figures}. {mend}")
+        return Sign("discriminator_stuck", f"the discriminator has learnt nothing: {figures}. {mend}")
     return None
 
 
@@ -296,7 +296,7 @@ def _generator_stuck(rows, config):
             "Check gen_weight (1), that the generator's weights were loaded and are not frozen, and the learning rate."
         )
     )
-    return Finding(
+    return Sign(
         "generator_stuck",
         f"the generator has learnt nothing: mlm_loss is {rows[-1]['mlm_loss']:.2f}, random choice among "
         f"{config.vocab_size} tokens has {chance:.2f}. {why}",

@@ -11,7 +11,7 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import IntervalStrategy
 
 from ...objective_electra_rtd import NOT_A_LABEL
-from ..metrics import BEST, HeldOutStatistics, ReadBatch, TrainingStatistics
+from ..counts import BEST, HeldOutStatistics, ReadBatch, TrainingStatistics
 from .handler import handler_of
 
 

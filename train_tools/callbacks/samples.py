@@ -11,10 +11,10 @@ from rich.console import Console
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
+from ..inspector.inspector_texts import TEXTS
 from ..inspector.pieces import piece_of_ids, pieces_of_text
 from ..inspector.reading import read_pieces
-from ..inspector.terminal import closing, sample_view
-from ..inspector.texts import TEXTS
+from ..inspector.terminal_view import closing, sample_view
 from ..language import choose_language
 from .handler import handler_of, reporter
 

@@ -1,8 +1,8 @@
 """A trained pair looked at: what it reads in a text, in the terminal and on a page."""
 
-from .inspect import PAGE_TEMPERATURES, Inspection, collect_texts, inspect_texts, write_page
+from .inspection import PAGE_TEMPERATURES, Inspection, collect_texts, inspect_texts, write_page
 from .reading import Candidate, Reading, Token, Word
-from .terminal import print_readings
+from .terminal_view import print_readings
 
 
 __all__ = [

@@ -6,12 +6,12 @@ from pathlib import Path
 from ...hub_tools.staging import files_for_folder
 from ..language import choose_language
 from . import figures
-from .page import charts_of, render
-from .run import Run, read_run
-from .texts import TEXTS
+from .report_page import charts_of, render
+from .report_texts import TEXTS
+from .run import read_run
 
 
-__all__ = ["Run", "read_run", "report_run"]
+__all__ = ["read_run", "report_run"]
 
 logger = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from ...hub_tools.constant_answer import constant_answers
+from ...hub_tools.run_record import CLASSES, EVALUATION, is_number
 from . import measures, tables
-from .run import EVALUATION, is_number
-from .tables import CLASSES, Table, class_verdicts, number, percent
+from .tables import Table, class_verdicts, number, percent
 
 
 TABLE_ROWS = 12

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from ...hub_tools.constant_answer import LOWER, constant_answers, states, verdict
+from ...hub_tools.run_record import CLASSES, EVALUATION, is_number
 from . import measures
 from .measures import TokenScore, Verdicts
-from .run import EVALUATION, is_number
 
 
 # The figures of held-out text, in the order of the table: first the one that nothing but detecting can move.
@@ -29,7 +29,6 @@ FIGURES = (
 )
 SHARES = {"gen_acc", "gen_top1", "gen_top5", "disc_acc", "disc_precision", "disc_recall", "disc_f1", "disc_auc"}
 SHARES |= {"calibration_error", "lucky_hits", "replaced_share"}
-CLASSES = ("frequent", "rare", "korean", "latin", "digit", "other")
 RATES = ("recall", "false_alarm_rate", "precision")
 LIBRARIES = ("torch", "transformers", "datasets")
 STATE_SETTINGS = ("num_train_epochs", "max_steps", "train_batch_size", "logging_steps", "eval_steps", "save_steps")

@@ -14,7 +14,7 @@ EMPTY = "nothing"
 
 
 @dataclass
-class Table:
+class TextTable:
     """Rows with named columns, read when they are asked for.
 
     Args:
@@ -40,7 +40,7 @@ class Table:
 def choose_column(table, wanted=None):
     """The column that holds the text: the one that is wanted, the one called `text`, or the only one with text.
 
-    Args: table ([`Table`]); wanted (`str`, *optional*). Returns: `str`.
+    Args: table ([`TextTable`]); wanted (`str`, *optional*). Returns: `str`.
     Raises: ValueError: there is none, or more than one could be meant.
     """
     if wanted not in (None, *table.kinds) and table.all_kinds is not None:
@@ -59,14 +59,14 @@ def choose_column(table, wanted=None):
     if nested:
         raise ValueError(
             f"{table.name}: which column is the text cannot be guessed where there are lists or objects. The columns "
-            f"are: {kinds}. Name a column of text, or of lists of text: --text-column NAME. Text deeper inside must "
+            f"are: {kinds}. Name a column of text, or of lists of text: `text_column=NAME`. Text deeper inside must "
             "become a column first."
         )
     if not texts:
         raise ValueError(f"{table.name}: no column holds text. The columns are: {names}.")
     if len(texts) > 1:
         raise ValueError(
-            f"{table.name}: {len(texts)} columns hold text: {', '.join(texts)}. Choose one: --text-column {texts[0]}."
+            f"{table.name}: {len(texts)} columns hold text: {', '.join(texts)}. Choose one: `text_column={texts[0]}`."
         )
     return texts[0]
 

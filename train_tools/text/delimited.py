@@ -5,7 +5,7 @@ import re
 import shlex
 from itertools import islice
 
-from .columns import EMPTY, NUMBERS, TEXT, Table
+from .columns import EMPTY, NUMBERS, TEXT, TextTable
 from .lines import read_lines, too_long
 
 
@@ -114,7 +114,7 @@ def read_delimited(file, suffix, max_length):
     """A `.csv` or `.tsv` file as a table.
 
     Args: file (`Path`); suffix (`str`): `".csv"` or `".tsv"`; max_length (`int`): characters of the longest row.
-    Returns: [`Table`].
+    Returns: [`TextTable`].
     Raises: ValueError: cells and header do not fit together; the message names the line.
     """
     layout = _Delimited(file, suffix, max_length)
@@ -134,13 +134,13 @@ def read_delimited(file, suffix, max_length):
         if layout.multiline:
             notes.append(f"{file}: {layout.multiline} rows hold line breaks, in quotation marks.")
 
-    return Table(str(file), kinds, rows, notes, names="header")
+    return TextTable(str(file), kinds, rows, notes, names="header")
 
 
 def refuse_sentence_as_name(table, column):
     """Refuse a column that was not asked for by its name, where the name is a sentence: there is no header.
 
-    Args: table ([`Table`]); column (`str`).
+    Args: table ([`TextTable`]); column (`str`).
     Raises: ValueError
     """
     words = len(column.split())
@@ -149,7 +149,7 @@ def refuse_sentence_as_name(table, column):
         raise ValueError(
             f"{table.name}: the first line is the header, and it looks like text: {_shown([column])}. If the file has "
             "no header, write one (`text`) above it, or name the file .txt if every line is one text. If it is the "
-            "header, give the column with --text-column."
+            "header, give the column with `text_column`."
         )
     if words > 1:
         table.notes.append(f"{table.name}: the first line is taken for the header: {_shown(table.kinds)}.")

@@ -4,7 +4,7 @@ import json
 import re
 from itertools import islice
 
-from .columns import EMPTY, NESTED, NUMBERS, TEXT, TEXTS, Table
+from .columns import EMPTY, NESTED, NUMBERS, TEXT, TEXTS, TextTable
 from .lines import open_text, read_lines, too_long
 
 
@@ -20,7 +20,7 @@ PANDAS = "pandas: `to_json(path, orient='records', lines=True, force_ascii=False
 def read_json(file, max_length):
     """A `.json` or `.jsonl` file as a table: a list of objects or texts, or one object or text behind the other.
 
-    Args: file (`Path`); max_length (`int`): characters of the longest row. Returns: [`Table`].
+    Args: file (`Path`); max_length (`int`): characters of the longest row. Returns: [`TextTable`].
     Raises: ValueError: no JSON, no rows, or rows that are neither objects nor texts; the message names the line.
     """
     kinds = _kinds(islice(_rows(file, max_length), LOOKED_AT))
@@ -37,7 +37,7 @@ def read_json(file, max_length):
                 )
             yield number, value
 
-    return Table(str(file), kinds, rows, all_kinds=lambda: _kinds(_rows(file, max_length)))
+    return TextTable(str(file), kinds, rows, all_kinds=lambda: _kinds(_rows(file, max_length)))
 
 
 def _rows(file, max_length):

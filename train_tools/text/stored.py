@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
 from datasets.exceptions import DatasetsError
 
-from .columns import EMPTY, NESTED, TEXT, TEXTS, Table
+from .columns import EMPTY, NESTED, TEXT, TEXTS, TextTable
 from .finding import is_packed
 from .lines import damage_named, open_bytes
 
@@ -21,7 +21,7 @@ AT_ONCE = 1000  # rows
 def read_parquet(file):
     """A parquet file as a table; other columns than the text stay on the disk.
 
-    Args: file (`Path`). Returns: [`Table`]. Raises: ValueError: the file is broken.
+    Args: file (`Path`). Returns: [`TextTable`]. Raises: ValueError: the file is broken.
     """
     with _opened_parquet(file) as opened:
         kinds = _kinds(opened.schema_arrow)
@@ -32,7 +32,7 @@ def read_parquet(file):
             batches = opened.iter_batches(batch_size=AT_ONCE, columns=[column])
             yield from enumerate((value for batch in batches for value in batch.column(column).to_pylist()), 1)
 
-    return Table(str(file), kinds, rows, unit="row")
+    return TextTable(str(file), kinds, rows, unit="row")
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def read_saved(folder, split):
     """A folder that `save_to_disk` wrote.
 
     Args: folder (`Path`); split (`str`): of a `DatasetDict`; where it has one only, that.
-    Returns: [`Table`].
+    Returns: [`TextTable`].
     Raises: ValueError: the folder is broken, or has no such split.
     """
     try:
@@ -80,7 +80,7 @@ def read_hub(name, split, config, num_proc):
     """A data set of the Hub. None of its code runs.
 
     Args: name, split (`str`); config (`str`, *optional*): which of its configurations; num_proc (`int`, *optional*).
-    Returns: [`Table`] and the `Dataset`.
+    Returns: [`TextTable`] and the `Dataset`.
     Raises: ValueError: there is no such data set, configuration or split, or no way to it.
     """
     options = {"trust_remote_code": False} if int(datasets.__version__.split(".")[0]) < 4 else {}
@@ -89,7 +89,8 @@ def read_hub(name, split, config, num_proc):
     except (DatasetsError, OSError, ValueError, RuntimeError, pa.ArrowException) as error:
         if "onfig name is missing" in str(error) or "BuilderConfig" in str(error):
             raise ValueError(
-                f"The data set {name} has several configurations: {error}\nName one: --dataset_config_name NAME."
+                f"The data set {name} has several configurations: {error}\nName one: "
+                "`dataset_config_name=NAME` (`hub_config` of `read_text`)."
             ) from error
         raise ValueError(
             f"{name} is no file or folder here, and no dataset of that name with a split {split!r} could be read from "
@@ -99,7 +100,7 @@ def read_hub(name, split, config, num_proc):
 
 
 def dataset_table(dataset, name):
-    """A `Dataset` as a table. Args: dataset (`Dataset`); name (`str`): for messages. Returns: [`Table`]."""
+    """A `Dataset` as a table. Args: dataset (`Dataset`); name (`str`): for messages. Returns: [`TextTable`]."""
     kinds = _kinds(dataset.features.arrow_schema)
 
     def rows(column):
@@ -107,7 +108,7 @@ def dataset_table(dataset, name):
         only: Dataset = dataset.select_columns([column]).with_format(None)
         yield from enumerate((value for batch in only.iter(AT_ONCE) for value in batch[column]), 1)
 
-    return Table(name, kinds, rows, unit="row")
+    return TextTable(name, kinds, rows, unit="row")
 
 
 def _refuse_numbers(name, column, kinds):

@@ -11,8 +11,8 @@ import jinja2
 from markupsafe import Markup, escape
 
 from ..language import choose_language
+from .inspector_texts import TEXTS
 from .reading import CAUGHT, FALSE_ALARM, MISSED, Token, Word
-from .texts import TEXTS
 
 
 # A mark: its letter in the JSON and its sign in the page, which says without colour what the colour says.

@@ -29,7 +29,6 @@ CALIBRATION_BINS = 20
 LARGEST_EXPONENT = 700.0  # exp(710) is infinite, which JSON does not know
 
 FREQUENT_SHARE = 0.8
-CLASSES = ("frequent", "rare", "korean", "latin", "digit", "other")
 
 
 class ReadBatch(NamedTuple):

@@ -6,8 +6,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ..language import choose_language
+from .inspector_texts import TEXTS
 from .reading import CAUGHT, FALSE_ALARM, MISSED, RIGHT
-from .texts import TEXTS
 
 
 SIGNS = {CAUGHT: "✓", MISSED: "✗", FALSE_ALARM: "!", RIGHT: "·"}

@@ -75,7 +75,7 @@ def _held_out(run, texts):
 
 def _findings(run, texts):
     """What was found to be wrong: `list` of (step, name, message)."""
-    found = [(row.get("step", 0), printable(row["health"]), printable(row["message"])) for row in run.findings]
+    found = [(row.get("step", 0), printable(row["health"]), printable(row["message"])) for row in run.signs]
     for name, steps in run.not_finite().items():
         message = texts["not_finite"].format(name=printable(name), count=len(steps), step=f"{min(steps):,}")
         found.append((min(steps), "nan", message))

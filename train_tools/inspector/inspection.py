@@ -13,10 +13,10 @@ from ...modeling_electra_rtd import ElectraRTDForPreTraining
 from ...pairing_electra_rtd import find_tokenizer
 from ..data import read_text
 from ..language import choose_language
-from .page import render
+from .inspector_page import render
+from .inspector_texts import TEXTS
 from .pieces import pieces_of_text
 from .reading import at_temperature, find_suspicious, join, read_pieces
-from .texts import TEXTS
 
 
 PAGE_TEMPERATURES = (0.5, 1.0, 1.5, 2.0)  # what the slider of a page offers, beside the one asked for
@@ -59,12 +59,12 @@ def collect_texts(texts, files=None, *, text_column=None, hub_config=None, limit
         ValueError: there is none, `limit` is not 1 or more, or a file cannot be read.
     """
     if limit < 1:
-        raise ValueError(f"--limit is {limit}: it must be 1 or more.")
+        raise ValueError(f"`limit` is {limit}: it must be 1 or more.")
     texts = [text for text in texts if text.strip()]
     rows = read_text(files, text_column=text_column, hub_config=hub_config).dataset["text"] if files else []
     count = len(texts) + len(rows)
     if count == 0:
-        raise ValueError("Give text: one or more TEXT, --file FILES, or - for standard input.")
+        raise ValueError("There is no text to read: neither `texts` nor `files` hold any.")
     return [*texts, *rows[: max(0, limit - len(texts))]][:limit], max(0, count - limit)
 
 
