@@ -87,7 +87,7 @@ def _new_card(repo_id, data, facts, results, longest):
 def _facts(folder, repo_id):
     """How to load what is in a folder, and the hashes of its code: true for this state only, so marked as ours."""
     exports = [part for part in layout.EXPORTS if (folder / part).is_dir()]
-    code = [(name, layout.sha256(folder / name)) for name in layout.CODE]
+    code = [(name, layout.sha256(folder / name)) for name in layout.list_files(folder) if name in layout.CODE_EVER]
     template = jinja2.Template(FACTS_TEMPLATE.read_text(encoding="utf-8"))
     return template.render(repo_id=repo_id, exports=exports, code=code)
 

@@ -12,7 +12,7 @@ from transformers.utils import logging
 from ..configuration_electra_rtd import AUTO_MAP, ElectraRTDConfig
 from ..pairing_electra_rtd import find_tokenizer
 from . import layout
-from .checks.code import INSTALLED
+from .code_files import INSTALLED
 from .export import check_is_pair, export_discriminator, export_generator
 
 
@@ -168,19 +168,17 @@ def read_card(path):
 
 
 def _add_code(target):
-    """The two code files and the `auto_map` that names them, where they are missing; and no paths of this disk."""
+    """The code files that are missing, and the `auto_map` that names them; and no paths of this disk."""
     path = target / layout.CONFIG
     fields = layout.read_json(path)
     before = json.dumps(fields)
     rows = fields.get("auto_map") or {}
     if not isinstance(rows, dict):
         return  # verification says so
-    if not all((target / name).is_file() for name in layout.CODE) or any("--" in str(row) for row in rows.values()):
-        for name in layout.CODE:
-            if not (target / name).is_file():
-                shutil.copyfile(INSTALLED / name, target / name)
-        rows = {}
-    if not rows:
+    missing = _missing_code(target)
+    for name in missing:
+        shutil.copyfile(INSTALLED / name, target / name)
+    if missing or not rows or any("--" in str(row) for row in rows.values()):
         fields["auto_map"] = dict(AUTO_MAP)
     for part in ("generator_config", "discriminator_config"):
         network = fields.get(part)
@@ -189,6 +187,19 @@ def _add_code(target):
             del network["_name_or_path"]
     if json.dumps(fields) != before:
         path.write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _missing_code(target):
+    """The files that a checkpoint's code needs and has not, where ours fit: all else there is of this release, too.
+
+    Code of an earlier release needs no files of later ones; where it lacks one of its own, verification says so.
+    """
+    here = [name for name in sorted(layout.CODE_EVER) if (target / name).is_file()]
+    if any(
+        name not in layout.CODE or layout.sha256(target / name) != layout.sha256(INSTALLED / name) for name in here
+    ):
+        return []
+    return [name for name in layout.CODE if name not in here]
 
 
 def is_repo_id(name):

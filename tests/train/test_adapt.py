@@ -14,6 +14,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer, ElectraForPreTraining
 
 from electra_rtd import cli
+from electra_rtd.hub_tools.code_files import CODE
 from electra_rtd.train_tools import recipes
 from electra_rtd.train_tools.from_scratch import train_tokenizer
 from electra_rtd.train_tools.held_out import JUDGED_BY
@@ -53,9 +54,6 @@ def text(tmp_path):
 
 def adapt(*arguments):
     return cli.main(["adapt", *map(str, arguments)])
-
-
-CODE = [f"{name}_electra_rtd.py" for name in ("configuration", "modeling", "objective", "pairing", "unpadding")]
 
 
 def listing(folder):
