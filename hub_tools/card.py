@@ -14,7 +14,7 @@ from transformers.utils import logging
 
 from ..configuration_electra_rtd import ElectraRTDConfig
 from . import layout
-from .checks.card import REPOSITORY, metadata_block, read_metadata
+from .checks.metadata import REPOSITORY, metadata_block, read_metadata
 from .constant_answer import constant_answers
 from .curves import plot_losses
 from .gather import is_number, is_repo_id

@@ -10,12 +10,12 @@ from transformers.utils import logging
 
 from . import layout
 from .card import write_card
-from .checks.card import check_card
-from .checks.secrets import check_secrets
+from .checks.leaks import check_secrets
+from .checks.metadata import check_card
+from .findings import WARNING, VerificationReport, visible
 from .gather import RESULTS_FILE, TRAINER_LOG, add_exports, exports_named, gather_checkpoint, read_card
 from .layout import CheckpointFiles
 from .remote import ATTEMPTS, FAILURES, HubError, Remote, ask, explained, is_transient, status_of, wait
-from .report import WARNING, VerificationReport, visible
 from .secrets import find_secret, saved_tokens, without_tokens
 from .verify import require_ok, verify_folder
 

@@ -5,18 +5,18 @@ from pathlib import Path
 
 from ..modeling_electra_rtd import ElectraRTDForPreTraining
 from . import layout
-from .checks.card import check_card
 from .checks.code import check_code
 from .checks.configs import check_configs, read_config
 from .checks.execution import check_execution
 from .checks.exports import check_exports
 from .checks.files import check_files, check_names, check_sizes
-from .checks.secrets import check_secrets
+from .checks.leaks import check_secrets
+from .checks.metadata import check_card
 from .checks.tokenizers import check_tokenizer
 from .checks.weights import Weights, check_weight_files, check_weights, expected_tensors
+from .findings import ERROR, INFO, CheckpointError, Finding, VerificationReport
 from .layout import CheckpointFiles
 from .remote import Remote
-from .report import ERROR, INFO, CheckpointError, Finding, VerificationReport
 
 
 def verify_checkpoint(path_or_repo, *, revision=None, token=None, execute=False, allow_code_from=()):

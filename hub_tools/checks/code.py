@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 from ... import __version__
 from .. import layout
 from ..code_files import CODE, EARLIER_RELEASES, INSTALLED, imported_files
-from ..report import ERROR, INFO, WARNING, Finding
+from ..findings import ERROR, INFO, WARNING, Finding
 
 
 LISTED = 20  # missing files of one code file

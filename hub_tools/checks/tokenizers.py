@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ...pairing_electra_rtd import find_tokenizer, special_ids
 from .. import layout
-from ..report import ERROR, INFO, WARNING, Finding
+from ..findings import ERROR, INFO, WARNING, Finding
 from .settings import some
 
 

@@ -28,8 +28,8 @@ from electra_rtd.hub_tools import export_discriminator, export_generator, layout
 from electra_rtd.hub_tools.checks import code as code_check
 from electra_rtd.hub_tools.checks.files import check_names
 from electra_rtd.hub_tools.checks.pickles import judge
+from electra_rtd.hub_tools.findings import CheckpointError, Finding, VerificationReport
 from electra_rtd.hub_tools.remote import HubError
-from electra_rtd.hub_tools.report import CheckpointError, Finding, VerificationReport
 from electra_rtd.hub_tools.verify import require_ok, verify_checkpoint
 
 
