@@ -52,6 +52,12 @@ def common_tokenizer(sources):
         tokenizer = None if isinstance(source, PreTrainedModel) else find_tokenizer(source, **kwargs)
         if tokenizer is not None:
             found[str(source)] = tokenizer
+    require_one_vocabulary(found)
+    return next(iter(found.values()), None)
+
+
+def require_one_vocabulary(found):
+    """Refuse tokenizers that map tokens to other ids; found (`dict`): name of a source to its tokenizer."""
     vocabularies = [tokenizer.get_vocab() for tokenizer in found.values()]
     if any(vocabulary != vocabularies[0] for vocabulary in vocabularies):
         sizes = " and ".join(str(len(vocabulary)) for vocabulary in vocabularies)
@@ -60,7 +66,6 @@ def common_tokenizer(sources):
             "other ids. Choose two checkpoints of one release, or pass `tokenizer=` if you know that both were "
             "trained with it."
         )
-    return next(iter(found.values()), None)
 
 
 def find_tokenizer(source, **kwargs):

@@ -14,10 +14,11 @@ from transformers.utils import logging
 
 from ..configuration_electra_rtd import ElectraRTDConfig
 from . import layout
-from .checks.metadata import REPOSITORY, metadata_block, read_metadata
+from .checks.metadata import metadata_block, read_metadata
 from .constant_answer import constant_answers
 from .curves import plot_losses
-from .gather import is_number, is_repo_id
+from .gather import is_number
+from .names import is_hub_id
 from .secrets import without_tokens
 
 
@@ -181,10 +182,10 @@ def _parents(config, settings):
     """The repositories that this checkpoint goes on from."""
     checkpoint = settings.get("checkpoint")
     origins = [config[part].get("_name_or_path") for part in NETWORKS]
-    if checkpoint and is_repo_id(checkpoint):  # of a folder, the configuration knows what that one went on from
+    if is_hub_id(checkpoint, with_owner=True):  # of a folder, the configuration knows what that one went on from
         origins = [checkpoint]
     # A configuration may name anything: the Hub refuses a card with a strange name.
-    return list(dict.fromkeys(name for name in origins if name and is_repo_id(name) and REPOSITORY.fullmatch(name)))
+    return list(dict.fromkeys(name for name in origins if is_hub_id(name, with_owner=True)))
 
 
 def _card_data(repo_id, token):

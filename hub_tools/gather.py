@@ -10,10 +10,11 @@ from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from ..configuration_electra_rtd import AUTO_MAP, ElectraRTDConfig
-from ..pairing_electra_rtd import find_tokenizer
 from . import layout
 from .code_files import INSTALLED
-from .export import check_is_pair, export_discriminator, export_generator
+from .export import export_discriminator, export_generator
+from .loading import check_is_pair, open_tokenizer
+from .names import is_hub_id
 
 
 logger = logging.get_logger(__name__)
@@ -183,7 +184,7 @@ def _add_code(target):
     for part in ("generator_config", "discriminator_config"):
         network = fields.get(part)
         origin = network.get("_name_or_path") if isinstance(network, dict) else None
-        if origin and not is_repo_id(origin):
+        if origin and not is_hub_id(origin, with_owner=True):
             del network["_name_or_path"]
     if json.dumps(fields) != before:
         path.write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -202,23 +203,9 @@ def _missing_code(target):
     return [name for name in layout.CODE if name not in here]
 
 
-def is_repo_id(name):
-    """Whether a name can be a repository, and not a folder on this disk.
-
-    Args:
-        name (`str`)
-
-    Returns:
-        `bool`
-    """
-    if not isinstance(name, str) or len(name) > layout.LONGEST_PART:
-        return False
-    return name.count("/") == 1 and name[0] not in "./~" and "\\" not in name and not Path(name).exists()
-
-
 def _save_tokenizer(tokenizer, target):
     if isinstance(tokenizer, (str, Path)):
-        source, tokenizer = tokenizer, find_tokenizer(str(tokenizer))
+        source, tokenizer = tokenizer, open_tokenizer(tokenizer)
         if tokenizer is None:
             raise ValueError(
                 f"`tokenizer` is {source}, where no tokenizer is: give its folder, a Hub id, or an object."

@@ -15,11 +15,12 @@ from transformers import AutoModel, AutoTokenizer, ElectraForPreTraining
 
 from electra_rtd import cli
 from electra_rtd.hub_tools.code_files import CODE
+from electra_rtd.hub_tools.loading import load_tokenizer
+from electra_rtd.hub_tools.vocabulary import SPECIAL_TOKENS
 from electra_rtd.train_tools import recipes
 from electra_rtd.train_tools.from_scratch import train_tokenizer
 from electra_rtd.train_tools.held_out import JUDGED_BY
 from electra_rtd.train_tools.metrics import DETAILED
-from electra_rtd.train_tools.tokenizer import SPECIAL_TOKENS, load_tokenizer
 
 
 PARTS = ("loss", "mlm_loss", "disc_loss", "gen_acc", "disc_acc")
