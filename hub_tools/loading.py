@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from tokenizers import Tokenizer
 from tokenizers.normalizers import BertNormalizer
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import cached_file, logging
@@ -10,6 +9,7 @@ from transformers.utils import cached_file, logging
 from .. import pairing_electra_rtd
 from ..configuration_electra_rtd import ElectraRTDConfig
 from ..modeling_electra_rtd import ElectraRTDForPreTraining
+from . import layout
 from .vocabulary import read_entries, settings_held_by, unused_entries, word_piece
 
 
@@ -199,13 +199,13 @@ def _as_its_vocabulary(tokenizer, source, hub):
 def _said_by_file(source, hub):
     """What tokenizer.json says about casing and marks, under the names of `BertTokenizerFast`."""
     file = cached_file(source, "tokenizer.json", **hub, _raise_exceptions_for_missing_entries=False)
-    normalizer = Tokenizer.from_file(file).normalizer if file else None
-    if not isinstance(normalizer, BertNormalizer):
+    normalizer = layout.read_json(Path(file), layout.LARGEST_JSON).get("normalizer") if file else None
+    if not normalizer or normalizer.get("type") != "BertNormalizer":
         return {}
     return {
-        "do_lower_case": normalizer.lowercase,
-        "strip_accents": normalizer.strip_accents,
-        "tokenize_chinese_chars": normalizer.handle_chinese_chars,
+        "do_lower_case": normalizer["lowercase"],
+        "strip_accents": normalizer["strip_accents"],
+        "tokenize_chinese_chars": normalizer["handle_chinese_chars"],
     }
 
 
