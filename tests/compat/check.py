@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 import transformers
+from packaging import version
 from transformers import AutoModel, AutoModelForPreTraining, AutoTokenizer
 
 
@@ -44,6 +45,13 @@ GENERIC_TOKENIZER = {
     "reason": "`AutoTokenizer` of 5.0 to 5.2 takes a generic class for model types it does not know, whatever class "
     "the tokenizer's file names, and saves that class's name, which releases before 5 do not know. There, "
     "`PreTrainedTokenizerFast.from_pretrained` loads the same folder.",
+}
+
+CHAIN = {
+    "error": "FileNotFoundError",
+    "reason": "From a local folder, releases up to 5.8 copy only the files that the entry file imports itself. So "
+    "`modeling_electra_rtd.py` imports every sibling.",
+    "fixed": "5.13",
 }
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -146,6 +154,7 @@ def remote(results, release, releases):
         for kind in KINDS:
             results.attempt_in_child(f"{source}/{kind}", load_remote, Path(source, kind))
         results.attempt_in_child(source, load_tokenizer_without_trust, Path(source, "none"))
+    results.attempt_in_child(release, load_siblings, Path(release, "siblings"))
     for kind in TRAINED_KINDS:
         results.attempt_in_child(f"{release}/{kind}", train_remote, Path(release, kind))
 
@@ -274,6 +283,21 @@ def load_remote(results, path):
     again = Path(f"{path}-again-{transformers.__version__}")
     if results.attempt("save again", case, save_again, model, again) is not None:
         results.attempt("save again", f"{case}, loaded", load_and_check, AutoModel, again, True, path)
+
+
+def load_siblings(results, folder):
+    """Why the model file imports every sibling itself: those that siblings import, some releases do not find."""
+    chain = "from .first import SECOND\n"
+    for kind, imports in {"each by the entry": f"{chain}from .second import SECOND\n", "in a chain": chain}.items():
+        path = folder / kind.replace(" ", "-")
+        path.mkdir(parents=True)
+        (path / "entry.py").write_text(f"{imports}class Entry:\n    pass\n")
+        (path / "first.py").write_text("from .second import SECOND\n")
+        (path / "second.py").write_text("SECOND = 2\n")
+        is_lost = version.parse(transformers.__version__) < version.parse(CHAIN["fixed"])
+        known = CHAIN if kind == "in a chain" and is_lost else None
+        load = transformers.dynamic_module_utils.get_class_from_dynamic_module
+        results.attempt("siblings", f"{folder}, {kind}", load, "entry.Entry", str(path), known=known)
 
 
 def load_trained(results, path):
