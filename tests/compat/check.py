@@ -19,6 +19,7 @@ import torch
 import transformers
 from packaging import version
 from transformers import AutoModel, AutoModelForPreTraining, AutoTokenizer
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 
 PACKAGE = Path.cwd() / "package"  # a copy of the repository's modules
@@ -296,8 +297,9 @@ def load_siblings(results, folder):
         (path / "second.py").write_text("SECOND = 2\n")
         is_lost = version.parse(transformers.__version__) < version.parse(CHAIN["fixed"])
         known = CHAIN if kind == "in a chain" and is_lost else None
-        load = transformers.dynamic_module_utils.get_class_from_dynamic_module
-        results.attempt("siblings", f"{folder}, {kind}", load, "entry.Entry", str(path), known=known)
+        results.attempt(
+            "siblings", f"{folder}, {kind}", get_class_from_dynamic_module, "entry.Entry", str(path), known=known
+        )
 
 
 def load_trained(results, path):

@@ -198,9 +198,8 @@ def imports(name):
         if isinstance(node, ast.Import):
             yield from ((0, alias.name) for alias in node.names)
         if isinstance(node, ast.ImportFrom):
-            yield from (
-                (node.level, module) for module in ([node.module] if node.module else [a.name for a in node.names])
-            )
+            modules = [node.module] if node.module else [alias.name for alias in node.names]
+            yield from ((node.level, module) for module in modules)
 
 
 def siblings(name):
