@@ -79,7 +79,7 @@ def test_a_path_or_no_name_is_no_hub_id(here):
     assert not is_hub_id(Path("user/name")) and not is_hub_id(None) and not is_hub_id(["user/name"])
 
 
-@pytest.mark.parametrize("name", [name for name in IS_HUB_ID if name])
+@pytest.mark.parametrize("name", [name for name in IS_HUB_ID if 0 < len(name) < 256])
 def test_everybody_who_asks_gets_that_answer(here, name, make_arguments):
     """`verify`, the text of a run, and what a run writes down of where it started."""
     if IS_HUB_ID[name]:
