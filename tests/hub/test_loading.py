@@ -149,10 +149,10 @@ def opened(monkeypatch):
     return count
 
 
-@pytest.mark.parametrize("tokenizer", [None, "beside"])
-def test_a_run_from_two_networks_opens_each_tokenizer_once(opened, pair_folders, saved_pair, tokenizer):
+@pytest.mark.parametrize("is_named", [False, True])
+def test_a_run_from_two_networks_opens_each_tokenizer_once(opened, pair_folders, saved_pair, is_named):
     generator, discriminator = map(str, pair_folders)
-    named = str(saved_pair) if tokenizer else None
+    named = str(saved_pair) if is_named else None
     arguments = AdaptArguments(generator=generator, discriminator=discriminator, tokenizer=named, train_file=["x"])
     model, loaded = load_start(arguments, datasets.Dataset.from_dict({"text": ["나"]}), None)
     assert model.config.mask_token_id == loaded.mask_token_id
@@ -227,6 +227,7 @@ def test_an_export_has_the_tokenizer_that_everybody_loads_with_the_pair(pair_cop
     for name in layout.TOKENIZER:
         (pair_copy / name).unlink(missing_ok=True)
     (silent / "vocab.txt").rename(pair_copy / "vocab.txt")
+    (pair_copy / layout.TOKENIZER_CONFIG).write_text('{"tokenizer_class": "BertTokenizer"}')
     export_discriminator(pair_copy, tmp_path / "export")
     loaded = [AutoTokenizer.from_pretrained(folder).tokenize(TEXT) for folder in (pair_copy, tmp_path / "export")]
     assert loaded[0] == loaded[1]
