@@ -97,6 +97,12 @@ def _common_tokenizer(sources):
     checkpoints = [(source, kwargs) for source, kwargs in sources if not isinstance(source, PreTrainedModel)]
     found = {str(source): find_tokenizer(source, **kwargs) for source, kwargs in checkpoints}
     found = {source: tokenizer for source, tokenizer in found.items() if tokenizer is not None}
+    require_one_vocabulary(found)
+    return next(iter(found.values()), None)
+
+
+def require_one_vocabulary(found):
+    """Refuse tokenizers that map tokens to other ids; found (`dict`): name of a source to its tokenizer."""
     vocabularies = [tokenizer.get_vocab() for tokenizer in found.values()]
     if any(vocabulary != vocabularies[0] for vocabulary in vocabularies):
         sizes = " and ".join(str(len(vocabulary)) for vocabulary in vocabularies)
@@ -105,7 +111,6 @@ def _common_tokenizer(sources):
             "other ids. Choose two checkpoints of one release, or pass `tokenizer=` if you know that both were "
             "trained with it."
         )
-    return next(iter(found.values()), None)
 
 
 def find_tokenizer(source, **kwargs):

@@ -9,9 +9,9 @@ import torch
 from transformers import BertTokenizerFast
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
+from electra_rtd.hub_tools.loading import load_tokenizer
 from electra_rtd.train_tools.data import read_text, tokenize_text
 from electra_rtd.train_tools.from_scratch import train_tokenizer
-from electra_rtd.train_tools.tokenizer import load_tokenizer
 
 
 ROOT = Path(__file__).parent.parent

@@ -2,10 +2,10 @@
 
 from .diff import CheckpointDiff, ModuleChange, diff_checkpoints
 from .export import export_discriminator, export_generator
+from .findings import CheckpointError, Finding, VerificationReport
 from .pull import pinned_line, pull_checkpoint, pull_locked
 from .push import push_checkpoint
 from .remote import HubError
-from .report import CheckpointError, Finding, VerificationReport
 from .verify import verify_checkpoint
 
 

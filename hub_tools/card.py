@@ -14,10 +14,10 @@ from transformers.utils import logging
 
 from ..configuration_electra_rtd import ElectraRTDConfig
 from . import layout
-from .checks.card import REPOSITORY, metadata_block, read_metadata
+from .checks.metadata import metadata_block, read_metadata
 from .constant_answer import constant_answers
 from .curves import plot_losses
-from .gather import is_repo_id
+from .names import is_hub_id
 from .run_record import is_number
 from .secrets import without_tokens
 
@@ -88,7 +88,7 @@ def _new_card(repo_id, data, facts, results, longest):
 def _facts(folder, repo_id):
     """How to load what is in a folder, and the hashes of its code: true for this state only, so marked as ours."""
     exports = [part for part in layout.EXPORTS if (folder / part).is_dir()]
-    code = [(name, layout.sha256(folder / name)) for name in layout.CODE]
+    code = [(name, layout.sha256(folder / name)) for name in layout.list_files(folder) if name in layout.CODE_EVER]
     template = jinja2.Template(FACTS_TEMPLATE.read_text(encoding="utf-8"))
     return template.render(repo_id=repo_id, exports=exports, code=code)
 
@@ -182,10 +182,10 @@ def _parents(config, settings):
     """The repositories that this checkpoint goes on from."""
     checkpoint = settings.get("checkpoint")
     origins = [config[part].get("_name_or_path") for part in NETWORKS]
-    if checkpoint and is_repo_id(checkpoint):  # of a folder, the configuration knows what that one went on from
+    if is_hub_id(checkpoint, with_owner=True):  # of a folder, the configuration knows what that one went on from
         origins = [checkpoint]
     # A configuration may name anything: the Hub refuses a card with a strange name.
-    return list(dict.fromkeys(name for name in origins if name and is_repo_id(name) and REPOSITORY.fullmatch(name)))
+    return list(dict.fromkeys(name for name in origins if is_hub_id(name, with_owner=True)))
 
 
 def _card_data(repo_id, token):

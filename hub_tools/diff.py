@@ -7,9 +7,9 @@ from pathlib import Path
 from . import layout
 from .checks.files import check_names, check_sizes
 from .checks.weights import Weights
+from .findings import ERROR, VerificationReport, visible
 from .layout import CheckpointFiles
 from .remote import Remote
-from .report import ERROR, VerificationReport, visible
 from .secrets import without_tokens
 from .verify import is_folder, require_ok
 

@@ -6,11 +6,10 @@ from pathlib import Path
 from transformers import ElectraConfig
 from transformers.utils import logging
 
-from ..configuration_electra_rtd import ElectraRTDConfig
 from ..modeling_electra_rtd import ElectraRTDForPreTraining
-from ..pairing_electra_rtd import find_tokenizer
 from . import layout
 from .checks.configs import ATTENTION_KEYS, RESERVED_KEYS
+from .loading import find_tokenizer, load_pair
 from .staging import new_folder
 
 
@@ -103,36 +102,10 @@ def _drop_settings_of_loaders(path):
 def _load(checkpoint):
     if isinstance(checkpoint, ElectraRTDForPreTraining):
         return checkpoint, None
-    check_is_pair(checkpoint)
+    model = load_pair(checkpoint)
     tokenizer = find_tokenizer(checkpoint)
     if tokenizer is None:
         logger.warning(
             f"{checkpoint} has no tokenizer, so the export has none either: save it beside the model first."
         )
-    return ElectraRTDForPreTraining.from_pretrained(checkpoint), tokenizer
-
-
-def check_is_pair(checkpoint, **hub):
-    """Refuse what is not a checkpoint of this model.
-
-    Args:
-        checkpoint (`str` or path): a folder or a Hub id.
-        **hub: `revision` and `token`, where there is one.
-
-    Raises:
-        ValueError: names the type that it is of.
-        OSError: there is nothing of that name.
-    """
-    try:
-        fields, _ = ElectraRTDConfig.get_config_dict(checkpoint, **hub)
-    except (OSError, ValueError) as error:
-        raise OSError(
-            f"{checkpoint} is no folder with a checkpoint, and no Hub id that can be had: {error}"
-        ) from error
-    model_type = fields.get("model_type")
-    if model_type != ElectraRTDConfig.model_type:
-        raise ValueError(
-            f"{checkpoint} is a checkpoint of type {model_type!r}, not {ElectraRTDConfig.model_type!r}: a pair is "
-            "needed. Two stock checkpoints become one with `electra-rtd adapt --generator G --discriminator D`; a "
-            "stock one needs no export."
-        )
+    return model, tokenizer

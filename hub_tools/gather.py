@@ -9,10 +9,11 @@ from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from ..configuration_electra_rtd import AUTO_MAP, ElectraRTDConfig
-from ..pairing_electra_rtd import find_tokenizer
 from . import layout
-from .checks.code import INSTALLED
-from .export import check_is_pair, export_discriminator, export_generator
+from .code_files import INSTALLED
+from .export import export_discriminator, export_generator
+from .loading import check_is_pair, open_tokenizer
+from .names import is_hub_id
 from .run_record import RESULTS_FILE, STATE_FILE, RunRecord, read_record
 
 
@@ -162,46 +163,43 @@ def read_card(path):
 
 
 def _add_code(target):
-    """The two code files and the `auto_map` that names them, where they are missing; and no paths of this disk."""
+    """The code files that are missing, and the `auto_map` that names them; and no paths of this disk."""
     path = target / layout.CONFIG
     fields = layout.read_json(path)
     before = json.dumps(fields)
     rows = fields.get("auto_map") or {}
     if not isinstance(rows, dict):
         return  # verification says so
-    if not all((target / name).is_file() for name in layout.CODE) or any("--" in str(row) for row in rows.values()):
-        for name in layout.CODE:
-            if not (target / name).is_file():
-                shutil.copyfile(INSTALLED / name, target / name)
-        rows = {}
-    if not rows:
+    missing = _missing_code(target)
+    for name in missing:
+        shutil.copyfile(INSTALLED / name, target / name)
+    if missing or not rows or any("--" in str(row) for row in rows.values()):
         fields["auto_map"] = dict(AUTO_MAP)
     for part in ("generator_config", "discriminator_config"):
         network = fields.get(part)
         origin = network.get("_name_or_path") if isinstance(network, dict) else None
-        if origin and not is_repo_id(origin):
+        if origin and not is_hub_id(origin, with_owner=True):
             del network["_name_or_path"]
     if json.dumps(fields) != before:
         path.write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def is_repo_id(name):
-    """Whether a name can be a repository, and not a folder on this disk.
+def _missing_code(target):
+    """The files that a checkpoint's code needs and has not, where ours fit: all else there is of this release, too.
 
-    Args:
-        name (`str`)
-
-    Returns:
-        `bool`
+    Code of an earlier release needs no files of later ones; where it lacks one of its own, verification says so.
     """
-    if not isinstance(name, str) or len(name) > layout.LONGEST_PART:
-        return False
-    return name.count("/") == 1 and name[0] not in "./~" and "\\" not in name and not Path(name).exists()
+    here = [name for name in sorted(layout.CODE_EVER) if (target / name).is_file()]
+    if any(
+        name not in layout.CODE or layout.sha256(target / name) != layout.sha256(INSTALLED / name) for name in here
+    ):
+        return []
+    return [name for name in layout.CODE if name not in here]
 
 
 def _save_tokenizer(tokenizer, target):
     if isinstance(tokenizer, (str, Path)):
-        source, tokenizer = tokenizer, find_tokenizer(str(tokenizer))
+        source, tokenizer = tokenizer, open_tokenizer(tokenizer)
         if tokenizer is None:
             raise ValueError(
                 f"`tokenizer` is {source}, where no tokenizer is: give its folder, a Hub id, or an object."

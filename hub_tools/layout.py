@@ -9,18 +9,14 @@ from pathlib import Path, PurePosixPath
 
 from huggingface_hub.utils.sha import git_hash, sha_fileobj
 
+from .code_files import CODE as CODE  # a name of files, too
+from .code_files import CODE_EVER as CODE_EVER
+
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
-CODE = (
-    "configuration_electra_rtd.py",
-    "modeling_electra_rtd.py",
-    "objective_electra_rtd.py",
-    "pairing_electra_rtd.py",
-    "unpadding_electra_rtd.py",
-)
 TOKENIZER_CONFIG = "tokenizer_config.json"
 TOKENIZER = (
     "tokenizer.json",
@@ -72,8 +68,8 @@ BOOKKEEPING = (".git", ".cache")
 
 
 def is_model_file(name):
-    """Whether a file of a folder belongs to the model itself: weights, configuration, code."""
-    return name in (CONFIG, WEIGHTS, WEIGHTS_INDEX, *CODE) or bool(SHARD.fullmatch(name))
+    """Whether a file of a folder belongs to the model itself: weights, configuration, code of whatever release."""
+    return name in (CONFIG, WEIGHTS, WEIGHTS_INDEX) or name in CODE_EVER or bool(SHARD.fullmatch(name))
 
 
 def is_ours(name):

@@ -9,8 +9,8 @@ from transformers.utils import logging
 
 from . import layout
 from .checks.files import check_names
+from .findings import WARNING, VerificationReport
 from .remote import HubError, Remote
-from .report import WARNING, VerificationReport
 from .staging import PARTIAL_PREFIX, finish_replacement, only_process, replaced_folder
 from .verify import first_look, require_ok, verify_folder
 

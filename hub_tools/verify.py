@@ -5,18 +5,19 @@ from pathlib import Path
 
 from ..modeling_electra_rtd import ElectraRTDForPreTraining
 from . import layout
-from .checks.card import check_card
 from .checks.code import check_code
 from .checks.configs import check_configs, read_config
 from .checks.execution import check_execution
 from .checks.exports import check_exports
 from .checks.files import check_files, check_names, check_sizes
-from .checks.secrets import check_secrets
+from .checks.leaks import check_secrets
+from .checks.metadata import check_card
 from .checks.tokenizers import check_tokenizer
 from .checks.weights import Weights, check_weight_files, check_weights, expected_tensors
+from .findings import ERROR, INFO, CheckpointError, Finding, VerificationReport
 from .layout import CheckpointFiles
+from .names import is_hub_id
 from .remote import Remote
-from .report import ERROR, INFO, CheckpointError, Finding, VerificationReport
 
 
 def verify_checkpoint(path_or_repo, *, revision=None, token=None, execute=False, allow_code_from=()):
@@ -138,15 +139,9 @@ def is_folder(path_or_repo):
     """
     if not str(path_or_repo):
         raise ValueError("No folder and no repository was named.")
-    path = Path(path_or_repo)
-    if path.is_dir():
+    if Path(path_or_repo).is_dir():
         return True
-    if (
-        isinstance(path_or_repo, str)
-        and not path.exists()
-        and path_or_repo.count("/") <= 1
-        and path_or_repo[0] not in "./~"
-    ):
+    if is_hub_id(path_or_repo):
         return False
     raise ValueError(f"{path_or_repo} is no folder. Give a folder that exists, or a Hub id such as user/name.")
 

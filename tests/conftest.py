@@ -304,7 +304,7 @@ sys.meta_path.insert(0, NotInstalled())
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_fresh(tmp_path_factory):
     """Run Python in a fresh process, offline, with empty caches; the JSON of its last printed line comes back.
 

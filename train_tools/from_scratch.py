@@ -9,9 +9,9 @@ from tokenizers.normalizers import BertNormalizer
 from transformers import ElectraConfig
 
 from ..configuration_electra_rtd import ElectraRTDConfig
+from ..hub_tools.vocabulary import MAX_LENGTH, SPECIAL_TOKENS, word_piece
 from ..modeling_electra_rtd import ElectraRTDForPreTraining
 from ..pairing_electra_rtd import special_ids
-from .tokenizer import MAX_LENGTH, SPECIAL_TOKENS, word_piece
 
 
 # Paper, table 6: small and base. `tiny` is for trying things out.

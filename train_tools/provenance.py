@@ -7,6 +7,8 @@ import datasets
 import torch
 import transformers
 
+from ..hub_tools.names import is_hub_id
+
 
 STARTS = ("generator", "discriminator", "checkpoint", "from_scratch", "tokenizer")
 TRAINING_SETTINGS = (
@@ -58,4 +60,4 @@ def _without_path(name):
 
 
 def _is_local(name):
-    return Path(name).exists() or name.count("/") != 1 or any(sign in name for sign in "*?[~\\")
+    return not is_hub_id(name, with_owner=True)

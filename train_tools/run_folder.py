@@ -12,6 +12,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from ..configuration_electra_rtd import ElectraRTDConfig
+from ..hub_tools.code_files import CODE_EVER
 from ..hub_tools.run_record import RESULTS_FILE, STATE_FILE, earlier_results, read_own
 from ..hub_tools.staging import PARTIAL_PREFIX
 from .damage import find_damage
@@ -25,9 +26,9 @@ CHECKPOINT_NAME = re.compile(r"checkpoint-\d+")
 # What a run leaves in its folder: names of the final pair, its exports and logs.
 RUN_CONTENT = re.compile(
     r"checkpoint-\d+|discriminator|runs|adapt_results\.json|trainer_state\.json|config\.json|training_args\.bin"
-    r"|model.*\.safetensors|model\.safetensors\.index\.json|(configuration|modeling)_electra_rtd\.py"
+    r"|model.*\.safetensors|model\.safetensors\.index\.json"
     r"|held_out\.json|report\.html|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.txt"
-    rf"|{re.escape(PARTIAL_PREFIX)}.*"
+    rf"|{'|'.join(map(re.escape, sorted(CODE_EVER)))}|{re.escape(PARTIAL_PREFIX)}.*"
 )
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, a quota, a limit of file sizes
 # What serialisers say instead: those in Rust keep the system's words, torch has its own.

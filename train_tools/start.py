@@ -6,11 +6,9 @@ import torch
 from torch import nn
 
 from ..configuration_electra_rtd import ElectraRTDConfig
-from ..hub_tools.export import check_is_pair
+from ..hub_tools.loading import check_is_pair, load_common_tokenizer, load_pair, load_tokenizer
 from ..modeling_electra_rtd import ElectraRTDForPreTraining
-from ..pairing_electra_rtd import find_tokenizer
 from .from_scratch import TextsOf, build_pair, train_tokenizer
-from .tokenizer import load_tokenizer
 
 
 logger = logging.getLogger(__name__)
@@ -45,13 +43,10 @@ def load_start(arguments, train_text, last_checkpoint):
     if arguments.checkpoint:
         tokenizer = tokenizer or load_tokenizer(arguments.checkpoint)
         return _load_checkpoint(arguments.checkpoint, tokenizer, overrides), tokenizer
-    # Without a tokenizer named, the model compares those beside the two networks.
+    tokenizer = tokenizer or load_common_tokenizer(arguments.discriminator, arguments.generator)
     model = ElectraRTDForPreTraining.from_generator_discriminator_pretrained(
         arguments.generator, arguments.discriminator, tokenizer=tokenizer, **overrides
     )
-    if tokenizer is None:
-        beside = arguments.discriminator if find_tokenizer(arguments.discriminator) else arguments.generator
-        tokenizer = load_tokenizer(beside)
     return model, tokenizer
 
 
@@ -66,19 +61,7 @@ def _load_checkpoint(checkpoint, tokenizer, overrides):
             "Leave `tokenizer` out, or name the one that the checkpoint was trained with."
         )
     # Weights in half precision would be trained in half precision: `bf16` computes in it, and keeps them in float32.
-    model, info = ElectraRTDForPreTraining.from_pretrained(
-        checkpoint, config=config, dtype=torch.float32, output_loading_info=True
-    )
-    for name, keys in (
-        ("lacks", info["missing_keys"]),
-        ("holds, against its configuration,", info["unexpected_keys"]),
-    ):
-        if keys:
-            raise ValueError(
-                f"{checkpoint} {name} {len(keys)} weights ({min(keys)}, ...): a part of the pair would be random, or "
-                "lost. Compare `num_hidden_layers` and the other sizes in its config.json with its weights."
-            )
-    return model
+    return load_pair(checkpoint, config=config, dtype=torch.float32)
 
 
 def freeze_generator(model):

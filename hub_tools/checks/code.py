@@ -1,20 +1,14 @@
 """Code files: ours, of a version that is known, or foreign and listed; read as text, never imported."""
 
-import ast
-import json
-import threading
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-from ... import __version__, configuration_electra_rtd
+from ... import __version__
 from .. import layout
-from ..report import ERROR, INFO, WARNING, Finding
+from ..code_files import CODE, EARLIER_RELEASES, INSTALLED, imported_files
+from ..findings import ERROR, INFO, WARNING, Finding
 
 
-PARSER = threading.Lock()  # in CPython 3.11 two threads that parse at once can end in a SystemError
 LISTED = 20  # missing files of one code file
-INSTALLED = Path(configuration_electra_rtd.__file__).parent
-# Hashes of the two files in every earlier release; `CONTRIBUTING.md` says when a row is added.
-EARLIER_RELEASES = json.loads((Path(__file__).parent.parent / "code_releases.json").read_text(encoding="utf-8"))
 
 
 def known_releases():
@@ -24,7 +18,7 @@ def known_releases():
         `dict`: SHA-256 of a file to its name and the releases that have it, oldest first:
             `("configuration_electra_rtd.py", ["0.2.0", "0.3.0"])`
     """
-    installed = {name: layout.sha256(INSTALLED / name) for name in layout.CODE}
+    installed = {name: layout.sha256(INSTALLED / name) for name in CODE}
     known: dict[str, tuple[str, list[str]]] = {}
     for release, files in {**EARLIER_RELEASES, __version__: installed}.items():
         for name, digest in files.items():
@@ -64,7 +58,7 @@ def check_code(checkpoint):
                 WARNING,
                 "linked-code",
                 name,
-                "is a link: transformers 5.10.1 to 5.12.1 find no second code file beside it (transformers#46618). "
+                "is a link: transformers 5.10.1 to 5.12.1 find no other code file beside it (transformers#46618). "
                 "Load it by its Hub id, or with `electra-rtd pull`.",
             )
         yield from _check_imports(checkpoint, name)
@@ -76,33 +70,20 @@ def check_code(checkpoint):
 
 def _check_imports(checkpoint, name):
     try:
-        with PARSER:
-            tree = ast.parse(checkpoint.read_bytes(name))
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        yield Finding(ERROR, "code-unreadable", name, f"is not Python: {error}.")
+        imported = imported_files(checkpoint.read_bytes(name))
+    except ValueError as error:
+        yield Finding(ERROR, "code-unreadable", name, f"{error}.")
         return
     folder = PurePosixPath(name).parent
-    missing: dict[str, int] = {}  # file to the first line that imports it
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            for file in _files_of(node, folder):
-                if not checkpoint.has(file):
-                    missing.setdefault(file, node.lineno)
-    for file, line in sorted(missing.items(), key=lambda item: item[1])[:LISTED]:
+    files = {(folder / file).as_posix(): line for file, line in imported.items()}
+    missing = [(line, file) for file, line in files.items() if not checkpoint.has(file)]
+    for line, file in sorted(missing)[:LISTED]:
         yield Finding(
             ERROR,
             "import-unresolved",
             name,
             f"line {line} imports {file}, which is not there: the checkpoint loads nowhere.",
         )
-
-
-def _files_of(node, folder):
-    """The files that `from .a.b import c` needs; transformers copies files beside each other, not folders above."""
-    if node.level > 1:
-        return [f"{'../' * min(node.level - 1, 9)}{(node.module or '').replace('.', '/')}.py"]
-    modules = [node.module] if node.module else [alias.name for alias in node.names]
-    return [(folder / f"{module.replace('.', '/')}.py").as_posix() for module in modules]
 
 
 def _check_named_files(checkpoint):

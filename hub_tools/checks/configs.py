@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 from ...configuration_electra_rtd import AUTO_MAP, ElectraRTDConfig
 from .. import layout
-from ..report import ERROR, WARNING, Finding
+from ..findings import ERROR, WARNING, Finding
 from .settings import ATTENTION_KEYS, MOST_LABELS, RESERVED_KEYS, check_settings
 
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ..report import ERROR, INFO, Finding
+from ..findings import ERROR, INFO, Finding
 
 
 SECONDS = 600  # for one process, which needs about ten

@@ -4,7 +4,7 @@ import torch
 from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining, ElectraModel
 
 from .. import layout
-from ..report import ERROR, INFO, WARNING, Finding
+from ..findings import ERROR, INFO, WARNING, Finding
 from .settings import check_settings, some
 from .tokenizers import check_export_tokenizer
 from .weights import Weights, check_weights, expected_tensors

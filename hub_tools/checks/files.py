@@ -5,7 +5,7 @@ import unicodedata
 from pathlib import PurePosixPath
 
 from .. import layout
-from ..report import ERROR, INFO, WARNING, Finding
+from ..findings import ERROR, INFO, WARNING, Finding
 from . import pickles
 
 

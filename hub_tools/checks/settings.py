@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from transformers import ElectraConfig
 
 from ...configuration_electra_rtd import ElectraRTDConfig
-from ..report import ERROR, INFO, WARNING, Finding
+from ..findings import ERROR, INFO, WARNING, Finding
 
 
 LARGEST_VOCABULARY = 2_000_000  # tokens; the largest that are published have one million

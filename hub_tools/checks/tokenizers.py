@@ -7,9 +7,10 @@ import reprlib
 
 from transformers import PreTrainedTokenizerBase
 
-from ...pairing_electra_rtd import find_tokenizer, special_ids
+from ...pairing_electra_rtd import special_ids
 from .. import layout
-from ..report import ERROR, INFO, WARNING, Finding
+from ..findings import ERROR, INFO, WARNING, Finding
+from ..loading import find_tokenizer
 from .settings import some
 
 
@@ -128,7 +129,7 @@ def read_tokenizer(checkpoint, vocab_size, prefix=""):
     if findings:
         return None, findings
     try:
-        tokenizer = find_tokenizer(str(checkpoint.folder / prefix), trust_remote_code=False)
+        tokenizer = find_tokenizer(checkpoint.folder / prefix)
     except BaseException as error:  # the tokenizers library raises bare ones, and panics that are no `Exception`
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from transformers.utils import logging
 
 from .. import layout
-from ..report import ERROR, WARNING, Finding
+from ..findings import ERROR, WARNING, Finding
 from .settings import LISTED, some
 
 

@@ -18,11 +18,13 @@ from pathlib import Path
 
 import torch
 import transformers
+from packaging import version
 from transformers import AutoModel, AutoModelForPreTraining, AutoTokenizer
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 
 PACKAGE = Path.cwd() / "package"  # a copy of the repository's modules
-CODE_FILES = [f"{name}_electra_rtd.py" for name in ("configuration", "modeling", "objective", "pairing", "unpadding")]
+CODE_FILES = sorted(file.name for file in PACKAGE.glob("*_electra_rtd.py"))
 AUTO_MAP = {
     "AutoConfig": "configuration_electra_rtd.ElectraRTDConfig",
     "AutoModel": "modeling_electra_rtd.ElectraRTDForPreTraining",
@@ -45,6 +47,13 @@ GENERIC_TOKENIZER = {
     "reason": "`AutoTokenizer` of 5.0 to 5.2 takes a generic class for model types it does not know, whatever class "
     "the tokenizer's file names, and saves that class's name, which releases before 5 do not know. There, "
     "`PreTrainedTokenizerFast.from_pretrained` loads the same folder.",
+}
+
+CHAIN = {
+    "error": "FileNotFoundError",
+    "reason": "From a local folder, releases up to 5.8 copy only the files that the entry file imports itself. So "
+    "`modeling_electra_rtd.py` imports every sibling.",
+    "fixed": "5.13",
 }
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -161,6 +170,7 @@ def remote(results, release, releases):
         for kind in KINDS:
             results.attempt_in_child(f"{source}/{kind}", load_remote, Path(source, kind))
         results.attempt_in_child(source, load_tokenizer_without_trust, Path(source, "none"))
+    results.attempt_in_child(release, load_siblings, Path(release, "siblings"))
     for kind in TRAINED_KINDS:
         results.attempt_in_child(f"{release}/{kind}", train_remote, Path(release, kind))
 
@@ -289,6 +299,22 @@ def load_remote(results, path):
     again = Path(f"{path}-again-{transformers.__version__}")
     if results.attempt("save again", case, save_again, model, again) is not None:
         results.attempt("save again", f"{case}, loaded", load_and_check, AutoModel, again, True, path)
+
+
+def load_siblings(results, folder):
+    """Why the model file imports every sibling itself: those that siblings import, some releases do not find."""
+    chain = "from .first import SECOND\n"
+    for kind, imports in {"each by the entry": f"{chain}from .second import SECOND\n", "in a chain": chain}.items():
+        path = folder / kind.replace(" ", "-")
+        path.mkdir(parents=True)
+        (path / "entry.py").write_text(f"{imports}class Entry:\n    pass\n")
+        (path / "first.py").write_text("from .second import SECOND\n")
+        (path / "second.py").write_text("SECOND = 2\n")
+        is_lost = version.parse(transformers.__version__) < version.parse(CHAIN["fixed"])
+        known = CHAIN if kind == "in a chain" and is_lost else None
+        results.attempt(
+            "siblings", f"{folder}, {kind}", get_class_from_dynamic_module, "entry.Entry", str(path), known=known
+        )
 
 
 def load_trained(results, path):

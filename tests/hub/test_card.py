@@ -14,7 +14,7 @@ from PIL import Image
 from electra_rtd import cli, parsers
 from electra_rtd.hub_tools import layout, push_checkpoint
 from electra_rtd.hub_tools.card import METRICS
-from electra_rtd.hub_tools.checks.card import check_card
+from electra_rtd.hub_tools.checks.metadata import check_card
 from electra_rtd.hub_tools.curves import plot_losses
 from electra_rtd.hub_tools.layout import CheckpointFiles
 from electra_rtd.train_tools.provenance import describe_run

@@ -26,7 +26,8 @@ from electra_rtd.hub_tools import (
     verify_checkpoint,
 )
 from electra_rtd.hub_tools import card as card_file
-from electra_rtd.hub_tools.checks import card, pickles
+from electra_rtd.hub_tools.checks import metadata as card
+from electra_rtd.hub_tools.checks import pickles
 from electra_rtd.hub_tools.checks.code import check_code
 from electra_rtd.hub_tools.checks.files import check_files, check_names, check_sizes
 from electra_rtd.hub_tools.layout import CheckpointFiles

@@ -14,8 +14,8 @@ from transformers import TrainingArguments
 
 from electra_rtd import cli
 from electra_rtd.hub_tools import CheckpointError, push_checkpoint, verify_checkpoint
-from electra_rtd.hub_tools.checks import secrets as check
-from electra_rtd.hub_tools.report import ERROR, Finding
+from electra_rtd.hub_tools.checks import leaks as check
+from electra_rtd.hub_tools.findings import ERROR, Finding
 from electra_rtd.hub_tools.secrets import find_secret, without_tokens
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import electra_rtd
+from electra_rtd.hub_tools.code_files import CODE
 
 
 CODE_FILES = [f"{name}_electra_rtd.py" for name in ("configuration", "modeling", "objective", "pairing", "unpadding")]
@@ -187,7 +188,7 @@ def test_with_the_package_it_loads_without_trust_and_runs_no_code_of_the_checkpo
         assert_same_numbers(one, numbers(model))
 
 
-# ---- The two files --------------------------------------------------------------------------------------------------
+# ---- The model files ------------------------------------------------------------------------------------------------
 
 
 def imports(name):
@@ -197,7 +198,12 @@ def imports(name):
         if isinstance(node, ast.Import):
             yield from ((0, alias.name) for alias in node.names)
         if isinstance(node, ast.ImportFrom):
-            yield node.level, node.module or ""
+            modules = [node.module] if node.module else [alias.name for alias in node.names]
+            yield from ((node.level, module) for module in modules)
+
+
+def siblings(name):
+    return {f"{module}.py" for dots, module in imports(name) if dots}
 
 
 @pytest.mark.parametrize("name", CODE_FILES)
@@ -216,8 +222,22 @@ def test_every_relative_import_resolves_to_a_sibling_that_travels_with_it(name):
             assert dots == 1 and f"{module}.py" in CODE_FILES, (dots, module)
 
 
-def test_the_configuration_does_not_import_the_model():
-    assert [module for dots, module in imports(CODE_FILES[0]) if dots] == []
+def test_the_list_of_model_files_is_what_they_import():
+    assert sorted(CODE) == CODE_FILES
+
+
+def test_the_model_file_imports_every_sibling_itself():
+    """From a local folder, transformers 4.57 to 5.8 copy those alone; `make compat` shows it in each release."""
+    assert siblings("modeling_electra_rtd.py") == set(CODE_FILES) - {"modeling_electra_rtd.py"}
+
+
+@pytest.mark.parametrize("name", [name for name in CODE_FILES if name != "modeling_electra_rtd.py"])
+def test_siblings_import_the_configuration_and_the_objective_alone(name):
+    assert siblings(name) <= {"configuration_electra_rtd.py", "objective_electra_rtd.py"} - {name}
+
+
+def test_the_configuration_imports_none_of_them():
+    assert siblings("configuration_electra_rtd.py") == set()
 
 
 def test_the_package_exports_the_public_names():

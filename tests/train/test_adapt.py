@@ -14,11 +14,13 @@ import torch
 from transformers import AutoModel, AutoTokenizer, ElectraForPreTraining
 
 from electra_rtd import cli, parsers
+from electra_rtd.hub_tools.code_files import CODE
+from electra_rtd.hub_tools.loading import load_tokenizer
+from electra_rtd.hub_tools.vocabulary import SPECIAL_TOKENS
 from electra_rtd.train_tools import recipes
 from electra_rtd.train_tools.counts import DETAILED
 from electra_rtd.train_tools.from_scratch import train_tokenizer
 from electra_rtd.train_tools.held_out import JUDGED_BY
-from electra_rtd.train_tools.tokenizer import SPECIAL_TOKENS, load_tokenizer
 
 
 PARTS = ("loss", "mlm_loss", "disc_loss", "gen_acc", "disc_acc")
@@ -53,9 +55,6 @@ def text(tmp_path):
 
 def adapt(*arguments):
     return cli.main(["adapt", *map(str, arguments)])
-
-
-CODE = [f"{name}_electra_rtd.py" for name in ("configuration", "modeling", "objective", "pairing", "unpadding")]
 
 
 def listing(folder):

@@ -21,13 +21,13 @@ from transformers import Trainer
 
 from electra_rtd import cli, terminal
 from electra_rtd.hub_tools import verify_checkpoint
+from electra_rtd.hub_tools.code_files import CODE
 from electra_rtd.hub_tools.run_record import earlier_results
 from electra_rtd.train_tools import recipes
 from electra_rtd.train_tools.run_folder import RunFolder
 from electra_rtd.train_tools.run_lock import LOCK_FILE
 
 
-CODE = [f"{name}_electra_rtd.py" for name in ("configuration", "modeling", "objective", "pairing", "unpadding")]
 QUICK = ["--max_steps", "4", "--per_device_train_batch_size", "4", "--save_strategy", "steps", "--save_steps", "2"]
 QUICK += ["--eval_strategy", "no", "--use_cpu", "--disable_tqdm", "true", "--report_to", "none", "--no_fast"]
 

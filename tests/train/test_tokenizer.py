@@ -10,11 +10,12 @@ import pytest
 from tokenizers.normalizers import BertNormalizer
 from transformers import AddedToken, AutoTokenizer, BertTokenizerFast
 
+from electra_rtd.hub_tools.loading import load_tokenizer
+from electra_rtd.hub_tools.vocabulary import SPECIAL_TOKENS, settings_held_by, word_piece
 from electra_rtd.pairing_electra_rtd import find_tokenizer, special_ids
 from electra_rtd.train_tools import unknown_tokens
 from electra_rtd.train_tools.data import tokenize_text
 from electra_rtd.train_tools.from_scratch import TextsOf, build_pair, size_of_alphabet, train_tokenizer
-from electra_rtd.train_tools.tokenizer import SPECIAL_TOKENS, load_tokenizer, settings_held_by, word_piece
 from electra_rtd.train_tools.unknown_tokens import check_unknown_tokens, count_unknown
 
 

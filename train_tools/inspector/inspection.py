@@ -6,11 +6,8 @@ from pathlib import Path
 
 import torch
 
-from ...configuration_electra_rtd import ElectraRTDConfig
-from ...hub_tools.export import check_is_pair
+from ...hub_tools.loading import load_pair, open_tokenizer
 from ...hub_tools.staging import files_for_folder
-from ...modeling_electra_rtd import ElectraRTDForPreTraining
-from ...pairing_electra_rtd import find_tokenizer
 from ..data import read_text
 from ..language import choose_language
 from .inspector_page import render
@@ -106,7 +103,7 @@ def inspect_texts(
     for one in filter(lambda value: value is not None, (temperature, *more_temperatures)):
         if not 0 < one < float("inf"):
             raise ValueError(f"`temperature` is {one}: it must be above 0, such as 1.0.")
-    model, tokenizer = checkpoint if isinstance(checkpoint, tuple) else load_pair(checkpoint, revision, token)
+    model, tokenizer = checkpoint if isinstance(checkpoint, tuple) else load_reader(checkpoint, revision, token)
     if suspicious:
         return Inspection(
             [{None: one} for one in _read(find_suspicious, model, tokenizer, texts, top_k)], temperature=None
@@ -144,7 +141,7 @@ def write_page(inspection, path, *, model_name, lang=None):
     return path
 
 
-def load_pair(checkpoint, revision=None, token=None):
+def load_reader(checkpoint, revision=None, token=None):
     """A pair and its tokenizer, on the accelerator where there is one.
 
     Args: checkpoint (`str` or path); revision, token (`str`, *optional*).
@@ -152,10 +149,7 @@ def load_pair(checkpoint, revision=None, token=None):
     Raises: ValueError: no pair, or no fast tokenizer beside it.
     """
     hub = {name: value for name, value in (("revision", revision), ("token", token)) if value is not None}
-    check_is_pair(checkpoint, **hub)
-    config = ElectraRTDConfig.from_pretrained(checkpoint, **hub)
-    model = ElectraRTDForPreTraining.from_pretrained(checkpoint, config=config, dtype=torch.float32, **hub)
-    tokenizer = find_tokenizer(str(checkpoint), **hub)
+    model, tokenizer = load_pair(checkpoint, dtype=torch.float32, **hub), open_tokenizer(checkpoint, **hub)
     if tokenizer is None or not tokenizer.is_fast:
         raise ValueError(f"{checkpoint} has no fast tokenizer beside the model: save it there with `save_pretrained`.")
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -4,6 +4,8 @@ import glob
 import os
 from pathlib import Path
 
+from ...hub_tools.names import is_hub_id
+
 
 # Each also with `.gz` behind it.
 ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".txt")
@@ -107,5 +109,4 @@ def _refuse(error):
 
 
 def _may_be_hub_dataset(source):
-    parts = source.split("/")
-    return ending(Path(source)) is None and len(parts) <= 2 and all(parts) and not source.startswith((".", "~"))
+    return ending(Path(source)) is None and is_hub_id(source)

@@ -5,7 +5,7 @@ import zlib
 from pathlib import PurePosixPath
 
 from .. import layout
-from ..report import ERROR, WARNING, Finding
+from ..findings import ERROR, WARNING, Finding
 from ..secrets import LONGEST, find_secret, saved_tokens
 from .pickles import ZIP_START, open_archive
 

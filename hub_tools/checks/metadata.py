@@ -6,7 +6,7 @@ import reprlib
 import yaml
 
 from .. import layout
-from ..report import INFO, WARNING, Finding
+from ..findings import INFO, WARNING, Finding
 
 
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]+)*|code|multilingual")
