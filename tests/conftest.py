@@ -4,6 +4,7 @@ The special ids are scattered over the vocabulary on purpose (the first id, the 
 that is guessed, and not taken from the tokenizer, fails here.
 """
 
+import gc
 import importlib.util
 import json
 import os
@@ -46,6 +47,11 @@ class RootIsAFolder:
 def pytest_configure(config):
     """Register it for all folders: a hook in this file itself would see those below it alone."""
     config.pluginmanager.register(RootIsAFolder())
+
+
+def pytest_collection_finish(session):
+    """What is imported stays: accelerate collects garbage in each training, and need not go through all of it."""
+    gc.freeze()
 
 
 # In a folder of tests, where pytest's importlib mode does not look: tests can say `from hub_server import Hub`.
