@@ -7,11 +7,13 @@ import re
 import subprocess
 import sys
 import unicodedata
+from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer, ElectraForPreTraining
 
+import electra_rtd
 from electra_rtd import cli
 from electra_rtd.train_tools import recipes
 from electra_rtd.train_tools.held_out import JUDGED_BY
@@ -22,7 +24,7 @@ PARTS = ("loss", "mlm_loss", "disc_loss", "gen_acc", "disc_acc")
 QUICK = ["--max_steps", "4", "--per_device_train_batch_size", "4", "--max_seq_length", "32", "--logging_steps", "2"]
 QUICK += ["--eval_strategy", "no", "--save_strategy", "no"]
 QUICK += ["--use_cpu", "--disable_tqdm", "true", "--report_to", "none"]
-CODE = ["configuration_electra_rtd.py", "modeling_electra_rtd.py"]
+CODE = sorted(path.name for path in Path(electra_rtd.__file__).parent.glob("*_electra_rtd.py"))
 
 
 @pytest.fixture
