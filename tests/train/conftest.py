@@ -7,9 +7,12 @@ from types import SimpleNamespace
 
 import datasets
 import pytest
+import torch
+from datasets import Dataset
+from transformers import Trainer
 
 from electra_rtd import cli
-from electra_rtd.train_tools import adapt
+from electra_rtd.train_tools import RTDMetricsCallback, adapt
 
 
 WORDS = "나 너 우리 학교 책 비 눈 산 강 바다 사람 시간 하루 오늘 내일 밥 물 집 길 말 글 간다 온다 본다".split()  # noqa: SIM905
@@ -69,3 +72,31 @@ def again(finished_run, text, tmp_path):
         return adapt(arguments, training_args, given=given)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def rows(ids):
+    """24 ragged sequences between [CLS] and [SEP], of a few words more than of others."""
+    draw = torch.Generator().manual_seed(0)
+    weights = torch.arange(1, len(ids.ordinary) + 1).float() ** -1
+    sequences = []
+    for row in range(24):
+        words = torch.multinomial(weights, 4 + 5 * (row % 4), replacement=True, generator=draw)
+        sequences.append([ids.cls, *(ids.ordinary[word] for word in words), ids.sep])
+    return Dataset.from_dict({"input_ids": sequences})
+
+
+@pytest.fixture
+def make_trainer(make_model, make_arguments, rows, tokenizer):
+    def make(model=None, callbacks=None, collator=None, eval_dataset=None, **arguments):
+        return Trainer(
+            model=model if model is not None else make_model(mask_prob=0.4),
+            args=make_arguments(**arguments),
+            data_collator=collator,
+            train_dataset=rows.select(range(16)),
+            eval_dataset=rows.select(range(16, 24)) if eval_dataset is None else eval_dataset,
+            processing_class=tokenizer,
+            callbacks=[RTDMetricsCallback(detailed=True)] if callbacks is None else callbacks,
+        )
+
+    return make
