@@ -4,6 +4,7 @@ The special ids are scattered over the vocabulary on purpose (the first id, the 
 that is guessed, and not taken from the tokenizer, fails here.
 """
 
+import gc
 import importlib.util
 import json
 import os
@@ -52,6 +53,11 @@ def pytest_runtest_setup(item):
     """Say why a test that needs CUDA does not run."""
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("needs CUDA, which is not here")
+
+
+def pytest_collection_finish(session):
+    """What is imported stays: accelerate collects garbage in each training, and need not go through all of it."""
+    gc.freeze()
 
 
 # In a folder of tests, where pytest's importlib mode does not look: tests can say `from hub_server import Hub`.

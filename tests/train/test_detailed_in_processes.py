@@ -1,4 +1,4 @@
-"""Detailed metrics in two processes, whose last batch is filled up with examples seen before, against one process."""
+"""Metrics in two processes, whose last batch is filled up with examples seen before, against one process."""
 
 import json
 import os
@@ -13,8 +13,11 @@ from datasets import Dataset
 from transformers import Trainer, TrainingArguments
 
 from electra_rtd.train_tools import RTDMetricsCallback
+from electra_rtd.train_tools.callbacks import LOSS_PARTS
 from electra_rtd.train_tools.counts import DETAILED, TrainingStatistics
 
+
+pytestmark = pytest.mark.slow
 
 ROWS = 7  # of batches of 1: the second process has one row of fill alone; of 2: a row of its own and one of fill
 BATCH_SIZES = (1, 2)
@@ -53,9 +56,10 @@ def in_two(folder):
 @pytest.fixture(scope="module")
 def alone(folder, make_model, tokenizer):
     callback = RTDMetricsCallback(detailed=True, by_token=True)
+    args = {"report_to": [], "use_cpu": True, "dataloader_pin_memory": False, "disable_tqdm": True}
     trainer = Trainer(
         model=make_model(mask_prob=0.4),
-        args=TrainingArguments(str(folder / "alone"), report_to=[], use_cpu=True, dataloader_pin_memory=False),
+        args=TrainingArguments(str(folder / "alone"), per_device_eval_batch_size=1, **args),
         eval_dataset=Dataset.load_from_disk(str(folder / "rows")).select(range(ROWS)),
         processing_class=tokenizer,
         callbacks=[callback],
@@ -76,6 +80,18 @@ def test_two_processes_count_each_token_once_as_one_does(batch_size, in_two, alo
     assert (theirs["count"], theirs["replaced"]) == (ours["count"], ours["replaced"])
     for one, other in zip(ours["mean_probability"], theirs["mean_probability"], strict=True):
         assert one is other is None or one == pytest.approx(other, rel=1e-5)
+
+
+def test_two_processes_evaluate_alike(in_two, alone):
+    metrics, _ = alone
+    for name in ("loss", *LOSS_PARTS):  # means over batches: equal where the batches are
+        assert in_two[1]["metrics"][f"eval_{name}"] == pytest.approx(metrics[f"eval_{name}"], rel=1e-5), name
+
+
+@pytest.mark.parametrize("batch_size", BATCH_SIZES)
+def test_what_two_processes_log_is_the_mean_of_both(batch_size, in_two):
+    log = in_two[batch_size]["log"]
+    assert log["mlm_loss"] + 50 * log["disc_loss"] == pytest.approx(log["loss"], abs=2e-3)
 
 
 @pytest.mark.parametrize("batch_size", BATCH_SIZES)

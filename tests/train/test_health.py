@@ -317,7 +317,7 @@ def train(make_model, make_arguments, tokenizer):
     """Train a tiny pair on two sentences that it can learn, under the stock Trainer; the Trainer comes back."""
     texts = ["나는 오늘 학교에 간다 . 너는 내일 병원에서 책을 읽는다 .", "산 강 바다 산 강 바다 산 강 바다 산"] * 64
 
-    def train(callback, model_class=None, steps=60, learning_rate=1e-3, texts=texts, **fields):
+    def train(callback, model_class=None, steps=40, learning_rate=1e-3, texts=texts, **fields):
         rows = Dataset.from_list([dict(tokenizer(text)) for text in texts])
         torch.manual_seed(0)
         model = make_model(**fields)
@@ -347,6 +347,7 @@ def test_a_healthy_run_is_left_in_peace(train):
     assert last["disc_recall"] > 0.2 and last["disc_loss"] < 0.8 * entropy(last["replaced_share"])  # it is healthy
 
 
+@pytest.mark.slow  # it takes some hundred steps to learn it
 def test_a_generator_that_copies_is_seen(train):
     # It reads the very tokens that it has to predict.
     trainer = train(

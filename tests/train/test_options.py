@@ -7,34 +7,23 @@ import math
 import os
 from pathlib import Path
 
-import datasets
 import pytest
 import torch
-from transformers import AutoModel, TrainingArguments
+from transformers import TrainingArguments
 
 from electra_rtd import cli, parsers
 from electra_rtd.train_tools import AdaptArguments, adapt, hardware
 from electra_rtd.train_tools.check_options import METRICS, check_options, check_rows
-from electra_rtd.train_tools.resume import read_totals
 
 
 FIELDS = {field.name for field in dataclasses.fields(TrainingArguments)}
 SAVING = {"save_strategy": "steps", "save_steps": 2, "save_total_limit": 9}
 
 
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.fixture
-def run(tmp_path, pair_folders):
+def run(text, pair_folders):
     """A short run into `out`; options of `adapt`, and fields of `TrainingArguments`."""
-    words = "나 너 우리 학교 책 비 눈 산 강 바다 사람 시간 하루 오늘 내일 밥 물 집 길 말 글".split()  # noqa: SIM905
-    rows = [" ".join(words[(7 * row + step) % len(words)] for step in range(4 + row % 9)) for row in range(40)]
-    (tmp_path / "text.txt").write_text("\n".join(rows), encoding="utf-8")
-    pair = {"generator": str(pair_folders[0]), "discriminator": str(pair_folders[1]), "train_file": ["text.txt"]}
+    pair = {"generator": str(pair_folders[0]), "discriminator": str(pair_folders[1]), "train_file": [text]}
     quick = {"max_steps": 4, "per_device_train_batch_size": 4, "logging_steps": 2, "report_to": "none"}
     quick |= {"save_strategy": "no", "disable_tqdm": True, "use_cpu": True, "lr_scheduler_type": "constant"}
 
@@ -48,14 +37,6 @@ def run(tmp_path, pair_folders):
 @pytest.fixture
 def training_args():
     return lambda **fields: TrainingArguments("out", use_cpu=True, report_to="none", **fields)
-
-
-def weights_of(folder="out"):
-    return AutoModel.from_pretrained(folder).state_dict()
-
-
-def read_json(name):
-    return json.loads(Path("out", name).read_text(encoding="utf-8"))
 
 
 # ---- Refused before anything is read ----
@@ -128,14 +109,9 @@ def test_what_can_be_done_is_not_refused(fields, training_args):
     check_options(training_args(**fields))
 
 
-def test_each_metric_that_is_named_is_one_that_there_is(run):
-    metrics = {name.removeprefix("eval_") for row in run_log(run) for name in row if name.startswith("eval_")}
-    assert set(METRICS) <= metrics
-
-
-def run_log(run, **fields):
-    run(**fields)
-    return read_json("trainer_state.json")["log_history"]
+def test_each_metric_that_is_named_is_one_that_there_is(finished_run):
+    log = json.loads((finished_run.out / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+    assert set(METRICS) <= {name.removeprefix("eval_") for row in log for name in row if name.startswith("eval_")}
 
 
 @pytest.mark.parametrize(
@@ -152,7 +128,7 @@ def test_dropping_the_last_batch_may_not_drop_all(rows, message, training_args):
 
 
 def test_a_run_counts_its_batches_before_it_evaluates(run):
-    with pytest.raises(ValueError, match="would drop all 2 held-out sequences: a batch is 8"):
+    with pytest.raises(ValueError, match="would drop all 3 held-out sequences: a batch is 8"):
         run(dataloader_drop_last=True)
 
 
@@ -181,118 +157,19 @@ def test_an_accelerator_is_what_torch_finds(monkeypatch):
     assert hardware.has_accelerator() == (torch.cuda.is_available() or torch.backends.mps.is_available())
 
 
-# ---- A finished run resumes to itself ----
-
-
-@pytest.mark.parametrize("best", [False, True])
-@pytest.mark.parametrize("killed", [False, True])
-def test_a_finished_run_resumes_to_itself(run, killed, best):
-    # The greatest loss is that of the first evaluation: the weights that are kept are not the last.
-    choosing = {"eval_strategy": "steps", "eval_steps": 2, "metric_for_best_model": "mlm_loss"}
-    choosing |= {"load_best_model_at_end": True, "greater_is_better": True, "learning_rate": 1e-3}
-    fields = {**SAVING, **(choosing if best else {})}
-    first = run(**fields)
-    weights, log, results = weights_of(), read_json("trainer_state.json"), read_json("adapt_results.json")
-    exported = Path("out/discriminator/model.safetensors").read_bytes()
-    assert log["best_model_checkpoint"] == ("out/checkpoint-2" if best else None)
-    if killed:  # after its last checkpoint, before anything else
-        for name in ("adapt_results.json", "trainer_state.json", "held_out.json", "model.safetensors"):
-            Path("out", name).unlink()
-    again = run({"resume": True}, **fields)
-    assert again.steps == first.steps == 4
-    for name, value in weights_of().items():
-        assert torch.equal(value, weights[name]), name
-    assert (again.before, again.after, again.tokens_seen) == (first.before, first.after, first.tokens_seen)
-    assert Path("out/discriminator/model.safetensors").read_bytes() == exported
-    if not killed:
-        assert read_json("adapt_results.json") == results
-        assert [row["step"] for row in read_json("trainer_state.json")["log_history"]] == [
-            row["step"] for row in log["log_history"]
-        ]
-
-
-def test_a_finished_run_goes_on_where_more_steps_are_asked_for(run):
-    run(**SAVING)
-    whole = run(max_steps=6, output_dir="whole", **SAVING)
-    longer = run({"resume": True}, max_steps=6, **SAVING)
-    assert longer.steps == 6 and longer.tokens_seen == whole.tokens_seen
-    for name, value in weights_of("whole").items():
-        assert torch.equal(value, weights_of()[name]), name
-
-
-def test_the_end_of_a_run_is_counted_in_epochs_too(run):
-    epochs = {"max_steps": -1, "num_train_epochs": 0.5, "gradient_accumulation_steps": 3, **SAVING, "save_steps": 1}
-    first = run(**epochs)  # 38 rows: 10 batches, 4 steps an epoch
-    weights = weights_of()
-    assert first.steps == 2 == run({"resume": True}, **epochs).steps
-    assert all(torch.equal(value, weights[name]) for name, value in weights_of().items())
-
-
-def test_figures_of_a_resumed_run_are_of_the_whole_run(run):
-    whole = run(max_steps=4, output_dir="whole", **SAVING)
-    run(max_steps=4, **SAVING)
-    for name in ("checkpoint-4/trainer_state.json", "adapt_results.json"):  # killed while step 4 was being saved
-        Path("out", name).unlink()
-    resumed = run({"resume": True}, max_steps=4, **SAVING)
-    assert (resumed.steps, resumed.tokens_seen, resumed.before) == (4, whole.tokens_seen, whole.before)
-    assert resumed.tokens_per_second == resumed.tokens_seen / resumed.seconds
-    log = read_json("trainer_state.json")["log_history"]
-    assert log[0]["step"] == 0 and log[0]["eval_disc_loss"] == whole.before["disc_loss"]
-
-
-@pytest.mark.parametrize("save_strategy", ["steps", "epoch", "best"])
-def test_every_checkpoint_says_what_was_read_until_then(run, save_strategy):
-    evaluated = {"eval_strategy": "steps", "eval_steps": 2, "metric_for_best_model": "loss", "save_steps": 2}
-    fields = {"max_steps": 12, "logging_steps": 2, "learning_rate": 1e-3, "save_strategy": save_strategy, **evaluated}
-    whole = run(**fields)
-    steps = sorted(int(folder.name.split("-")[1]) for folder in Path("out").glob("checkpoint-*"))
-    tokens = [read_totals(f"out/checkpoint-{step}")["tokens"] for step in steps]
-    assert len(steps) > 1 and tokens[0] > 0 and tokens == sorted(set(tokens)) and tokens[-1] <= whole.tokens_seen
-    assert (tokens[-1] == whole.tokens_seen) == (steps[-1] == 12)
-
-
-def test_weights_without_an_optimiser_are_no_place_to_go_on(run):
-    run(save_only_model=True, **SAVING)
-    weights = weights_of()
-    with pytest.raises(ValueError, match=r"checkpoint-4 holds weights.*`checkpoint=out/checkpoint-4` with another"):
-        run({"resume": True}, max_steps=6, **SAVING)
-    assert run({"resume": True}, save_only_model=True, **SAVING).steps == 4  # it is finished: nothing to go on with
-    assert all(torch.equal(value, weights[name]) for name, value in weights_of().items())
-
-
-@pytest.mark.parametrize("fields", [{}, {"eval_on_start": True}, {"eval_strategy": "steps", "eval_steps": 2}])
-def test_every_evaluation_is_in_the_log_once(run, fields):
-    evaluated = [row["step"] for row in run_log(run, **fields) if "eval_loss" in row]
-    assert evaluated == ([0, 2, 4] if "eval_steps" in fields else [0, 4])
-
-
-def test_a_run_whose_death_only_the_last_evaluation_sees_ends_with_that_finding(run):
-    result = run(learning_rate=1e30, max_grad_norm=0.0, logging_steps=500)  # training itself logs no loss
-    assert [row["health"] for row in result.health] == ["not_a_number"] and math.isnan(result.after["loss"])
-    log = read_json("trainer_state.json")["log_history"]
-    assert [row["step"] for row in log if "eval_loss" in row] == [0, 4] and log[-1]["health"] == "not_a_number"
-    assert read_json("adapt_results.json")["health"] == result.health
-
-
 # ---- Where things are written ----
 
 
-def test_tensorboard_writes_into_the_output_folder_alone(run, tmp_path):
-    pytest.importorskip("tensorboard")
-    before = {path.name for path in tmp_path.iterdir()}
-    run(report_to="tensorboard")
-    assert {path.name for path in tmp_path.iterdir()} - before == {"out", "cache"} - before
-    assert list(Path("out/runs").glob("*/events.out.tfevents.*"))
-
-
-def test_a_run_that_replaces_another_keeps_its_own_tensorboard_files_alone(run):
+def test_tensorboard_writes_into_the_output_folder_alone_and_replaces_the_files_of_an_earlier_run(again, tmp_path):
     event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    run(report_to="tensorboard")
     earlier = Path("out/runs/earlier")
-    next(Path("out/runs").iterdir()).rename(earlier)
-    run({"overwrite": True}, report_to="tensorboard")
-    assert not earlier.exists()
+    earlier.mkdir(parents=True)
+    (earlier / "events.out.tfevents.1").touch()
+    before = {path.name for path in tmp_path.iterdir()}
+    again("--overwrite", "--report_to", "tensorboard")
+    assert {path.name for path in tmp_path.iterdir()} - before <= {"cache"}
     (folder,) = Path("out/runs").iterdir()
+    assert folder != earlier
     events = event_accumulator.EventAccumulator(str(folder)).Reload()
     steps = [event.step for event in events.Scalars("eval/disc_loss")]
     assert steps[0] == 0 and steps[-1] > 0  # before training, and after it
@@ -301,10 +178,10 @@ def test_a_run_that_replaces_another_keeps_its_own_tensorboard_files_alone(run):
 def test_tensorboard_writes_where_a_user_says(run, tmp_path, monkeypatch):
     pytest.importorskip("tensorboard")
     if "logging_dir" in FIELDS:
-        run(report_to="tensorboard", logging_dir="elsewhere")
+        run(report_to="tensorboard", logging_dir="elsewhere", max_steps=1)
     else:
         monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "elsewhere")
-        run(report_to="tensorboard")
+        run(report_to="tensorboard", max_steps=1)
     assert list(Path("elsewhere").glob("events.out.tfevents.*")) and not Path("out/runs").exists()
 
 

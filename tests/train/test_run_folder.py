@@ -12,7 +12,6 @@ import subprocess
 import sys
 from contextlib import contextmanager
 
-import datasets
 import pytest
 import torch
 from filelock import FileLock
@@ -23,19 +22,13 @@ from electra_rtd import cli, terminal
 from electra_rtd.hub_tools import verify_checkpoint
 from electra_rtd.hub_tools.code_files import CODE
 from electra_rtd.hub_tools.run_record import earlier_results
-from electra_rtd.train_tools import recipes
+from electra_rtd.train_tools import recipes, run_lock
 from electra_rtd.train_tools.run_folder import RunFolder
 from electra_rtd.train_tools.run_lock import LOCK_FILE
 
 
 QUICK = ["--max_steps", "4", "--per_device_train_batch_size", "4", "--save_strategy", "steps", "--save_steps", "2"]
 QUICK += ["--eval_strategy", "no", "--use_cpu", "--disable_tqdm", "true", "--report_to", "none", "--no_fast"]
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
@@ -66,10 +59,9 @@ def complete_checkpoint(folder):
 # ---- One run at a time ----------------------------------------------------------------------------------------------
 
 HOLD = """
-import sys
-from electra_rtd.train_tools.run_folder import RunFolder
+import runpy, sys
 
-with RunFolder.opened("out", resume=True):
+with runpy.run_path(sys.argv[1])["only_run"]("out"):  # the module alone: the package takes seconds to import
     print("holds", flush=True)
     sys.stdin.read()
 """
@@ -77,8 +69,8 @@ with RunFolder.opened("out", resume=True):
 
 @contextmanager
 def living_run(folder):
-    """Another process that goes on with the run in a folder, until the block kills it."""
-    command = [sys.executable, "-c", HOLD]
+    """Another process that has the run in a folder, until the block kills it."""
+    command = [sys.executable, "-c", HOLD, run_lock.__file__]
     process = subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "holds\n"
@@ -119,6 +111,21 @@ def test_a_folder_is_left_as_it_was_when_nothing_came_of_a_run(tmp_path):
         with pytest.raises(ZeroDivisionError), RunFolder.opened(path):
             raise ZeroDivisionError
     assert listing(tmp_path) == ["there"] and listing(tmp_path / "there") == []
+
+
+@pytest.mark.parametrize("name", ["config.json", "checkpoint-9", "thesis.doc"])
+def test_only_a_run_is_ever_replaced(name, tmp_path):
+    (tmp_path / "out").mkdir()
+    if name == "checkpoint-9":
+        complete_checkpoint(tmp_path / "out" / name)
+        (tmp_path / "out" / name / "config.json").write_text('{"model_type": "bert"}')
+    else:
+        (tmp_path / "out" / name).write_text('{"model_type": "bert"}')
+    with pytest.raises(ValueError, match=r"not empty.*`resume=True`.*`overwrite=True`"):
+        RunFolder("out")
+    with pytest.raises(ValueError, match="holds no run of electra-rtd, so nothing in it is removed"):
+        RunFolder("out", overwrite=True)
+    assert listing(tmp_path / "out") == [name]
 
 
 def test_the_lock_that_a_killed_run_left_is_no_content(tmp_path):
@@ -209,21 +216,28 @@ def test_what_torch_says_alone_is_understood_too(said, tmp_path):
         raise RuntimeError(said)
 
 
-@pytest.mark.parametrize("method", ["_save", "_save_optimizer_and_scheduler", "_save_rng_state"])
-def test_a_full_disk_while_saving_keeps_the_previous_checkpoint(method, adapt, tmp_path, capsys, monkeypatch):
-    save = getattr(Trainer, method)
+def test_a_full_disk_while_saving_keeps_the_previous_checkpoint(again, tmp_path, monkeypatch):
+    def until_full(save):
+        def save_until_full(trainer, output_dir, **options):
+            with small_disk(8_000 if output_dir.endswith("checkpoint-4") else resource.RLIM_INFINITY):
+                save(trainer, output_dir, **options)
 
-    def save_until_full(trainer, output_dir, **options):
-        with small_disk(8_000 if output_dir.endswith("checkpoint-4") else resource.RLIM_INFINITY):
-            save(trainer, output_dir, **options)
+        return save_until_full
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, method, save_until_full)
-        assert adapt() == 2
-    shown = capsys.readouterr().err
-    assert "could not write to out: the disk is full" in shown and "out/checkpoint-2 is whole" in shown
-    assert listing(tmp_path / "out") == ["checkpoint-2", *CODE]
-    assert adapt("--resume") == 0
+    for name in listing(tmp_path / "out"):  # as a run that was killed at step 3
+        if name not in ("checkpoint-2", *CODE):
+            remove(tmp_path / "out" / name)
+    for method in ("_save", "_save_optimizer_and_scheduler", "_save_rng_state"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Trainer, method, until_full(getattr(Trainer, method)))
+            with pytest.raises(OSError, match=r"could not write to out: the disk is full.*out/checkpoint-2 is whole"):
+                again("--resume")
+        assert listing(tmp_path / "out") == ["checkpoint-2", *CODE]
+    assert again("--resume").steps == 4
+
+
+def remove(path):
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def test_a_full_disk_before_the_first_checkpoint_leaves_no_folder(tmp_path):
@@ -287,37 +301,34 @@ DAMAGE = {  # file -> what becomes of its bytes, and what is said
 }
 
 
-def test_resuming_from_a_damaged_checkpoint_names_the_file_and_the_way_on(adapt, tmp_path, capsys):
-    assert adapt() == 0
-    capsys.readouterr()
+def test_resuming_from_a_damaged_checkpoint_names_the_file_and_the_way_on(again, tmp_path):
     for name, cases in DAMAGE.items():
         file = tmp_path / "out" / "checkpoint-4" / name
         whole = file.read_bytes()
         for damage, said in cases:
             file.write_bytes(damage(whole))
             before = listing(tmp_path / "out")
-            assert adapt("--resume") == 2, name
-            shown = capsys.readouterr().err
-            assert re.search(rf"checkpoint-4 is damaged: {name} .*{said}", shown), shown
-            assert "goes on from out/checkpoint-2, which can be read" in shown and "Traceback" not in shown
-            assert "disk" not in shown and listing(tmp_path / "out") == before
+            with pytest.raises(ValueError, match=rf"checkpoint-4 is damaged: {name} .*{said}") as error:
+                RunFolder("out", resume=True)
+            assert "goes on from out/checkpoint-2, which can be read" in str(error.value)
+            assert "disk" not in str(error.value) and listing(tmp_path / "out") == before
         file.write_bytes(whole)
     # One that only loading finds: a byte within what was pickled.
     file = tmp_path / "out" / "checkpoint-4" / "optimizer.pt"
     file.write_bytes(b"\0" * 300 + file.read_bytes()[300:])
-    assert adapt("--resume", "--max_steps", "6") == 2
-    shown = capsys.readouterr().err
-    assert "checkpoint-4 is damaged" in shown and "out/checkpoint-2" in shown and "disk" not in shown
+    with pytest.raises(ValueError, match=r"checkpoint-4 is damaged.*out/checkpoint-2") as error:
+        again("--resume", "--max_steps", "6")
+    assert "disk" not in str(error.value)
     # What was advised works, also where the older one is the damaged one.
     shutil.rmtree(tmp_path / "out" / "checkpoint-4")
-    assert adapt("--resume") == 0
+    assert again("--resume").steps == 4
     (tmp_path / "out" / "checkpoint-2" / "optimizer.pt").write_bytes(b"")
     (tmp_path / "out" / "checkpoint-4" / "optimizer.pt").write_bytes(b"")
-    assert adapt("--resume") == 2
-    assert "no other checkpoint that can be read, so start again with --overwrite" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="no other checkpoint that can be read, so start again with `overwrite=True`"):
+        RunFolder("out", resume=True)
 
 
-def test_a_damaged_start_is_named(adapt, pair_copy, tmp_path, capsys):
+def test_a_damaged_start_is_named(pair_copy, tmp_path, capsys):
     (pair_copy / "model.safetensors").write_bytes((pair_copy / "model.safetensors").read_bytes()[:-1])
     arguments = ["--checkpoint", str(pair_copy), "--train_file", "text.txt", "--output_dir", "out", *QUICK]
     assert cli.main(["adapt", *arguments]) == 2

@@ -5,7 +5,6 @@ tests write the pictures of docs/images.
 """
 
 import os
-import shutil
 import unicodedata
 from pathlib import Path
 
@@ -26,24 +25,14 @@ from electra_rtd.train_tools.inspector.reading import (
 )
 
 
+pytestmark = pytest.mark.browser
+
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 DESKTOP, PHONE = {"width": 1200, "height": 1060}, {"width": 360, "height": 740}
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: it is in [dev]")
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if executable is None:
-        pytest.skip("there is no Chromium on the PATH")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def open_page(chromium, tmp_path):
+def open_page(browser, tmp_path):
     """Open documents in the browser; the test fails where the page complains, or asks for anything but itself."""
     complaints, requests, contexts = [], [], []
 
@@ -51,7 +40,7 @@ def open_page(chromium, tmp_path):
         file = tmp_path / "report.html"
         html = page.render(documents, title=title, model_name=model_name, at=at, lang=lang)
         file.write_text(html, encoding="utf-8", newline="")
-        contexts.append(chromium.new_context(viewport=viewport, **context))
+        contexts.append(browser.new_context(viewport=viewport, **context))
         view = contexts[-1].new_page()
         view.on("console", lambda message: complaints.append(message.text))
         view.on("pageerror", lambda error: complaints.append(str(error)))

@@ -4,11 +4,10 @@
 `ELECTRA_RTD_WRITE_SCREENSHOTS=FOLDER` takes the run in that folder instead.
 """
 
-import importlib.util
 import os
-import shutil
 from pathlib import Path
 
+import made_up_run
 import pytest
 from PIL import Image
 
@@ -17,13 +16,8 @@ from electra_rtd.train_tools.recipes import SAMPLE_FILE
 from electra_rtd.train_tools.report import report_run
 
 
-specification = importlib.util.spec_from_file_location("made_up_run", Path(__file__).with_name("made_up_run.py"))
-made_up_run = importlib.util.module_from_spec(specification)
-specification.loader.exec_module(made_up_run)
+pytestmark = pytest.mark.browser
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: `pip install playwright`")
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 WRITE_SCREENSHOTS = os.environ.get("ELECTRA_RTD_WRITE_SCREENSHOTS")
 WIDE, PHONE = {"width": 1180, "height": 900}, {"width": 360, "height": 760}
@@ -48,17 +42,6 @@ TEXT_COLOURS = """() => {
   }
   return found;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"no browser is installed: one of {', '.join(BROWSERS)} is needed")
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,98 @@
+"""Where a run starts: two networks, a checkpoint or random weights, and the tokenizer that goes with them."""
+
+import shutil
+
+import pytest
+from transformers import AutoTokenizer
+
+from electra_rtd.train_tools.arguments import AdaptArguments
+from electra_rtd.train_tools.from_scratch import train_tokenizer
+from electra_rtd.train_tools.start import load_start
+from electra_rtd.train_tools.tokenizer import SPECIAL_TOKENS, load_tokenizer
+
+
+def start(**named):
+    """The model and the tokenizer of a run that begins."""
+    return load_start(AdaptArguments(train_file=["text.txt"], **named), None, None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"generator": "g"}, r"both --generator and --discriminator"),
+        ({"checkpoint": "c", "from_scratch": "tiny"}, r"one start.*--generator.*--from_scratch"),
+        ({}, r"one start, not none"),
+        ({"checkpoint": "c", "train_file": None}, r"--train_file FILES"),
+        ({"from_scratch": "tiny", "vocab_size": -5}, r"vocab_size is -5"),
+        ({"from_scratch": "tiny", "freeze": "generator"}, r"--freeze generator keeps its random weights"),
+    ],
+)
+def test_one_start_and_a_text_are_needed(fields, message):
+    with pytest.raises(ValueError, match=message):
+        AdaptArguments(**{"train_file": ["text.txt"], **fields})
+
+
+def test_without_a_tokenizer_named_those_of_the_two_networks_are_compared(pair_folders, tmp_path):
+    """`tests/model/test_model.py` has all that does not go together."""
+    shutil.copytree(pair_folders[1], tmp_path / "shuffled")  # of equal size, but two words have changed places
+    vocabulary = (tmp_path / "shuffled" / "tokenizer.json").read_text(encoding="utf-8")
+    vocabulary = vocabulary.replace('"나":', '"_":').replace('"책":', '"나":').replace('"_":', '"책":')
+    (tmp_path / "shuffled" / "tokenizer.json").write_text(vocabulary, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"(?s)different vocabularies.*80 and 80 tokens.*one release"):
+        start(generator=str(pair_folders[0]), discriminator="shuffled")
+
+
+def test_only_a_pair_can_be_gone_on_with(pair_folders):
+    with pytest.raises(ValueError, match=r"type 'electra', not 'electra_rtd'.*--generator G"):
+        start(checkpoint=str(pair_folders[1]))
+    with pytest.raises((ValueError, OSError), match="nowhere"):
+        start(checkpoint="./nowhere")
+
+
+def test_a_sharing_that_there_is_not_is_refused(pair_folders):
+    with pytest.raises(ValueError, match='"none", "tied"'):
+        start(generator=str(pair_folders[0]), discriminator=str(pair_folders[1]), embedding_sharing="gdes")
+
+
+def test_a_tokenizer_beside_the_generator_alone_is_enough(pair_folders, save_pair, tmp_path):
+    bare = save_pair(tmp_path / "bare")[1]
+    _, tokenizer = start(generator=str(pair_folders[0]), discriminator=str(bare))
+    assert tokenizer.get_vocab() == AutoTokenizer.from_pretrained(pair_folders[0]).get_vocab()
+
+
+def test_a_tokenizer_that_does_not_fit_the_checkpoint_is_refused(saved_pair, make_tokenizer):
+    make_tokenizer(extra_words=["강아지"]).save_pretrained("larger")
+    with pytest.raises(ValueError, match=r"does not fit .* has 81 tokens.*checkpoint 80 and.*Leave `tokenizer` out"):
+        start(checkpoint=str(saved_pair), tokenizer="larger")
+    model, tokenizer = start(checkpoint=str(saved_pair))
+    assert len(tokenizer) == model.config.vocab_size == 80
+
+
+def test_a_bare_vocabulary_is_a_tokenizer(tmp_path):
+    (tmp_path / "vocab").mkdir()
+    entries = [*SPECIAL_TOKENS, "책", "비", "##다", "온", "Python"]
+    (tmp_path / "vocab" / "vocab.txt").write_text("\n".join(entries) + "\n", encoding="utf-8")
+    model, tokenizer = start(from_scratch="tiny", tokenizer="vocab")
+    tokenizer.save_pretrained("saved")
+    read = AutoTokenizer.from_pretrained("saved")("책 온다 Python python")["input_ids"]
+    assert read == [2, 5, 8, 7, 9, 1, 3]  # cased, as the vocabulary is
+    assert model.config.vocab_size == 10 and model.config.mask_token_id == 4
+
+
+@pytest.mark.parametrize(
+    ("entries", "text", "tokens"),
+    [
+        (["책", "비"], "책 비", ["책", "비"]),  # nothing says that it is uncased, and lower case would break Hangul
+        (["책", "python"], "책 Python", ["책", "python"]),
+        (["책", "Python"], "책 Python python", ["책", "Python", "[UNK]"]),
+        (["python", "cafe"], "Python café", ["python", "cafe"]),
+    ],
+)
+def test_a_bare_vocabulary_is_uncased_only_where_it_says_so(entries, text, tokens, tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL_TOKENS, *entries]) + "\n", encoding="utf-8")
+    assert load_tokenizer(tmp_path / "vocab.txt").tokenize(text) == tokens
+
+
+def test_a_trained_vocabulary_finds_the_korean_words_it_was_trained_on():
+    tokenizer = train_tokenizer(["오늘 책을 읽는다"] * 9, vocab_size=100)
+    assert tokenizer.tokenize("오늘 책을 읽는다") == ["오늘", "책을", "읽는다"]
