@@ -175,7 +175,7 @@ def test_a_sound_checkpoint_lacks_nothing_but_a_card(make_model, tokenizer, tmp_
     report = verify_checkpoint(tmp_path / "pair")
     assert report.ok and report.errors == []
     assert found(report, "warning") == [NO_CARD]
-    code = [("code", "configuration_electra_rtd.py"), ("code", MODELING)]
+    code = [("code", name) for name in layout.CODE]
     assert found(report, "info") == code
     assert (report.source, report.commit) == (str(tmp_path / "pair"), None)
 
@@ -276,7 +276,7 @@ def test_a_folder_of_links_to_files_is_fine_but_for_old_releases(pair_copy, tmp_
     linked.mkdir()
     for file in pair_copy.iterdir():
         (linked / file.name).symlink_to(file)
-    linked_code = [("linked-code", "configuration_electra_rtd.py"), ("linked-code", MODELING)]
+    linked_code = [("linked-code", name) for name in layout.CODE]
     assert warnings(linked) == [NO_CARD, *linked_code]
 
 
