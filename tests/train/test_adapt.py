@@ -312,7 +312,7 @@ def broken(tmp_path, text, pair_folders, save_pair, make_tokenizer):
         "no start": (["--train_file", text], r"one start, not none"),
         "no text": (pair, r"--train_file FILES"),
         "no validation file": ([*pair, "--train_file", text, "--validation_file", "no.csv"], r"No such file.*no\.csv"),
-        "mask_prob": ([*pair, "--train_file", text, "--mask_prob", "1.5"], r"`mask_prob` is 1\.5.*\(0, 1\]"),
+        "mask_prob": ([*pair, "--train_file", text, "--mask_prob", "1.5"], r"--mask_prob is 1\.5.*\(0, 1\]"),
         "gdes": ([*pair, "--train_file", text, "--embedding_sharing", "gdes"], r'"none", "tied"'),
         "too long": ([*pair, "--train_file", text, "--max_seq_length", "100000"], r"100000.*128 tokens at most"),
         "tiny vocabulary": (
