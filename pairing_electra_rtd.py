@@ -33,7 +33,8 @@ def pair_networks(generator, discriminator, tokenizer, overrides):
     sources, classes = (generator, discriminator), (ElectraForMaskedLM, ElectraForPreTraining)
     of_each = [_pop_prefixed(overrides, f"{name}_") for name in NETWORKS]
     if tokenizer is None:
-        tokenizer = _common_tokenizer(list(zip(sources, of_each, strict=True))[::-1])
+        checkpoints = [pair for pair in zip(sources, of_each, strict=True) if not isinstance(pair[0], PreTrainedModel)]
+        tokenizer = common_tokenizer({str(one): find_tokenizer(one, **kwargs) for one, kwargs in checkpoints[::-1]})
     if tokenizer is not None:
         if tokenizer.mask_token_id is None:
             raise ValueError(
@@ -89,20 +90,12 @@ def _load_network(name, model_class, source, kwargs):
     return model
 
 
-def _common_tokenizer(sources):
-    """The tokenizer beside the first of the checkpoints that has one, or `None`; an error where two differ.
+def common_tokenizer(opened):
+    """The first tokenizer that some sources have, or `None`; an error where two have different vocabularies.
 
-    Args: sources (`list` of checkpoint or loaded model, each with the keyword arguments of its loading).
+    Args: opened (`dict`): the name of each source to its tokenizer or `None`.
     """
-    checkpoints = [(source, kwargs) for source, kwargs in sources if not isinstance(source, PreTrainedModel)]
-    found = {str(source): find_tokenizer(source, **kwargs) for source, kwargs in checkpoints}
-    found = {source: tokenizer for source, tokenizer in found.items() if tokenizer is not None}
-    require_one_vocabulary(found)
-    return next(iter(found.values()), None)
-
-
-def require_one_vocabulary(found):
-    """Refuse tokenizers that map tokens to other ids; found (`dict`): name of a source to its tokenizer."""
+    found = {source: tokenizer for source, tokenizer in opened.items() if tokenizer is not None}
     vocabularies = [tokenizer.get_vocab() for tokenizer in found.values()]
     if any(vocabulary != vocabularies[0] for vocabulary in vocabularies):
         sizes = " and ".join(str(len(vocabulary)) for vocabulary in vocabularies)
@@ -111,6 +104,7 @@ def require_one_vocabulary(found):
             "other ids. Choose two checkpoints of one release, or pass `tokenizer=` if you know that both were "
             "trained with it."
         )
+    return next(iter(found.values()), None)
 
 
 def find_tokenizer(source, **kwargs):

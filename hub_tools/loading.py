@@ -162,15 +162,13 @@ def load_common_tokenizer(*sources):
         ValueError: as in [`load_tokenizer`], or they have different vocabularies.
     """
     opened = {str(source): open_tokenizer(source) for source in dict.fromkeys(sources)}
-    found = {source: tokenizer for source, tokenizer in opened.items() if tokenizer is not None}
-    pairing_electra_rtd.require_one_vocabulary(found)
-    if not found:
+    tokenizer = pairing_electra_rtd.common_tokenizer(opened)
+    if tokenizer is None:
         raise ValueError(
             f"Neither {' nor '.join(opened)} holds a tokenizer (tokenizer.json or vocab.txt). Name one with "
             "`tokenizer`."
         )
-    source, tokenizer = next(iter(found.items()))
-    return _require_fit(tokenizer, source)
+    return _require_fit(tokenizer, next(source for source, one in opened.items() if one is tokenizer))
 
 
 def _require_fit(tokenizer, source):

@@ -28,7 +28,7 @@ EVALUATION = "eval_"  # how figures of held-out text begin in a log
 LARGEST_NUMBER = 10**300  # a whole number above it is no figure, and no float
 LARGEST_COUNT = 10**15
 # Fields of `adapt_results.json` with a kind of their own.
-KINDS = {"settings": dict, "before": dict, "after": dict, "datasets": list, "fast": list}
+KINDS: dict[str, type] = {"settings": dict, "before": dict, "after": dict, "datasets": list, "fast": list}
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,9 @@ def _is_plain(value):
 
 
 def _results(content, path):
-    results = {key: value for key, value in content.items() if isinstance(value, KINDS.get(key, object))}
+    results: dict[str, Any] = {
+        key: value for key, value in content.items() if isinstance(value, KINDS.get(key, object))
+    }
     for key, kind in (("datasets", str), ("fast", dict)):
         if key in results:
             results[key] = [item for item in results[key] if isinstance(item, kind)]
