@@ -22,7 +22,7 @@ from transformers import AutoModel, AutoModelForPreTraining, AutoTokenizer
 
 
 PACKAGE = Path.cwd() / "package"  # a copy of the repository's modules
-CODE_FILES = ["configuration_electra_rtd.py", "modeling_electra_rtd.py"]
+CODE_FILES = sorted(file.name for file in PACKAGE.glob("*_electra_rtd.py"))
 AUTO_MAP = {
     "AutoConfig": "configuration_electra_rtd.ElectraRTDConfig",
     "AutoModel": "modeling_electra_rtd.ElectraRTDForPreTraining",
