@@ -31,7 +31,7 @@ from .parsers import (
     report_parser,
     verify_parser,
 )
-from .terminal import is_error, print_error, print_interrupt, set_up_logging
+from .terminal import is_error, messages_shown, print_error, print_interrupt
 from .train_tools.inspector import PAGE_TEMPERATURES, collect_texts, inspect_texts, print_readings, write_page
 from .train_tools.recipes import adapt
 from .train_tools.report import report_run
@@ -189,9 +189,9 @@ def main(argv=None):
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a sign that an encoding lacks is no reason to end
     options = option_names(command)
-    set_up_logging(__package__, options)
     try:
-        return RUN[command](rest) or 0
+        with messages_shown(__package__, options):
+            return RUN[command](rest) or 0
     except CheckpointError as error:
         print(f"electra-rtd {command}: {error}", file=sys.stderr)
         return 2 if command == "diff" else 1  # as with `diff`: 1 is a difference

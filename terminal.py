@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import traceback
+from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 
@@ -44,7 +45,8 @@ def with_options(text, options):
     return FIELD.sub(option, text)
 
 
-def set_up_logging(package, options=()):
+@contextmanager
+def messages_shown(package, options=()):
     """Show our messages from INFO on and those of others from WARNING on, each once: of the processes of one run, ours
     are the first one's.
 
@@ -55,11 +57,18 @@ def set_up_logging(package, options=()):
     ours = logging.StreamHandler()
     ours.addFilter(_is_not_shown_otherwise)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[ours])
-    for handler in logging.getLogger().handlers:  # also those that were there before
+    handlers = list(logging.getLogger().handlers)  # also those that were there before
+    in_options = partial(_name_options, package, options)
+    for handler in handlers:
         handler.addFilter(_blot_out_tokens)
-        handler.addFilter(partial(_name_options, package, options))
+        handler.addFilter(in_options)
     is_first = os.environ.get("RANK", "0") == "0"  # `torchrun` and `accelerate launch` set it
     logging.getLogger(package).setLevel(logging.INFO if is_first else logging.ERROR)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(in_options)  # another command of this process has other options
 
 
 def print_error(command, error, argv, options=()):

@@ -83,7 +83,14 @@ def test_only_our_own_logs_are_turned_into_options(logger, shown, monkeypatch):
     handler = logging.Handler()
     handler.emit = records.append
     root.addHandler(handler)
-    terminal.set_up_logging("ours", {"limit"})
     record = logging.LogRecord(logger, logging.WARNING, "here.py", 1, "`limit` is %d", (5,), None)
-    handler.handle(record)
+    with terminal.messages_shown("ours", {"limit"}):
+        handler.handle(record)
     assert [one.getMessage() for one in records] == [shown]
+
+
+def test_after_a_command_logs_are_the_librarys_own_again(caplog):
+    with terminal.messages_shown("ours", {"limit"}):
+        pass
+    logging.getLogger("ours").warning("`limit` is 5")
+    assert caplog.messages == ["`limit` is 5"]

@@ -192,7 +192,7 @@ def test_wrong_input_is_a_clear_error_with_status_2_and_leaves_nothing(text, pai
     for arguments, message in (
         ([*pair, "--train_file", "missing.csv"], r"No such file or folder: missing\.csv"),
         ([*of_text, "--validation_file", "no.csv"], r"No such file.*no\.csv"),
-        (["--generator", bare[0], "--discriminator", bare[1], "--train_file", text], r"no tokenizer.*--tokenizer"),
+        (["--generator", bare[0], "--discriminator", bare[1], "--train_file", text], r"holds a tokenizer.*--tokenizer"),
         ([*of_text, "--from_scratch", "tiny"], r"one start.*--generator.*--from_scratch"),
         ([*of_text, "--mask_prob", "1.5"], r"`mask_prob` is 1\.5.*\(0, 1\]"),
         ([*of_text, "--max_seq_length", "100000"], r"100000.*128 tokens at most"),
@@ -225,7 +225,7 @@ def test_text_that_becomes_unk_ends_before_training_with_the_remedy(text, pair, 
 def test_an_earlier_run_is_replaced_where_asked_once_the_new_one_can_start(again, tmp_path):
     before = listing(tmp_path / "out")
     for options, message in (
-        ([], r"not empty.*--resume.*--overwrite"),
+        ([], r"not empty.*`resume=True`.*`overwrite=True`"),
         (["--overwrite", "--validation_file", "missing.csv"], "No such file"),
         (["--overwrite", "--mask_prob", "1.5"], "`mask_prob` is 1.5"),
     ):

@@ -221,7 +221,8 @@ def test_of_the_processes_of_one_run_the_first_one_speaks(rank, level, monkeypat
     monkeypatch.delenv("RANK", raising=False)
     if rank is not None:
         monkeypatch.setenv("RANK", rank)
-    terminal.set_up_logging("electra_rtd.test_console")
+    with terminal.messages_shown("electra_rtd.test_console"):
+        pass
     assert logging.getLogger("electra_rtd.test_console.part").getEffectiveLevel() == level
 
 

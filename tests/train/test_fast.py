@@ -323,7 +323,10 @@ def seen(monkeypatch):
 def test_batches_hold_sequences_of_like_length(make_model, make_batch, tokenizer, training_args):
     rows = datasets.Dataset.from_dict({"input_ids": [[5] * (3 + 7 * row % 14) for row in range(240)]})
     plain, spread = training_args(per_device_train_batch_size=4), {}
-    for name, args in (("plain", plain), ("fast", fast.apply([fast.like_lengths(plain, None, None)], plain))):
+    for name, args in (
+        ("plain", plain),
+        ("fast", fast_in_effect.apply([fast.like_lengths(plain, None, None)], plain)),
+    ):
         trainer = Trainer(make_model(), args, train_dataset=rows, processing_class=tokenizer)
         lengths = [batch["attention_mask"].sum(dim=1) for batch in trainer.get_train_dataloader()]
         spread[name] = sum(int(batch.max() - batch.min()) for batch in lengths)

@@ -194,7 +194,8 @@ def files_that_hold(secret, folder):
 
 def test_nothing_that_is_saved_or_published_holds_the_token(hub, run, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_theirs")
-    run(push_to_hub=True, hub_token=hub.alice, hub_model_id="alice/pair", hub_strategy="all_checkpoints", **SAVING)
+    pushed = {"hub_model_id": "alice/pair", "hub_strategy": "all_checkpoints", "hub_always_push": True}
+    run(push_to_hub=True, hub_token=hub.alice, **pushed, **SAVING)
     assert {"training_args.bin", "model.safetensors", "checkpoint-4/training_args.bin"} <= set(hub.files("alice/pair"))
     assert files_that_hold(hub.alice, tmp_path) == []
     arguments = torch.load("out/training_args.bin", weights_only=False)

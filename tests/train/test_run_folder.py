@@ -150,7 +150,7 @@ def test_where_nothing_can_be_locked_the_run_goes_on_with_a_warning(tmp_path, mo
     monkeypatch.setattr(FileLock, "acquire", acquire)
     with RunFolder.opened("out"):
         pass
-    assert "out cannot be locked ([Errno" in caplog.text and "no other run" in caplog.text
+    assert "`output_dir=out` cannot be locked ([Errno" in caplog.text and "no other run" in caplog.text
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

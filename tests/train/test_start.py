@@ -5,10 +5,11 @@ import shutil
 import pytest
 from transformers import AutoTokenizer
 
+from electra_rtd.hub_tools.loading import load_tokenizer
+from electra_rtd.hub_tools.vocabulary import SPECIAL_TOKENS
 from electra_rtd.train_tools.arguments import AdaptArguments
 from electra_rtd.train_tools.from_scratch import train_tokenizer
 from electra_rtd.train_tools.start import load_start
-from electra_rtd.train_tools.tokenizer import SPECIAL_TOKENS, load_tokenizer
 
 
 def start(**named):
@@ -19,12 +20,12 @@ def start(**named):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"generator": "g"}, r"both --generator and --discriminator"),
-        ({"checkpoint": "c", "from_scratch": "tiny"}, r"one start.*--generator.*--from_scratch"),
+        ({"generator": "g"}, r"both `generator` and `discriminator`"),
+        ({"checkpoint": "c", "from_scratch": "tiny"}, r"one start.*`generator.*`from_scratch"),
         ({}, r"one start, not none"),
-        ({"checkpoint": "c", "train_file": None}, r"--train_file FILES"),
-        ({"from_scratch": "tiny", "vocab_size": -5}, r"vocab_size is -5"),
-        ({"from_scratch": "tiny", "freeze": "generator"}, r"--freeze generator keeps its random weights"),
+        ({"checkpoint": "c", "train_file": None}, r"`train_file=FILES`"),
+        ({"from_scratch": "tiny", "vocab_size": -5}, "`vocab_size` is -5"),
+        ({"from_scratch": "tiny", "freeze": "generator"}, r"`freeze=generator` keeps its random weights"),
     ],
 )
 def test_one_start_and_a_text_are_needed(fields, message):

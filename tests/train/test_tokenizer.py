@@ -184,7 +184,7 @@ def test_text_in_decomposed_hangul_is_refused_with_nfc_as_the_remedy(said):
 @pytest.mark.parametrize("wrong", [{"do_lower_case": True, "strip_accents": True}, {"strip_accents": True}])
 def test_marks_taken_off_are_refused_with_the_settings_as_the_remedy(wrong):
     tokenizer = word_piece([*SPECIAL_TOKENS, *KOREAN], **wrong)
-    remedy = r'(?s)"do_lower_case": false, "strip_accents": false.*--tokenizer FOLDER/vocab\.txt'
+    remedy = r'(?s)"do_lower_case": false, "strip_accents": false.*`tokenizer=FOLDER/vocab\.txt`'
     with pytest.raises(ValueError, match=remedy) as error:
         check(tokenizer, SENTENCES)
     assert "Unicode form" not in str(error.value)
