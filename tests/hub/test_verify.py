@@ -20,7 +20,7 @@ import torch
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers import Trainer, TrainingArguments
 
 from electra_rtd import __version__
@@ -40,40 +40,6 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64
 
 
 # ---------------------------------------------------------------------------------------------------------- helpers
-
-
-def found(report, level="error"):
-    """The findings of a level, each as its code and its path."""
-    return [(finding.code, finding.path) for finding in report.findings if finding.level == level]
-
-
-def errors(folder, **options):
-    return found(verify_checkpoint(folder, **options))
-
-
-def warnings(folder, **options):
-    """Of a checkpoint without errors."""
-    report = verify_checkpoint(folder, **options)
-    assert report.ok, str(report)
-    return found(report, "warning")
-
-
-def message(folder, code):
-    """The message of the one finding of that code."""
-    (finding,) = [finding for finding in verify_checkpoint(folder).findings if finding.code == code]
-    return finding.message
-
-
-def edit_json(folder, change, name=CONFIG):
-    content = json.loads((folder / name).read_text())
-    change(content)
-    (folder / name).write_text(json.dumps(content))
-
-
-def edit_weights(folder, change, name=WEIGHTS, metadata=("format", "pt")):
-    tensors = load_file(folder / name)
-    change(tensors)
-    save_file(tensors, folder / name, metadata=dict([metadata]))
 
 
 def write(path, content=b"x"):
@@ -147,7 +113,7 @@ def trained(make_model, tokenizer, ids, tmp_path_factory):
 
 
 @pytest.fixture
-def exported(make_model, tokenizer, tmp_path):
+def export_both(make_model, tokenizer, tmp_path):
     """A pair with an export of each network in its subfolder; arguments as `make_model`."""
 
     def make(as_encoder=False, **fields):
@@ -166,7 +132,7 @@ def exported(make_model, tokenizer, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["untied", "tied", "bfloat16", "sharded"])
-def test_a_sound_checkpoint_lacks_nothing_but_a_card(make_model, tokenizer, tmp_path, kind):
+def test_a_sound_checkpoint_lacks_nothing_but_a_card(make_model, tokenizer, tmp_path, kind, found):
     model = make_model(embedding_sharing="tied" if kind == "tied" else "none")
     model = model.to(torch.bfloat16) if kind == "bfloat16" else model
     model.save_pretrained(tmp_path / "pair", **({"max_shard_size": "20KB"} if kind == "sharded" else {}))
@@ -182,8 +148,8 @@ def test_a_sound_checkpoint_lacks_nothing_but_a_card(make_model, tokenizer, tmp_
 
 @pytest.mark.parametrize("as_encoder", [False, True])
 @pytest.mark.parametrize("sharing", ["none", "tied"])
-def test_exports_of_both_networks_are_recognised_as_the_pairs(exported, sharing, as_encoder):
-    report = verify_checkpoint(exported(as_encoder, embedding_sharing=sharing))
+def test_exports_of_both_networks_are_recognised_as_the_pairs(export_both, sharing, as_encoder, found):
+    report = verify_checkpoint(export_both(as_encoder, embedding_sharing=sharing))
     assert (found(report), found(report, "warning")) == ([], [NO_CARD])
     assert [path for code, path in found(report, "info") if code == "export"] == ["discriminator/", "generator/"]
 
@@ -236,27 +202,27 @@ def test_an_error_carries_the_report_and_names_the_errors_only(pair_copy):
     ("name", "code", "mend"),
     [(CONFIG, "no-config", "not a checkpoint"), (WEIGHTS, "no-weights", "save_pretrained")],
 )
-def test_a_missing_file_is_an_error(pair_copy, name, code, mend):
+def test_a_missing_file_is_an_error(pair_copy, name, code, mend, errors, message):
     (pair_copy / name).unlink()
     assert errors(pair_copy) == [(code, name)]
     assert mend in message(pair_copy, code)
 
 
 @pytest.mark.parametrize("name", [CONFIG, WEIGHTS, "tokenizer.json", MODELING])
-def test_an_lfs_pointer_is_not_the_file(pair_copy, name):
+def test_an_lfs_pointer_is_not_the_file(pair_copy, name, errors, message):
     write(pair_copy / name, POINTER)
     assert ("lfs-pointer", name) in errors(pair_copy)
     assert "git lfs pull" in message(pair_copy, "lfs-pointer")
 
 
-def test_a_file_that_only_begins_like_a_pointer_and_is_long_is_none(pair_copy):
+def test_a_file_that_only_begins_like_a_pointer_and_is_long_is_none(pair_copy, errors):
     write(pair_copy / "notes.txt", POINTER * 20)
     assert errors(pair_copy) == []
 
 
 @pytest.mark.parametrize("name", [CONFIG, WEIGHTS, "tokenizer.json"])
 @pytest.mark.parametrize("kind", ["dangling", "to a folder", "pipe"])
-def test_what_cannot_be_read_as_a_file_is_an_error(pair_copy, name, kind):
+def test_what_cannot_be_read_as_a_file_is_an_error(pair_copy, name, kind, errors):
     (pair_copy / name).unlink()
     if kind == "pipe":
         os.mkfifo(pair_copy / name)
@@ -265,13 +231,13 @@ def test_what_cannot_be_read_as_a_file_is_an_error(pair_copy, name, kind):
     assert errors(pair_copy) == [("not-a-file", name)]
 
 
-def test_files_behind_a_linked_folder_are_not_taken_for_checked(pair_copy, tmp_path, evil):
+def test_files_behind_a_linked_folder_are_not_taken_for_checked(pair_copy, tmp_path, evil, errors):
     write(tmp_path / "elsewhere" / "optimizer.pt", torch_bytes(evil))
     (pair_copy / "checkpoint-5").symlink_to(tmp_path / "elsewhere")
     assert errors(pair_copy) == [("not-a-file", "checkpoint-5")]
 
 
-def test_a_folder_of_links_to_files_is_fine_but_for_old_releases(pair_copy, tmp_path):
+def test_a_folder_of_links_to_files_is_fine_but_for_old_releases(pair_copy, tmp_path, warnings):
     linked = tmp_path / "linked"
     linked.mkdir()
     for file in pair_copy.iterdir():
@@ -307,14 +273,14 @@ def test_a_folder_of_links_to_files_is_fine_but_for_old_releases(pair_copy, tmp_
         "checkpoint-5/pytorch_model.bin.index.fp16.json",
     ],
 )
-def test_a_pickle_is_an_error_wherever_it_lies(pair_copy, name):
+def test_a_pickle_is_an_error_wherever_it_lies(pair_copy, name, errors, message):
     write(pair_copy / name, "{}")
     assert errors(pair_copy) == [("pickle", name)]
     assert "save_pretrained" in message(pair_copy, "pickle")
 
 
 @pytest.mark.parametrize("name", ["tf_model.h5", "model.keras", "sub/saved_model.pb", "TF_MODEL.H5"])
-def test_keras_files_can_hold_code_and_are_an_error(pair_copy, name):
+def test_keras_files_can_hold_code_and_are_an_error(pair_copy, name, errors, message):
     write(pair_copy / name)
     assert errors(pair_copy) == [("other-weights", name)]
     assert "can hold code: remove them" in message(pair_copy, "other-weights")
@@ -323,12 +289,12 @@ def test_keras_files_can_hold_code_and_are_an_error(pair_copy, name):
 @pytest.mark.parametrize(
     "name", ["model.onnx", "flax_model.msgpack", "m.gguf", "m.tflite", "m.npz", "onnx/m.onnx", "m.npy"]
 )
-def test_other_weights_are_a_warning(pair_copy, name):
+def test_other_weights_are_a_warning(pair_copy, name, warnings):
     write(pair_copy / name)
     assert warnings(pair_copy) == [NO_CARD, ("other-weights", name)]
 
 
-def test_what_is_no_part_of_a_checkpoint_is_mentioned(pair_copy):
+def test_what_is_no_part_of_a_checkpoint_is_mentioned(pair_copy, found):
     for name in ("tool.exe", "notes.md", "losses.png", ".gitattributes", "electra_rtd.lock.json", "runs/events.x"):
         write(pair_copy / name, b"{}")
     report = verify_checkpoint(pair_copy)
@@ -336,7 +302,7 @@ def test_what_is_no_part_of_a_checkpoint_is_mentioned(pair_copy):
     assert found(report) == []
 
 
-def test_a_clone_is_not_judged_by_its_bookkeeping(pair_copy):
+def test_a_clone_is_not_judged_by_its_bookkeeping(pair_copy, errors):
     write(pair_copy / ".git" / "config")
     write(pair_copy / ".cache" / "huggingface" / "download" / "config.json.metadata")
     assert errors(pair_copy) == []
@@ -423,7 +389,7 @@ def test_any_accepted_name_is_printable_and_stays_as_it_is_when_it_is_joined(nam
 # ------------------------------------------------------------------------------------------- what a Trainer pickles
 
 
-def test_a_finished_run_of_the_stock_trainer_has_warnings_only(trained, tmp_path):
+def test_a_finished_run_of_the_stock_trainer_has_warnings_only(trained, tmp_path, warnings):
     folder = shutil.copytree(trained, tmp_path / "run")
     (folder / "checkpoint-2").rename(folder / "last-checkpoint")
     pickles = ["optimizer.pt", "rng_state.pth", "scheduler.pt", "training_args.bin"]
@@ -433,7 +399,7 @@ def test_a_finished_run_of_the_stock_trainer_has_warnings_only(trained, tmp_path
     assert warnings(folder) == [NO_CARD, *expected]
 
 
-def test_states_beside_the_weights_are_an_error_even_if_a_trainer_wrote_them(trained):
+def test_states_beside_the_weights_are_an_error_even_if_a_trainer_wrote_them(trained, found):
     report = verify_checkpoint(trained / "checkpoint-2")
     states = [("pickled-trainer-state", name) for name in ("optimizer.pt", "rng_state.pth", "scheduler.pt")]
     assert found(report) == states
@@ -520,7 +486,9 @@ def inside_a_tensor(evil):
         (in_capitals, "`posix.system`"),
     ],
 )
-def test_a_state_that_would_run_something_is_an_error_and_does_not_run(pair_copy, marker, evil, name, make, says):
+def test_a_state_that_would_run_something_is_an_error_and_does_not_run(
+    pair_copy, marker, evil, name, make, says, errors, message
+):
     write(pair_copy / name, make(evil))
     assert errors(pair_copy) == [("pickle", name)]
     assert says in message(pair_copy, "pickle") and "remove it" in message(pair_copy, "pickle")
@@ -637,7 +605,9 @@ REFUSED_KEYS = [
 
 @pytest.mark.parametrize("where", PLACES)
 @pytest.mark.parametrize(("key", "value", "code"), REFUSED_KEYS)
-def test_a_key_that_fetches_or_runs_is_an_error_at_every_depth(pair_copy, where, key, value, code):
+def test_a_key_that_fetches_or_runs_is_an_error_at_every_depth(
+    pair_copy, where, key, value, code, errors, message, edit_json
+):
     edit_json(pair_copy, lambda content: place(content, where, key, value))
     assert errors(pair_copy) == [(code, CONFIG)]
     path = ".".join(("task_specific_params", "deeper", key) if where is None else (*where, key))
@@ -646,18 +616,18 @@ def test_a_key_that_fetches_or_runs_is_an_error_at_every_depth(pair_copy, where,
 
 @pytest.mark.parametrize("name", ["tokenizer_config.json", "generation_config.json", "old/config.json", "X.JSON"])
 @pytest.mark.parametrize(("key", "value", "code"), {row[-1]: row for row in REFUSED_KEYS}.values())  # one of each
-def test_a_key_that_fetches_or_runs_is_an_error_in_every_file(pair_copy, name, key, value, code):
+def test_a_key_that_fetches_or_runs_is_an_error_in_every_file(pair_copy, name, key, value, code, errors):
     write(pair_copy / name, json.dumps({"x": {key: value}}))
     assert errors(pair_copy) == [(code, name)]
 
 
 @pytest.mark.parametrize("value", ["sdpa", "eager", "flash_attention_2", None, {"": "sdpa"}])
-def test_an_installed_attention_is_accepted(pair_copy, value):
+def test_an_installed_attention_is_accepted(pair_copy, value, errors, edit_json):
     edit_json(pair_copy, lambda content: content.update(attn_implementation=value))
     assert errors(pair_copy) == []
 
 
-def test_a_key_by_which_a_setting_gets_another_name_would_choose_the_attention(pair_copy, make_config):
+def test_a_key_by_which_a_setting_gets_another_name_would_choose_the_attention(pair_copy, make_config, errors):
     """Why `attribute_map` is refused: the configuration class would obey it."""
     fields = make_config().to_dict()
     fields = {**fields, "attribute_map": {"innocent": "_attn_implementation_internal"}, "innocent": "someone/kernel"}
@@ -666,7 +636,7 @@ def test_a_key_by_which_a_setting_gets_another_name_would_choose_the_attention(p
 
 
 def test_a_vocabulary_may_have_an_entry_that_is_called_like_a_setting(
-    make_model, make_tokenizer, tmp_path, saved_pair
+    make_model, make_tokenizer, tmp_path, saved_pair, errors, edit_json
 ):
     folder = shutil.copytree(saved_pair, tmp_path / "pair")
 
@@ -680,7 +650,7 @@ def test_a_vocabulary_may_have_an_entry_that_is_called_like_a_setting(
 
 
 @pytest.mark.parametrize("where", [("generator_config",), ("discriminator_config", "x"), None])
-def test_an_auto_map_anywhere_but_at_the_top_is_an_error(pair_copy, where):
+def test_an_auto_map_anywhere_but_at_the_top_is_an_error(pair_copy, where, errors, edit_json):
     edit_json(pair_copy, lambda content: place(content, where, "auto_map", {"AutoModel": "modeling.X"}))
     assert errors(pair_copy) == [("nested-auto-map", CONFIG)]
 
@@ -688,18 +658,18 @@ def test_an_auto_map_anywhere_but_at_the_top_is_an_error(pair_copy, where):
 @pytest.mark.parametrize(
     "content", [{"auto_map": {"AutoModel": "x.X"}}, [{"auto_map": ["a.B", None]}], [[{"auto_map": 1}]]]
 )
-def test_an_auto_map_in_another_file_is_an_error(pair_copy, content):
+def test_an_auto_map_in_another_file_is_an_error(pair_copy, content, errors):
     write(pair_copy / "processor_config.json", json.dumps(content))
     assert errors(pair_copy) == [("nested-auto-map", "processor_config.json")]
 
 
 @pytest.mark.parametrize("rows", [{"AutoTokenizer": ["tokenization.X", None]}, ["someone/code--t.X", None]])
-def test_a_tokenizer_of_its_own_code_is_an_error(pair_copy, rows):
+def test_a_tokenizer_of_its_own_code_is_an_error(pair_copy, rows, errors, edit_json):
     edit_json(pair_copy, lambda content: content.update(auto_map=rows), "tokenizer_config.json")
     assert errors(pair_copy) == [("tokenizer-code", "tokenizer_config.json")]
 
 
-def test_a_pair_whose_code_lies_in_another_repository_needs_that_repository_to_be_named(pair_copy):
+def test_a_pair_whose_code_lies_in_another_repository_needs_that_repository_to_be_named(pair_copy, errors, edit_json):
     edit_json(
         pair_copy,
         lambda content: content.update(
@@ -718,27 +688,27 @@ def test_a_pair_whose_code_lies_in_another_repository_needs_that_repository_to_b
 
 
 @pytest.mark.parametrize("row", ["AutoTokenizer", "AutoModelForMaskedLM", "AutoProcessor"])
-def test_a_pair_has_no_code_for_other_auto_classes(pair_copy, row):
+def test_a_pair_has_no_code_for_other_auto_classes(pair_copy, row, errors, message, edit_json):
     edit_json(pair_copy, lambda content: content["auto_map"].update({row: "modeling_electra_rtd.ElectraRTDConfig"}))
     assert errors(pair_copy) == [("foreign-auto-map", CONFIG)]
     assert f"code for {row}" in message(pair_copy, "foreign-auto-map")
 
 
-def test_an_auto_map_that_lacks_rows_is_a_warning(pair_copy):
+def test_an_auto_map_that_lacks_rows_is_a_warning(pair_copy, message, warnings, edit_json):
     edit_json(pair_copy, lambda content: content["auto_map"].pop("AutoModel"))
     assert warnings(pair_copy) == [NO_CARD, ("auto-map", CONFIG)]
     assert message(pair_copy, "auto-map") == "`auto_map` has no row for AutoModel."
 
 
 @pytest.mark.parametrize("value", [None, [], 1, "modeling.X"])
-def test_an_auto_map_that_is_no_table_is_an_error(pair_copy, value):
+def test_an_auto_map_that_is_no_table_is_an_error(pair_copy, value, errors, message, edit_json):
     edit_json(pair_copy, lambda content: content.update(auto_map=value))
     assert errors(pair_copy) == [("auto-map", CONFIG)]
     assert "model.save_pretrained" in message(pair_copy, "auto-map")
 
 
 @pytest.mark.parametrize("edit", [{"auto_map": {}}, None])
-def test_a_pair_without_an_auto_map_needs_electra_rtd_and_is_a_warning(pair_copy, edit):
+def test_a_pair_without_an_auto_map_needs_electra_rtd_and_is_a_warning(pair_copy, edit, warnings, edit_json):
     edit_json(pair_copy, lambda content: content.update(edit) if edit else content.pop("auto_map"))
     found_warnings = warnings(pair_copy)
     assert ("no-remote-code", CONFIG) in found_warnings
@@ -746,7 +716,7 @@ def test_a_pair_without_an_auto_map_needs_electra_rtd_and_is_a_warning(pair_copy
 
 
 @pytest.mark.parametrize("name", ["adapter_config.json", "sub/adapter_config.json", "Adapter_Config.JSON"])
-def test_an_adapter_would_load_another_repository_and_is_an_error(pair_copy, name):
+def test_an_adapter_would_load_another_repository_and_is_an_error(pair_copy, name, errors):
     write(pair_copy / name, json.dumps({"base_model_name_or_path": "someone/else"}))
     assert errors(pair_copy) == [("adapter", name)]
 
@@ -755,19 +725,19 @@ def test_an_adapter_would_load_another_repository_and_is_an_error(pair_copy, nam
     ("value", "level"),
     [("/home/me/electra", True), ("C:\\electra", True), ("./x", True), ("monologg/koelectra", False)],
 )
-def test_a_path_on_the_authors_disk_is_a_warning(pair_copy, value, level):
+def test_a_path_on_the_authors_disk_is_a_warning(pair_copy, value, level, warnings, edit_json):
     edit_json(pair_copy, lambda content: content["generator_config"].update(_name_or_path=value))
     assert warnings(pair_copy) == ([NO_CARD, ("local-path", CONFIG)] if level else [NO_CARD])
 
 
 @pytest.mark.parametrize("name", [CONFIG, "tokenizer_config.json", "discriminator/config.json"])
 @pytest.mark.parametrize("content", ["{", "\x00", b"\xff\xfe", "", '{"a": 1' + "0" * 5000 + "}"])
-def test_a_configuration_that_is_not_json_is_an_error(pair_copy, name, content):
+def test_a_configuration_that_is_not_json_is_an_error(pair_copy, name, content, errors):
     write(pair_copy / name, content)
     assert errors(pair_copy) == [("not-json", name)]
 
 
-def test_any_other_file_that_is_not_json_is_a_warning(pair_copy):
+def test_any_other_file_that_is_not_json_is_a_warning(pair_copy, warnings):
     write(pair_copy / "results.json", "{")
     assert warnings(pair_copy) == [NO_CARD, ("not-json", "results.json")]
 
@@ -788,7 +758,7 @@ def test_deep_json_in_another_file_is_either_read_or_refused(pair_copy):
     assert codes <= {"nested-auto-map", "not-json"} and "not-json" in codes
 
 
-def test_json_that_the_parser_reads_and_the_checks_cannot_is_an_error(pair_copy, monkeypatch):
+def test_json_that_the_parser_reads_and_the_checks_cannot_is_an_error(pair_copy, monkeypatch, errors):
     """Parsers of later Pythons go deeper than Python's own calls."""
     content = {}
     for _ in range(5000):
@@ -804,7 +774,7 @@ def test_json_that_the_parser_reads_and_the_checks_cannot_is_an_error(pair_copy,
 
 
 @pytest.mark.parametrize("content", [{"model_type": "electra"}, {}, {"model_type": ["electra_rtd"]}, [], 1, None, "x"])
-def test_what_is_no_pair_is_an_error(pair_copy, content):
+def test_what_is_no_pair_is_an_error(pair_copy, content, errors):
     write(pair_copy / CONFIG, json.dumps(content))
     assert errors(pair_copy) == [("not-a-pair", CONFIG)]
 
@@ -823,7 +793,7 @@ def test_what_is_no_pair_is_an_error(pair_copy, content):
         ({"special_token_ids": {"a": 1}}, "`special_token_ids` is {'a': 1}: it must be a list"),
     ],
 )
-def test_a_field_out_of_range_is_an_error_that_names_it(pair_copy, fields, says):
+def test_a_field_out_of_range_is_an_error_that_names_it(pair_copy, fields, says, errors, message, edit_json):
     edit_json(pair_copy, lambda content: content.update(fields))
     assert errors(pair_copy) == [("config-invalid", CONFIG)]
     assert says in message(pair_copy, "config-invalid")
@@ -848,14 +818,16 @@ def test_a_field_out_of_range_is_an_error_that_names_it(pair_copy, fields, says)
     ],
 )
 @pytest.mark.parametrize("with_export", [False, True])
-def test_networks_that_the_weights_are_not_of_are_an_error(pair_copy, saved_pair, part, fields, codes, with_export):
+def test_networks_that_the_weights_are_not_of_are_an_error(
+    pair_copy, saved_pair, part, fields, codes, with_export, errors, edit_json
+):
     if with_export:
         export_discriminator(saved_pair, pair_copy / "discriminator")
     edit_json(pair_copy, lambda content: content[part].update(fields))
     assert {code for code, _ in errors(pair_copy)} == codes
 
 
-def test_absurdly_many_layers_are_refused_before_a_model_is_built(pair_copy, monkeypatch):
+def test_absurdly_many_layers_are_refused_before_a_model_is_built(pair_copy, monkeypatch, message, edit_json):
     monkeypatch.setattr("electra_rtd.hub_tools.verify.expected_tensors", lambda *of_what: pytest.fail("built"))
     edit_json(pair_copy, lambda content: content["generator_config"].update(num_hidden_layers=10**9))
     assert "num_hidden_layers` is 1000000000: it must be a whole number" in message(pair_copy, "config-invalid")
@@ -892,26 +864,26 @@ def poison(value):
         (change_tensor(lambda tensor: tensor.to(torch.float8_e4m3fn)), "weights-dtype", "torch.float8_e4m3fn, not"),
     ],
 )
-def test_weights_of_another_model_or_a_broken_one_are_an_error(pair_copy, change, code, says):
+def test_weights_of_another_model_or_a_broken_one_are_an_error(pair_copy, change, code, says, errors, edit_weights):
     edit_weights(pair_copy, change)
     assert errors(pair_copy) == [(code, WEIGHTS)]
     (finding,) = verify_checkpoint(pair_copy).errors
     assert says in finding.message
 
 
-def test_a_message_about_many_tensors_stays_short(pair_copy):
+def test_a_message_about_many_tensors_stays_short(pair_copy, message, edit_weights):
     edit_weights(pair_copy, lambda tensors: [tensors.pop(name) for name in sorted(tensors)[:12]])
     text = message(pair_copy, "weights-missing")
     assert "and 7 more" in text and text.count("discriminator.") == 5
 
 
-def test_mixed_types_are_a_warning(pair_copy):
+def test_mixed_types_are_a_warning(pair_copy, message, warnings, edit_weights):
     edit_weights(pair_copy, change_tensor(lambda tensor: tensor.half()))
     assert warnings(pair_copy) == [NO_CARD, ("weights-dtype", WEIGHTS)]
     assert "1 of torch.float16" in message(pair_copy, "weights-dtype")
 
 
-def test_another_type_than_the_configuration_says_is_a_warning(pair_copy):
+def test_another_type_than_the_configuration_says_is_a_warning(pair_copy, message, warnings, edit_json, edit_weights):
     edit_weights(pair_copy, lambda tensors: tensors.update({name: value.half() for name, value in tensors.items()}))
     assert warnings(pair_copy) == [NO_CARD, ("weights-dtype", CONFIG)]
     assert message(pair_copy, "weights-dtype") == "says torch.float32, the weights are torch.float16."
@@ -922,37 +894,30 @@ def test_another_type_than_the_configuration_says_is_a_warning(pair_copy):
 @pytest.mark.parametrize(
     "content", [lambda data: data[:-8], lambda data: b"garbage" * 99, lambda data: b"", lambda data: data[:4]]
 )
-def test_a_damaged_file_is_an_error(pair_copy, content):
+def test_a_damaged_file_is_an_error(pair_copy, content, errors, message):
     write(pair_copy / WEIGHTS, content((pair_copy / WEIGHTS).read_bytes()))
     assert errors(pair_copy) == [("weights-unreadable", WEIGHTS)]
     assert "is not safetensors, or is cut off" in message(pair_copy, "weights-unreadable")
 
 
-def test_a_file_without_the_format_that_old_releases_ask_for_is_an_error(pair_copy):
+def test_a_file_without_the_format_that_old_releases_ask_for_is_an_error(pair_copy, errors, message, edit_weights):
     edit_weights(pair_copy, lambda tensors: None, metadata=("a", "b"))
     assert errors(pair_copy) == [("weights-unreadable", WEIGHTS)]
     assert '`format: "pt"`' in message(pair_copy, "weights-unreadable")
-
-
-@pytest.fixture
-def sharded(make_model, tokenizer, tmp_path):
-    make_model().save_pretrained(tmp_path / "sharded", max_shard_size="20KB")
-    tokenizer.save_pretrained(tmp_path / "sharded")
-    return tmp_path / "sharded"
 
 
 def shards(folder):
     return sorted(path.name for path in folder.glob("model-*.safetensors"))
 
 
-def test_a_missing_shard_is_an_error(sharded):
+def test_a_missing_shard_is_an_error(sharded, errors, message):
     lost = shards(sharded)[1]
     (sharded / lost).unlink()
     assert ("weights-unreadable", lost) in errors(sharded)
     assert "named by the index, but is not there" in message(sharded, "weights-unreadable")
 
 
-def test_a_tensor_in_two_shards_is_an_error(sharded):
+def test_a_tensor_in_two_shards_is_an_error(sharded, errors, message, edit_weights):
     first, second = shards(sharded)[:2]
     tensor, value = next(iter(load_file(sharded / first).items()))
     edit_weights(sharded, lambda tensors: tensors.update({tensor: value}), second)
@@ -964,7 +929,7 @@ def test_a_tensor_in_two_shards_is_an_error(sharded):
 @pytest.mark.parametrize(
     "shard", ["../model.safetensors", "/etc/passwd", "a/b.safetensors", "a\\b.safetensors", "weights.txt", "x.bin", ""]
 )
-def test_an_index_names_safetensors_of_its_own_folder_only(sharded, index, shard):
+def test_an_index_names_safetensors_of_its_own_folder_only(sharded, index, shard, errors, message, edit_json):
     """A shard of another kind would be read as a pickle."""
     write(sharded / index, (sharded / INDEX).read_bytes())
     edit_json(sharded, lambda content: content["weight_map"].update({QUERY: shard}), index)
@@ -975,26 +940,28 @@ def test_an_index_names_safetensors_of_its_own_folder_only(sharded, index, shard
 @pytest.mark.parametrize(
     "content", ["[]", "{}", '{"weight_map": []}', '{"weight_map": {"a": 1}}', "{", '{"weight_map": null}']
 )
-def test_an_index_that_is_none_is_an_error(sharded, content):
+def test_an_index_that_is_none_is_an_error(sharded, content, errors):
     write(sharded / INDEX, content)
     assert errors(sharded) == [("weights-unreadable", INDEX)]
 
 
 @pytest.mark.parametrize("shard", ["other.safetensors", "model-00001-of-00002.safetensors.safetensors"])
-def test_an_index_of_shards_of_another_name_is_an_error(sharded, shard):
+def test_an_index_of_shards_of_another_name_is_an_error(sharded, shard, errors, edit_json):
     edit_json(sharded, lambda content: content["weight_map"].update({QUERY: shard}), INDEX)
     shutil.copy(sharded / shards(sharded)[0], sharded / shard)
     assert errors(sharded) == [("weights-unreadable", INDEX)]
 
 
-def test_one_file_and_an_index_at_once_are_an_error(pair_copy, sharded):
+def test_one_file_and_an_index_at_once_are_an_error(pair_copy, sharded, errors):
     for name in [INDEX, *shards(sharded)]:
         shutil.copy(sharded / name, pair_copy / name)
     assert errors(pair_copy) == [("two-weights", INDEX)]
 
 
 @pytest.mark.parametrize("equal", [True, False])
-def test_tied_tensors_may_be_stored_twice_if_they_are_equal(make_model, tokenizer, tmp_path, equal):
+def test_tied_tensors_may_be_stored_twice_if_they_are_equal(
+    make_model, tokenizer, tmp_path, equal, errors, edit_weights
+):
     model = make_model(embedding_sharing="tied")
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
@@ -1012,19 +979,19 @@ def test_tied_tensors_may_be_stored_twice_if_they_are_equal(make_model, tokenize
 # ---------------------------------------------------------------------------------------------------- the tokenizer
 
 
-def test_a_missing_tokenizer_is_a_warning(pair_copy):
+def test_a_missing_tokenizer_is_a_warning(pair_copy, warnings):
     for name in layout.TOKENIZER:
         (pair_copy / name).unlink(missing_ok=True)
     assert warnings(pair_copy) == [NO_CARD, ("no-tokenizer", "tokenizer.json")]
 
 
-def test_a_tokenizer_with_more_tokens_than_the_networks_is_an_error(pair_copy, make_tokenizer):
+def test_a_tokenizer_with_more_tokens_than_the_networks_is_an_error(pair_copy, make_tokenizer, errors, message):
     make_tokenizer(extra_words=["한국", "서울"]).save_pretrained(pair_copy)
     assert errors(pair_copy) == [("tokenizer-vocabulary", "tokenizer.json")]
     assert message(pair_copy, "tokenizer-vocabulary").startswith("has 82 tokens, the networks know 80")
 
 
-def test_a_tokenizer_with_fewer_tokens_is_only_mentioned(make_model, tokenizer, tmp_path):
+def test_a_tokenizer_with_fewer_tokens_is_only_mentioned(make_model, tokenizer, tmp_path, errors, found):
     room = {"vocab_size": 96}
     make_model(generator=room, discriminator=room).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
@@ -1034,7 +1001,7 @@ def test_a_tokenizer_with_fewer_tokens_is_only_mentioned(make_model, tokenizer, 
 
 @pytest.mark.parametrize("field", ["mask_token_id", "pad_token_id"])
 @pytest.mark.parametrize("value", [5, None])
-def test_other_ids_than_the_tokenizers_are_an_error(pair_copy, field, value):
+def test_other_ids_than_the_tokenizers_are_an_error(pair_copy, field, value, errors, message, edit_json):
     edit_json(pair_copy, lambda content: content.update({field: value}))
     assert errors(pair_copy) == [("tokenizer-ids", CONFIG)]
     assert f"`{field}` is {value}, in the tokenizer {79 if field[0] == 'm' else 7}" in message(
@@ -1042,7 +1009,7 @@ def test_other_ids_than_the_tokenizers_are_an_error(pair_copy, field, value):
     )
 
 
-def test_other_special_ids_than_the_tokenizers_are_a_warning(pair_copy):
+def test_other_special_ids_than_the_tokenizers_are_a_warning(pair_copy, warnings, edit_json):
     edit_json(pair_copy, lambda content: content.update(special_token_ids=[79]))
     assert warnings(pair_copy) == [NO_CARD, ("tokenizer-ids", CONFIG)]
     edit_json(pair_copy, lambda content: content.update(special_token_ids=[79, 0, 7, 31, 32, 79]))
@@ -1050,13 +1017,13 @@ def test_other_special_ids_than_the_tokenizers_are_a_warning(pair_copy):
 
 
 @pytest.mark.parametrize("content", ["{", "{}", "[]", '{"model": {"type": "BPE"}}', b"\xff"])
-def test_a_tokenizer_that_cannot_be_read_is_an_error(pair_copy, content):
+def test_a_tokenizer_that_cannot_be_read_is_an_error(pair_copy, content, errors):
     write(pair_copy / "tokenizer.json", content)
     assert errors(pair_copy) == [("tokenizer-unreadable", "tokenizer_config.json")]
 
 
 @pytest.mark.parametrize("name", ["AutoConfig", "ElectraConfig", "ElectraModel", "Nonsense", 5, ["x"]])
-def test_a_tokenizer_of_a_class_that_is_none_is_an_error(pair_copy, name):
+def test_a_tokenizer_of_a_class_that_is_none_is_an_error(pair_copy, name, found, edit_json):
     edit_json(pair_copy, lambda content: content.update(tokenizer_class=name), "tokenizer_config.json")
     report = verify_checkpoint(pair_copy)
     codes = {"tokenizer-unreadable", "tokenizer-setting"}
@@ -1066,7 +1033,7 @@ def test_a_tokenizer_of_a_class_that_is_none_is_an_error(pair_copy, name):
 # --------------------------------------------------------------------------------------------------------- the code
 
 
-def test_changed_code_is_listed_with_its_hash_and_stays_a_warning(pair_copy):
+def test_changed_code_is_listed_with_its_hash_and_stays_a_warning(pair_copy, message, warnings):
     text = (pair_copy / MODELING).read_text() + "\n# mine\n"
     write(pair_copy / MODELING, text)
     assert warnings(pair_copy) == [NO_CARD, ("foreign-code", MODELING)]
@@ -1074,17 +1041,17 @@ def test_changed_code_is_listed_with_its_hash_and_stays_a_warning(pair_copy):
 
 
 @pytest.mark.parametrize("name", ["setup.py", "sub/tool.py"])
-def test_any_other_code_is_listed(pair_copy, name):
+def test_any_other_code_is_listed(pair_copy, name, warnings):
     write(pair_copy / name, "print(1)\n")
     assert warnings(pair_copy) == [NO_CARD, ("foreign-code", name)]
 
 
-def test_our_code_under_another_name_is_not_ours(pair_copy):
+def test_our_code_under_another_name_is_not_ours(pair_copy, warnings):
     shutil.copy(pair_copy / "configuration_electra_rtd.py", pair_copy / "evil.py")
     assert warnings(pair_copy) == [NO_CARD, ("foreign-code", "evil.py")]
 
 
-def test_code_of_an_earlier_release_is_known(pair_copy, monkeypatch):
+def test_code_of_an_earlier_release_is_known(pair_copy, monkeypatch, found):
     for name in layout.CODE:
         write(pair_copy / name, (pair_copy / name).read_text() + "\n# of 0.0.9\n")
     hashes = {name: layout.sha256(pair_copy / name) for name in layout.CODE}
@@ -1094,7 +1061,7 @@ def test_code_of_an_earlier_release_is_known(pair_copy, monkeypatch):
     assert all(f.message == "is ours, of release 0.0.9." for f in report.findings if f.code == "code")
 
 
-def test_code_of_two_releases_is_a_warning(pair_copy, monkeypatch):
+def test_code_of_two_releases_is_a_warning(pair_copy, monkeypatch, message, warnings):
     write(pair_copy / MODELING, (pair_copy / MODELING).read_text() + "\n# of 0.0.9\n")
     hashes = {MODELING: layout.sha256(pair_copy / MODELING)}
     monkeypatch.setitem(code_check.EARLIER_RELEASES, "0.0.9", hashes)
@@ -1102,7 +1069,7 @@ def test_code_of_two_releases_is_a_warning(pair_copy, monkeypatch):
     assert f"0.0.9, {__version__}" in message(pair_copy, "mixed-code")
 
 
-def test_a_file_that_did_not_change_between_releases_is_of_each_of_them(pair_copy, monkeypatch):
+def test_a_file_that_did_not_change_between_releases_is_of_each_of_them(pair_copy, monkeypatch, found):
     unchanged = {CONFIGURATION: layout.sha256(pair_copy / CONFIGURATION)}
     monkeypatch.setitem(code_check.EARLIER_RELEASES, "0.0.9", {**unchanged, MODELING: "0" * 64})
     report = verify_checkpoint(pair_copy)
@@ -1117,7 +1084,7 @@ def test_the_releases_of_the_package_are_known_by_both_files():
         assert all(len(digest) == 64 and int(digest, 16) for digest in files.values())
 
 
-def test_code_that_auto_map_names_must_be_there(pair_copy):
+def test_code_that_auto_map_names_must_be_there(pair_copy, errors):
     (pair_copy / MODELING).unlink()
     assert errors(pair_copy) == [("code-missing", MODELING)] * 2
     assert "modeling_electra_rtd.ElectraRTDForPreTraining" in verify_checkpoint(pair_copy).errors[0].message
@@ -1132,7 +1099,7 @@ def test_code_that_auto_map_names_must_be_there(pair_copy):
         ("try:\n    from ..lost import x\nexcept ImportError:\n    pass", "../lost.py"),
     ],
 )
-def test_a_relative_import_of_what_is_not_there_is_an_error(pair_copy, line, file):
+def test_a_relative_import_of_what_is_not_there_is_an_error(pair_copy, line, file, errors, message):
     write(pair_copy / MODELING, (pair_copy / MODELING).read_text() + f"\n{line}\n")
     assert errors(pair_copy) == [("import-unresolved", MODELING)]
     assert f"imports {file}, which is not there" in message(pair_copy, "import-unresolved")
@@ -1142,7 +1109,7 @@ def test_a_relative_import_of_what_is_not_there_is_an_error(pair_copy, line, fil
 
 
 @pytest.mark.parametrize("text", ["def f(:\n", b"\x00", b"\xff\xfe", "(" * 5000, "x = " + "-" * 10**5 + "1"])
-def test_code_that_is_not_python_is_an_error(pair_copy, text):
+def test_code_that_is_not_python_is_an_error(pair_copy, text, errors):
     write(pair_copy / MODELING, text)
     assert errors(pair_copy) == [("code-unreadable", MODELING)]
 
@@ -1150,30 +1117,30 @@ def test_code_that_is_not_python_is_an_error(pair_copy, text):
 # ------------------------------------------------------------------------------------------- the exports, the card
 
 
-def test_an_export_of_other_weights_is_a_warning(exported):
-    folder = exported()
+def test_an_export_of_other_weights_is_a_warning(exported, message, warnings, edit_weights):
+    folder = exported
     edit_weights(folder, change_tensor(poison(0.5)))
     expected = [NO_CARD, ("stale-export", "discriminator/model.safetensors")]
     assert warnings(folder) == expected
     assert f"{QUERY.removeprefix('discriminator.')} differs" in message(folder, "stale-export")
 
 
-def test_an_export_that_lacks_a_tensor_is_an_error(exported):
-    folder = exported()
+def test_an_export_that_lacks_a_tensor_is_an_error(exported, errors, message, edit_weights):
+    folder = exported
     lost = QUERY.removeprefix("discriminator.")
     edit_weights(folder, lambda tensors: tensors.pop(lost), "discriminator/model.safetensors")
     assert errors(folder) == [("weights-missing", "discriminator/model.safetensors")]
     assert f"lacks {lost}" in message(folder, "weights-missing")
 
 
-def test_an_export_with_a_tensor_that_the_pair_has_not_is_an_error(exported):
-    folder = exported()
+def test_an_export_with_a_tensor_that_the_pair_has_not_is_an_error(exported, errors, edit_weights):
+    folder = exported
     edit_weights(folder, lambda tensors: tensors.update(extra=torch.ones(1)), "generator/model.safetensors")
     assert errors(folder) == [("weights-unexpected", "generator/model.safetensors")]
 
 
-def test_an_export_is_as_well_checked_for_its_files(exported):
-    folder = exported()
+def test_an_export_is_as_well_checked_for_its_files(exported, errors):
+    folder = exported
     write(folder / "discriminator" / WEIGHTS, b"garbage")
     (folder / "generator" / WEIGHTS).unlink()
     lost = ("no-weights", "generator/model.safetensors")
@@ -1199,7 +1166,7 @@ model-index:
 """
 
 
-def test_a_card_in_order_is_mentioned_and_nothing_is_missing_then(pair_copy):
+def test_a_card_in_order_is_mentioned_and_nothing_is_missing_then(pair_copy, found):
     write(pair_copy / "README.md", GOOD_CARD)
     report = verify_checkpoint(pair_copy)
     assert found(report, "warning") == [] and ("card", "README.md") in found(report, "info")
@@ -1235,7 +1202,7 @@ def alias_bomb(key):
         (alias_bomb("base_model_relation"), "`base_model_relation` is ["),
     ],
 )
-def test_a_card_that_the_hub_would_not_like_is_a_warning(pair_copy, metadata, says):
+def test_a_card_that_the_hub_would_not_like_is_a_warning(pair_copy, metadata, says, message, warnings):
     write(pair_copy / "README.md", "# Pair\n" if metadata is None else f"---\n{metadata}\n---\n# Pair\n")
     assert warnings(pair_copy) == [("card-invalid", "README.md")]
     text = message(pair_copy, "card-invalid")
@@ -1251,7 +1218,7 @@ def add_code(folder, line):
     path.write_text(text + f"\n{line}\n")
 
 
-def test_code_runs_only_where_it_is_asked_for_and_sees_no_token(pair_copy, marker, monkeypatch):
+def test_code_runs_only_where_it_is_asked_for_and_sees_no_token(pair_copy, marker, monkeypatch, found):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setenv("My_Token_2", "hf_secret")
     monkeypatch.setenv("SEEN", "yes")
@@ -1267,7 +1234,7 @@ def test_code_runs_only_where_it_is_asked_for_and_sees_no_token(pair_copy, marke
     assert not os.path.exists(environment["HF_HOME"])
 
 
-def test_code_of_a_checkpoint_with_errors_is_not_run(pair_copy, marker):
+def test_code_of_a_checkpoint_with_errors_is_not_run(pair_copy, marker, found):
     add_code(pair_copy, f"open({str(marker)!r}, 'w')")
     write(pair_copy / "pytorch_model.bin")
     report = verify_checkpoint(pair_copy, execute=True)
@@ -1292,14 +1259,14 @@ def test_code_of_a_checkpoint_with_errors_is_not_run(pair_copy, marker):
         ),
     ],
 )
-def test_code_that_fails_or_gives_no_numbers_is_an_error(pair_copy, line, says):
+def test_code_that_fails_or_gives_no_numbers_is_an_error(pair_copy, line, says, found):
     add_code(pair_copy, line)
     report = verify_checkpoint(pair_copy, execute=True)
     assert found(report) == [("execution", "")]
     assert says in report.errors[0].message
 
 
-def test_code_that_does_not_end_is_an_error(pair_copy, monkeypatch):
+def test_code_that_does_not_end_is_an_error(pair_copy, monkeypatch, found):
     monkeypatch.setattr("electra_rtd.hub_tools.checks.execution.SECONDS", 0.1)
     report = verify_checkpoint(pair_copy, execute=True)
     assert found(report) == [("execution", "")] and "within 0.1 seconds" in report.errors[0].message
@@ -1327,15 +1294,10 @@ def test_links_are_executed_as_files(pair_copy, tmp_path, monkeypatch):
 # --------------------------------------------------------------------------------------------------- repositories
 
 
-def files_of(folder):
-    return {name: (folder / name).read_bytes() for name in layout.list_files(folder)}
-
-
 @pytest.fixture
-def repo(hub, saved_pair):
+def repo(plant, saved_pair):
     """A pair in a repository of alice; its first commit with files."""
-    hub.create_repo("alice/pair")
-    hub.commit("alice/pair", files_of(saved_pair))
+    plant("alice/pair", saved_pair)
     return "alice/pair"
 
 
@@ -1343,7 +1305,7 @@ def downloads(hub):
     return [request for request in hub.requests if request.kind in ("resolve", "lfs-download")]
 
 
-def test_a_sound_repository_is_reported_with_its_commit(hub, repo):
+def test_a_sound_repository_is_reported_with_its_commit(hub, repo, found):
     report = verify_checkpoint(repo)
     assert (report.source, report.commit) == (repo, hub.head(repo))
     assert found(report) == [] and found(report, "warning") == [NO_CARD]
@@ -1351,7 +1313,7 @@ def test_a_sound_repository_is_reported_with_its_commit(hub, repo):
 
 
 @pytest.mark.parametrize("kind", ["tree", "resolve", "lfs-download"])
-def test_everything_is_of_one_commit_even_if_the_branch_moves_meanwhile(hub, repo, kind):
+def test_everything_is_of_one_commit_even_if_the_branch_moves_meanwhile(hub, repo, kind, found):
     before = hub.head(repo)
     hub.before(kind, lambda: hub.commit(repo, {CONFIG: b"{}", "pytorch_model.bin": b"x", MODELING: b"import os"}))
     report = verify_checkpoint(repo)
@@ -1359,7 +1321,7 @@ def test_everything_is_of_one_commit_even_if_the_branch_moves_meanwhile(hub, rep
     assert found(report) == [] and found(report, "warning") == [NO_CARD]
 
 
-def test_a_revision_is_a_branch_or_a_commit(hub, repo):
+def test_a_revision_is_a_branch_or_a_commit(hub, repo, errors):
     sound = hub.head(repo)
     hub.commit(repo, {CONFIG: None})
     assert errors(repo) == [("no-config", CONFIG)]
@@ -1379,7 +1341,7 @@ def test_a_revision_is_a_branch_or_a_commit(hub, repo):
         ("a/./b", "unsafe-path"),
     ],
 )
-def test_a_pickle_or_an_unsafe_name_is_refused_before_it_is_downloaded(hub, repo, name, code):
+def test_a_pickle_or_an_unsafe_name_is_refused_before_it_is_downloaded(hub, repo, name, code, found):
     hub.commit(repo, {name: b"x"})
     report = verify_checkpoint(repo)
     assert [finding_code for finding_code, _ in found(report)] == [code]
@@ -1387,7 +1349,9 @@ def test_a_pickle_or_an_unsafe_name_is_refused_before_it_is_downloaded(hub, repo
     assert downloads(hub) == []
 
 
-def test_code_of_this_very_repository_by_its_name_is_a_warning_there(hub, repo, pair_copy):
+def test_code_of_this_very_repository_by_its_name_is_a_warning_there(
+    hub, repo, pair_copy, errors, warnings, edit_json
+):
     edit_json(
         pair_copy,
         lambda content: content.update(
@@ -1399,7 +1363,7 @@ def test_code_of_this_very_repository_by_its_name_is_a_warning_there(hub, repo, 
     assert errors(pair_copy) == [("foreign-auto-map", CONFIG)] * 3
 
 
-def test_code_in_a_cache_is_not_called_linked(hub, repo):
+def test_code_in_a_cache_is_not_called_linked(hub, repo, warnings):
     assert "linked-code" not in [code for code, _ in warnings(repo)]
 
 
@@ -1435,7 +1399,7 @@ def test_a_missing_revision_is_an_error(hub, repo):
 
 
 @pytest.mark.parametrize("kind", ["lfs-download", "resolve"])
-def test_a_flipped_bit_is_noticed_and_downloaded_again(hub, repo, kind):
+def test_a_flipped_bit_is_noticed_and_downloaded_again(hub, repo, kind, found):
     fault = hub.fault(kind, flip_bit=True)
     report = verify_checkpoint(repo)
     assert fault.hits == 1
@@ -1450,13 +1414,13 @@ def test_bits_that_flip_for_ever_are_an_error(hub, repo):
     assert verify_checkpoint(repo).ok
 
 
-def test_a_hostile_state_in_a_repository_is_read_and_not_run(hub, repo, marker, evil):
+def test_a_hostile_state_in_a_repository_is_read_and_not_run(hub, repo, marker, evil, errors):
     hub.commit(repo, {"checkpoint-5/optimizer.pt": torch_bytes(evil)})
     assert errors(repo) == [("pickle", "checkpoint-5/optimizer.pt")]
     assert not marker.exists()
 
 
-def test_many_pickles_in_one_archive_are_not_all_read_into_memory(pair_copy, monkeypatch):
+def test_many_pickles_in_one_archive_are_not_all_read_into_memory(pair_copy, monkeypatch, errors):
     monkeypatch.setattr("electra_rtd.hub_tools.checks.pickles.LARGEST_PICKLE", 1000)
     with zipfile.ZipFile(pair_copy / "training_args.bin", "w") as archive:
         for number in range(3):

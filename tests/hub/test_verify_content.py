@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from electra_rtd.configuration_electra_rtd import AUTO_MAP, ElectraRTDConfig
-from electra_rtd.hub_tools import export_discriminator, export_generator, verify_checkpoint
+from electra_rtd.hub_tools import verify_checkpoint
 from electra_rtd.hub_tools.checks import settings, tokenizers, weights
 
 
@@ -22,26 +22,6 @@ CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 NO_CARD = ("no-card", "README.md")
 NAN, INF = float("nan"), float("inf")
-
-
-def found(report, level="error"):
-    return [(finding.code, finding.path) for finding in report.findings if finding.level == level]
-
-
-def errors(folder):
-    return found(verify_checkpoint(folder))
-
-
-def warnings(folder):
-    report = verify_checkpoint(folder)
-    assert report.ok, str(report)
-    return found(report, "warning")
-
-
-def says(folder, code):
-    """The message of the one finding of that code."""
-    (finding,) = [finding for finding in verify_checkpoint(folder).findings if finding.code == code]
-    return finding.message
 
 
 def edit(folder, name=CONFIG, **fields):
@@ -64,27 +44,6 @@ def other_weights(folder, name):
     (folder / name).parent.mkdir(exist_ok=True)
     tensors = {key: value + 1 for key, value in load_file(folder / WEIGHTS).items()}
     save_file(tensors, folder / name, metadata={"format": "pt"})
-
-
-@pytest.fixture(scope="module")
-def saved_exports(saved_pair, tmp_path_factory):
-    """A pair with an export of each network; not to be written to."""
-    folder = shutil.copytree(saved_pair, tmp_path_factory.mktemp("exported") / "pair")
-    export_discriminator(saved_pair, folder / "discriminator")
-    export_generator(saved_pair, folder / "generator")
-    return folder
-
-
-@pytest.fixture
-def exported(saved_exports, tmp_path):
-    return shutil.copytree(saved_exports, tmp_path / "exported")
-
-
-@pytest.fixture
-def sharded(make_model, tokenizer, tmp_path):
-    make_model().save_pretrained(tmp_path / "sharded", max_shard_size="20KB")
-    tokenizer.save_pretrained(tmp_path / "sharded")
-    return tmp_path / "sharded"
 
 
 # ------------------------------------------------------------------------------------------------- the settings
@@ -123,11 +82,13 @@ def sharded(make_model, tokenizer, tmp_path):
         ("id2label", "x", "a table of at most"),
     ],
 )
-def test_a_setting_out_of_its_range_is_an_error_that_says_what_is_allowed(pair_copy, part, name, value, allowed):
+def test_a_setting_out_of_its_range_is_an_error_that_says_what_is_allowed(
+    pair_copy, part, name, value, allowed, errors, message
+):
     edit_network(pair_copy, part, **{name: value})
     assert errors(pair_copy) == [("config-invalid", CONFIG)]
-    message = says(pair_copy, "config-invalid")
-    assert message.startswith(f"`{part}_config.{name}` is ") and f"it must be {allowed}" in message
+    said = message(pair_copy, "config-invalid")
+    assert said.startswith(f"`{part}_config.{name}` is ") and f"it must be {allowed}" in said
 
 
 @pytest.mark.parametrize(
@@ -149,23 +110,23 @@ def test_a_setting_out_of_its_range_is_an_error_that_says_what_is_allowed(pair_c
         {"keys_to_ignore_at_inference": ["logits"]},
     ],
 )
-def test_a_setting_that_makes_loaders_do_something_else_is_an_error(pair_copy, fields):
+def test_a_setting_that_makes_loaders_do_something_else_is_an_error(pair_copy, fields, errors, message):
     (name,) = fields
     edit(pair_copy, **fields)
     assert errors(pair_copy) == [("config-invalid", CONFIG)]
-    assert f"`{name}` is " in says(pair_copy, "config-invalid")
+    assert f"`{name}` is " in message(pair_copy, "config-invalid")
 
 
 @pytest.mark.parametrize("name", ["is_causal", "sliding_window", "layer_types", "rope_parameters", "get_text_config"])
-def test_a_setting_that_a_release_looks_for_in_any_network_is_an_error(pair_copy, name):
+def test_a_setting_that_a_release_looks_for_in_any_network_is_an_error(pair_copy, name, errors, message):
     edit_network(pair_copy, "discriminator", **{name: 1})
     assert errors(pair_copy) == [("config-invalid", CONFIG)]
-    assert f"`discriminator_config.{name}` is no setting of this network: remove it" in says(
+    assert f"`discriminator_config.{name}` is no setting of this network: remove it" in message(
         pair_copy, "config-invalid"
     )
 
 
-def test_a_setting_that_nobody_reads_is_mentioned_and_in_the_pair_itself_a_warning(pair_copy):
+def test_a_setting_that_nobody_reads_is_mentioned_and_in_the_pair_itself_a_warning(pair_copy, found, warnings):
     edit_network(pair_copy, "generator", generator_size=0.25)  # as in old checkpoints of others
     assert warnings(pair_copy) == [NO_CARD]
     assert ("unknown-setting", CONFIG) in found(verify_checkpoint(pair_copy), "info")
@@ -173,7 +134,7 @@ def test_a_setting_that_nobody_reads_is_mentioned_and_in_the_pair_itself_a_warni
     assert warnings(pair_copy) == [NO_CARD, ("unknown-setting", CONFIG)]
 
 
-def test_what_releases_before_5_write_into_a_configuration_is_not_an_error(pair_copy):
+def test_what_releases_before_5_write_into_a_configuration_is_not_an_error(pair_copy, warnings):
     old = {"torchscript": False, "pruned_heads": {}, "tf_legacy_loss": False, "is_encoder_decoder": False}
     old |= {"num_beams": 1, "temperature": 1.0, "task_specific_params": None, "cross_attention_hidden_size": None}
     old |= {"gradient_checkpointing": False, "position_embedding_type": "absolute", "torch_dtype": "float32"}
@@ -195,32 +156,33 @@ def test_every_setting_of_a_new_configuration_is_known():
         {"label2id": {str(number): number for number in range(100_001)}},
     ],
 )
-def test_a_configuration_of_absurd_size_is_refused_before_a_class_is_built(pair_copy, monkeypatch, fields):
+def test_a_configuration_of_absurd_size_is_refused_before_a_class_is_built(
+    pair_copy, monkeypatch, fields, errors, message
+):
     monkeypatch.setattr(ElectraRTDConfig, "from_dict", lambda *fields: pytest.fail("built"))
     edit(pair_copy, **fields)
     assert errors(pair_copy) == [("config-invalid", CONFIG)]
-    assert len(says(pair_copy, "config-invalid")) < 300
+    assert len(message(pair_copy, "config-invalid")) < 300
 
 
-def test_of_a_repository_no_configuration_with_errors_is_built(hub, pair_copy, monkeypatch):
+def test_of_a_repository_no_configuration_with_errors_is_built(plant, pair_copy, monkeypatch, errors):
     monkeypatch.setattr(ElectraRTDConfig, "from_dict", lambda *fields: pytest.fail("built"))
     edit(pair_copy, trust_remote_code=True)
-    hub.create_repo("alice/pair")
-    hub.commit("alice/pair", {file.name: file.read_bytes() for file in pair_copy.iterdir()})
+    plant("alice/pair", pair_copy)
     assert errors("alice/pair") == [("trust-remote-code", CONFIG)]
 
 
 @pytest.mark.parametrize("row", ["modeling_electra_rtd.Nothing", "configuration_electra_rtd.ElectraRTDConfig", 5])
-def test_a_row_of_auto_map_that_names_another_class_than_a_pairs_is_an_error(pair_copy, row):
+def test_a_row_of_auto_map_that_names_another_class_than_a_pairs_is_an_error(pair_copy, row, errors, message):
     edit(pair_copy, auto_map={**AUTO_MAP, "AutoModel": row})
     assert ("auto-map", CONFIG) in errors(pair_copy)
-    assert "a pair's class is modeling_electra_rtd.ElectraRTDForPreTraining" in says(pair_copy, "auto-map")
+    assert "a pair's class is modeling_electra_rtd.ElectraRTDForPreTraining" in message(pair_copy, "auto-map")
 
 
 # --------------------------------------------------------------------------------------------------- the weights
 
 
-def test_a_file_without_any_tensor_is_an_error(pair_copy):
+def test_a_file_without_any_tensor_is_an_error(pair_copy, errors):
     edit_weights(pair_copy, lambda tensors: {})
     assert errors(pair_copy) == [("weights-missing", WEIGHTS)]
 
@@ -234,18 +196,18 @@ def test_a_file_without_any_tensor_is_an_error(pair_copy):
         "discriminator/x.safetensors",
     ],
 )
-def test_a_second_file_of_weights_that_a_loader_may_take_is_an_error(exported, name):
+def test_a_second_file_of_weights_that_a_loader_may_take_is_an_error(exported, name, errors):
     other_weights(exported, name)
     assert errors(exported) == [("two-weights", name)]
 
 
-def test_weights_in_a_folder_of_their_own_are_a_warning_but_for_the_trainers(pair_copy):
+def test_weights_in_a_folder_of_their_own_are_a_warning_but_for_the_trainers(pair_copy, warnings):
     other_weights(pair_copy, "fp16/model.safetensors")
     other_weights(pair_copy, "checkpoint-5/model.safetensors")
     assert warnings(pair_copy) == [NO_CARD, ("other-weights", "fp16/model.safetensors")]
 
 
-def test_a_shard_that_the_index_does_not_name_is_an_error(sharded):
+def test_a_shard_that_the_index_does_not_name_is_an_error(sharded, errors):
     save_file({"a": torch.ones(1)}, sharded / "model-00099-of-00099.safetensors", metadata={"format": "pt"})
     assert errors(sharded) == [("two-weights", "model-00099-of-00099.safetensors")]
 
@@ -269,64 +231,64 @@ def without_most(rows):
         lambda rows: {**rows, "more": next(iter(rows.values()))},
     ],
 )
-def test_an_index_that_says_anything_else_than_the_shards_hold_is_an_error(sharded, change):
+def test_an_index_that_says_anything_else_than_the_shards_hold_is_an_error(sharded, change, errors, message):
     """Releases before 5 load what the index names: 0 of 85 tensors, with a warning."""
     content = json.loads((sharded / INDEX).read_text())
     edit(sharded, INDEX, weight_map=change(content["weight_map"]))
     assert errors(sharded) == [("weights-unreadable", INDEX)]
-    assert "save the model again" in says(sharded, "weights-unreadable")
+    assert "save the model again" in message(sharded, "weights-unreadable")
 
 
 @pytest.mark.parametrize("fields", [{"weight_map": {}}, {"metadata": None}, {"metadata": "x"}])
-def test_an_index_that_loaders_stumble_over_is_an_error(sharded, fields):
+def test_an_index_that_loaders_stumble_over_is_an_error(sharded, fields, errors):
     edit(sharded, INDEX, **fields)
     assert errors(sharded) == [("weights-unreadable", INDEX)]
 
 
 @pytest.mark.parametrize("sharing", ["none", "tied"])
-def test_an_index_as_it_is_saved_says_what_the_shards_hold(make_model, tokenizer, tmp_path, sharing):
+def test_an_index_as_it_is_saved_says_what_the_shards_hold(make_model, tokenizer, tmp_path, sharing, warnings):
     make_model(embedding_sharing=sharing).save_pretrained(tmp_path, max_shard_size="20KB")
     tokenizer.save_pretrained(tmp_path)
     assert warnings(tmp_path) == [NO_CARD]
 
 
-def test_weights_that_loading_would_round_are_an_error(pair_copy):
+def test_weights_that_loading_would_round_are_an_error(pair_copy, errors, message, warnings):
     edit(pair_copy, dtype="float16")
     assert errors(pair_copy) == [("weights-dtype", WEIGHTS)]
-    assert "loading would round" in says(pair_copy, "weights-dtype")
+    assert "loading would round" in message(pair_copy, "weights-dtype")
     edit(pair_copy, dtype="float32")
     edit_weights(pair_copy, lambda tensors: {name: value.bfloat16() for name, value in tensors.items()})
     assert warnings(pair_copy) == [NO_CARD, ("weights-dtype", CONFIG)]  # exact
 
 
-def test_mixed_types_without_a_type_in_the_configuration_are_an_error(pair_copy):
+def test_mixed_types_without_a_type_in_the_configuration_are_an_error(pair_copy, errors, warnings):
     edit_weights(pair_copy, lambda tensors: {n: v.half() if "generator" in n else v for n, v in tensors.items()})
     assert warnings(pair_copy) == [NO_CARD, ("weights-dtype", WEIGHTS)]
     edit(pair_copy, dtype=None)
     assert errors(pair_copy) == [("weights-dtype", WEIGHTS)]
 
 
-def test_float64_is_an_error_because_release_4_loads_it_as_float32(pair_copy):
+def test_float64_is_an_error_because_release_4_loads_it_as_float32(pair_copy, errors):
     edit_weights(pair_copy, lambda tensors: {name: value.double() for name, value in tensors.items()})
     assert {code for code, _ in errors(pair_copy)} == {"weights-dtype"}
 
 
-def test_a_table_of_too_many_tensors_is_not_even_read(pair_copy, monkeypatch):
+def test_a_table_of_too_many_tensors_is_not_even_read(pair_copy, monkeypatch, errors, message):
     monkeypatch.setattr(weights, "LARGEST_HEAD", 10_000)
     monkeypatch.setattr(weights, "safe_open", lambda *arguments, **options: pytest.fail("read"))
     head = json.dumps({f"t{number}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for number in range(500)})
     (pair_copy / WEIGHTS).write_bytes(struct.pack("<Q", len(head)) + head.encode() + b" ")
     assert errors(pair_copy) == [("weights-unreadable", WEIGHTS)]
-    assert "no pair has so many tensors" in says(pair_copy, "weights-unreadable")
+    assert "no pair has so many tensors" in message(pair_copy, "weights-unreadable")
 
 
-def test_tensors_that_are_not_expected_are_named_and_not_compared(pair_copy):
+def test_tensors_that_are_not_expected_are_named_and_not_compared(pair_copy, errors, message):
     edit_weights(pair_copy, lambda tensors: {f"t{number}": torch.ones(0) for number in range(1000)})
     assert sorted(errors(pair_copy)) == [("weights-missing", WEIGHTS), ("weights-unexpected", WEIGHTS)]
-    assert "and 995 more" in says(pair_copy, "weights-unexpected")
+    assert "and 995 more" in message(pair_copy, "weights-unexpected")
 
 
-def test_an_index_of_many_lost_shards_is_told_in_a_few_lines(sharded):
+def test_an_index_of_many_lost_shards_is_told_in_a_few_lines(sharded, errors):
     shards = {f"t{number}": f"model-{number:05}-of-01000.safetensors" for number in range(1000)}
     edit(sharded, INDEX, weight_map=shards)
     assert len(errors(sharded)) == 5
@@ -355,13 +317,13 @@ def test_an_index_of_many_lost_shards_is_told_in_a_few_lines(sharded):
         ({"dtype": "float16"}, "weights-dtype"),
     ],
 )
-def test_an_export_of_the_right_weights_that_computes_something_else_is_an_error(exported, part, fields, code):
+def test_an_export_of_the_right_weights_that_computes_something_else_is_an_error(exported, part, fields, code, errors):
     edit(exported, f"{part}/{CONFIG}", **fields)
     path = WEIGHTS if code == "weights-dtype" else CONFIG
     assert errors(exported) == [(code, f"{part}/{path}")]
 
 
-def test_what_an_export_only_trains_with_may_differ(exported):
+def test_what_an_export_only_trains_with_may_differ(exported, warnings):
     edit(exported, f"discriminator/{CONFIG}", hidden_dropout_prob=0.3, architectures=None, id2label={"0": "a"})
     assert warnings(exported) == [NO_CARD]
 
@@ -379,17 +341,17 @@ def half_renamed(tensors):
         (lambda tensors: {n: v for n, v in tensors.items() if n.startswith("electra.")}, {"weights-missing"}),
     ],
 )
-def test_an_export_that_would_load_with_random_weights_is_an_error(exported, change, codes):
+def test_an_export_that_would_load_with_random_weights_is_an_error(exported, change, codes, errors):
     edit_weights(exported, change, f"discriminator/{WEIGHTS}")
     assert {code for code, _ in errors(exported)} == codes
 
 
-def test_an_export_without_its_configuration_is_an_error(exported):
+def test_an_export_without_its_configuration_is_an_error(exported, errors):
     (exported / "generator" / CONFIG).unlink()
     assert errors(exported) == [("no-config", f"generator/{CONFIG}")]
 
 
-def test_an_export_of_rounded_weights_is_not_called_the_pairs(exported):
+def test_an_export_of_rounded_weights_is_not_called_the_pairs(exported, warnings):
     edit_weights(exported, lambda t: {name: value.half() for name, value in t.items()}, f"generator/{WEIGHTS}")
     assert ("stale-export", f"generator/{WEIGHTS}") in warnings(exported)
 
@@ -412,12 +374,12 @@ def lowercase(folder, name=TOKENIZER):
 
 
 @pytest.mark.parametrize("change", [exchange, lowercase])
-def test_an_export_with_another_tokenizer_is_an_error(exported, change):
+def test_an_export_with_another_tokenizer_is_an_error(exported, change, errors):
     change(exported, f"discriminator/{TOKENIZER}")
     assert errors(exported) == [("export-tokenizer", f"discriminator/{TOKENIZER}")]
 
 
-def test_an_export_with_a_broken_tokenizer_is_an_error_and_without_one_a_warning(exported):
+def test_an_export_with_a_broken_tokenizer_is_an_error_and_without_one_a_warning(exported, errors, warnings):
     (exported / "discriminator" / TOKENIZER).write_text("{")
     assert errors(exported) == [("tokenizer-unreadable", f"discriminator/{TOKENIZER_CONFIG}")]
     for name in (TOKENIZER, TOKENIZER_CONFIG):
@@ -442,10 +404,10 @@ def test_an_export_with_a_broken_tokenizer_is_an_error_and_without_one_a_warning
         {"post_processor": {"type": "x"}},
     ],
 )
-def test_a_setting_of_the_tokenizer_that_leads_elsewhere_is_an_error(exported, name, fields):
+def test_a_setting_of_the_tokenizer_that_leads_elsewhere_is_an_error(exported, name, fields, errors, message):
     edit(exported, name, **fields)
     assert errors(exported) == [("tokenizer-setting", name)]
-    assert f"`{next(iter(fields))}` may make loaders read another vocabulary" in says(exported, "tokenizer-setting")
+    assert f"`{next(iter(fields))}` may make loaders read another vocabulary" in message(exported, "tokenizer-setting")
 
 
 def test_what_a_tokenizer_obeys_the_checks_would_have_missed_without_that_rule(pair_copy, tokenizer):
@@ -478,13 +440,13 @@ def test_ordinary_settings_of_a_tokenizer_are_accepted(pair_copy, fields):
         ("added_tokens.json", json.dumps({"나": 5000})),
     ],
 )
-def test_a_file_that_gives_tokens_other_ids_or_tasks_is_an_error(pair_copy, name, content):
+def test_a_file_that_gives_tokens_other_ids_or_tasks_is_an_error(pair_copy, name, content, errors):
     (pair_copy / name).write_text(content, encoding="utf-8")
     codes = {code for code, _ in errors(pair_copy)}
     assert codes and codes <= {"tokenizer-files", "tokenizer-vocabulary", "tokenizer-ids"}
 
 
-def test_files_of_older_releases_that_say_the_same_are_accepted(pair_copy, tokenizer):
+def test_files_of_older_releases_that_say_the_same_are_accepted(pair_copy, tokenizer, warnings):
     words = tokenizer.get_vocab()
     (pair_copy / "vocab.txt").write_text("\n".join(sorted(words, key=words.get)) + "\n", encoding="utf-8")
     special = {"mask_token": "[MASK]", "pad_token": {"content": "[PAD]", "lstrip": False}}
@@ -493,12 +455,12 @@ def test_files_of_older_releases_that_say_the_same_are_accepted(pair_copy, token
     assert warnings(pair_copy) == [NO_CARD]
 
 
-def test_a_class_that_reads_text_in_another_way_than_the_file_says_is_a_warning(pair_copy):
+def test_a_class_that_reads_text_in_another_way_than_the_file_says_is_a_warning(pair_copy, warnings):
     edit(pair_copy, TOKENIZER_CONFIG, tokenizer_class="BertTokenizer", do_lower_case=True)
     assert ("tokenizer-files", TOKENIZER) in warnings(pair_copy)
 
 
-def test_an_id_beyond_the_vocabulary_is_an_error_however_few_tokens_there_are(pair_copy):
+def test_an_id_beyond_the_vocabulary_is_an_error_however_few_tokens_there_are(pair_copy, errors):
     content = json.loads((pair_copy / TOKENIZER).read_text())
     content["model"]["vocab"]["나"] = 500
     (pair_copy / TOKENIZER).write_text(json.dumps(content))
@@ -506,7 +468,7 @@ def test_an_id_beyond_the_vocabulary_is_an_error_however_few_tokens_there_are(pa
 
 
 @pytest.mark.parametrize("name", [TOKENIZER, "vocab.txt", "added_tokens.json"])
-def test_a_tokenizer_far_larger_than_its_vocabulary_is_not_read(pair_copy, monkeypatch, name):
+def test_a_tokenizer_far_larger_than_its_vocabulary_is_not_read(pair_copy, monkeypatch, name, errors):
     monkeypatch.setattr(tokenizers, "find_tokenizer", lambda *source, **options: pytest.fail("read"))
     monkeypatch.setattr(tokenizers, "LARGEST_BASE", 1)
     monkeypatch.setattr(tokenizers, "LARGEST_TOKEN", 1)
@@ -515,7 +477,7 @@ def test_a_tokenizer_far_larger_than_its_vocabulary_is_not_read(pair_copy, monke
 
 
 @pytest.mark.parametrize("steps", [3, 12, 1000])
-def test_a_chain_of_replacements_that_multiply_a_text_is_not_loaded(pair_copy, monkeypatch, steps):
+def test_a_chain_of_replacements_that_multiply_a_text_is_not_loaded(pair_copy, monkeypatch, steps, errors):
     monkeypatch.setattr(tokenizers, "find_tokenizer", lambda *source, **options: pytest.fail("read"))
     step = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 10}
     content = json.loads((pair_copy / TOKENIZER).read_text())
@@ -524,7 +486,7 @@ def test_a_chain_of_replacements_that_multiply_a_text_is_not_loaded(pair_copy, m
     assert errors(pair_copy) == [("tokenizer-unreadable", TOKENIZER_CONFIG)]
 
 
-def test_a_panic_of_the_tokenizers_library_is_an_error_and_not_a_crash(pair_copy):
+def test_a_panic_of_the_tokenizers_library_is_an_error_and_not_a_crash(pair_copy, errors):
     """It is no `Exception`."""
     content = json.loads((pair_copy / TOKENIZER).read_text())
     content["normalizer"] = {"type": "Replace", "pattern": {"Regex": "^(a|aa)+$"}, "content": "b"}
