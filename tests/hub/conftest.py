@@ -12,6 +12,7 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from electra_rtd.hub_tools import export_discriminator, export_generator, layout, push_checkpoint, verify_checkpoint
+from electra_rtd.hub_tools.report import VerificationReport
 
 
 # ------------------------------------------------------------------------------------------------ repositories
@@ -47,6 +48,33 @@ def plant(hub):
 def planted(plant, pushed_files):
     """The commit of alice/pair, as a push of `saved_pair` leaves it; the Hub remembers no requests yet."""
     return plant("alice/pair", pushed_files)
+
+
+@pytest.fixture
+def push(hub):
+    """`push_checkpoint` to alice/pair as Alice, without exports unless a test asks for them."""
+
+    def run(source, repo_id="alice/pair", **options):
+        return push_checkpoint(source, repo_id, **{"token": hub.alice, "export": (), **options})
+
+    return run
+
+
+@pytest.fixture
+def pushed(planted, pair_copy):
+    """A folder whose checkpoint is on the Hub already."""
+    return pair_copy
+
+
+@pytest.fixture
+def not_verified(monkeypatch):
+    """Pushes and pulls do not look into a checkpoint: for tests of the way there and back, many times over."""
+
+    def nothing_found(folder, *, source=None, commit=None, **_):
+        return VerificationReport(source or str(folder), [], commit)
+
+    for module in ("push", "pull"):
+        monkeypatch.setattr(f"electra_rtd.hub_tools.{module}.verify_folder", nothing_found)
 
 
 # ------------------------------------------------------------------------------------------------ checkpoints

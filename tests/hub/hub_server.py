@@ -834,6 +834,28 @@ class Hub:
         with self._lock:
             return {ref: commit.id for ref, commit in self.repos[repo_id].refs().items()}
 
+    def kinds(self) -> list[str]:
+        """The kinds of all requests."""
+        return [request.kind for request in self.requests]
+
+    def writes(self) -> list[str]:
+        """The kinds of all requests that could have changed something."""
+        return [request.kind for request in self.requests if request.method not in ("GET", "HEAD")]
+
+    def downloads(self) -> list[str]:
+        """The paths of all requests for a file's content."""
+        return [request.path for request in self.requests if request.kind in ("resolve", "lfs-download")]
+
+    def operations(self) -> dict[str, str]:
+        """What the last commit by a client did: operation by path."""
+        body = [request.body for request in self.requests if request.kind == "commit"][-1]
+        lines = [json.loads(line) for line in body.splitlines()]
+        return {line["value"]["path"]: line["key"] for line in lines if line["key"] != "header"}
+
+    def state(self) -> dict[str, tuple[bool, dict[str, str]]]:
+        """All that readers can see: whether a repo is private, and where its refs are."""
+        return {name: (repo.private, self.refs(name)) for name, repo in self.repos.items()}
+
     def clear_requests(self) -> None:
         with self._lock:
             self.requests.clear()

@@ -1242,6 +1242,7 @@ def test_code_of_a_checkpoint_with_errors_is_not_run(pair_copy, marker, found):
     assert not marker.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "says"),
     [
