@@ -51,6 +51,13 @@ def planted(plant, pushed_files):
 
 
 @pytest.fixture
+def repo(plant, saved_pair):
+    """`saved_pair` in a repository of alice; its first commit with files."""
+    plant("alice/pair", saved_pair)
+    return "alice/pair"
+
+
+@pytest.fixture
 def push(hub):
     """`push_checkpoint` to alice/pair as Alice, without exports unless a test asks for them."""
 
@@ -142,13 +149,36 @@ def edit_json():
 
 
 @pytest.fixture(scope="session")
+def set_fields():
+    """Set fields of a JSON file of a checkpoint, which is made where there is none."""
+
+    def edit(folder, name=layout.CONFIG, **fields):
+        path = folder / name
+        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        path.write_text(json.dumps({**content, **fields}), encoding="utf-8")
+
+    return edit
+
+
+@pytest.fixture(scope="session")
+def write():
+    """Write a file, as bytes or as text, and the folders above it."""
+
+    def write_file(path, content=b"x"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    return write_file
+
+
+@pytest.fixture(scope="session")
 def edit_weights():
-    """Change a file of weights by a function of its tensors; returns the checkpoint's folder."""
+    """Change a file of weights by a function that changes its tensors or returns others; returns the folder."""
 
     def edit(folder, change, name=layout.WEIGHTS, metadata=("format", "pt")):
         tensors = load_file(folder / name)
-        change(tensors)
-        save_file(tensors, folder / name, metadata=dict([metadata]))
+        changed = change(tensors)
+        save_file(changed if isinstance(changed, dict) else tensors, folder / name, metadata=dict([metadata]))
         return folder
 
     return edit

@@ -42,11 +42,6 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64
 # ---------------------------------------------------------------------------------------------------------- helpers
 
 
-def write(path, content=b"x"):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-
-
 def torch_bytes(value, **options):
     file = io.BytesIO()
     torch.save(value, file, **options)
@@ -209,13 +204,13 @@ def test_a_missing_file_is_an_error(pair_copy, name, code, mend, errors, message
 
 
 @pytest.mark.parametrize("name", [CONFIG, WEIGHTS, "tokenizer.json", MODELING])
-def test_an_lfs_pointer_is_not_the_file(pair_copy, name, errors, message):
+def test_an_lfs_pointer_is_not_the_file(pair_copy, name, errors, message, write):
     write(pair_copy / name, POINTER)
     assert ("lfs-pointer", name) in errors(pair_copy)
     assert "git lfs pull" in message(pair_copy, "lfs-pointer")
 
 
-def test_a_file_that_only_begins_like_a_pointer_and_is_long_is_none(pair_copy, errors):
+def test_a_file_that_only_begins_like_a_pointer_and_is_long_is_none(pair_copy, errors, write):
     write(pair_copy / "notes.txt", POINTER * 20)
     assert errors(pair_copy) == []
 
@@ -231,7 +226,7 @@ def test_what_cannot_be_read_as_a_file_is_an_error(pair_copy, name, kind, errors
     assert errors(pair_copy) == [("not-a-file", name)]
 
 
-def test_files_behind_a_linked_folder_are_not_taken_for_checked(pair_copy, tmp_path, evil, errors):
+def test_files_behind_a_linked_folder_are_not_taken_for_checked(pair_copy, tmp_path, evil, errors, write):
     write(tmp_path / "elsewhere" / "optimizer.pt", torch_bytes(evil))
     (pair_copy / "checkpoint-5").symlink_to(tmp_path / "elsewhere")
     assert errors(pair_copy) == [("not-a-file", "checkpoint-5")]
@@ -273,14 +268,14 @@ def test_a_folder_of_links_to_files_is_fine_but_for_old_releases(pair_copy, tmp_
         "checkpoint-5/pytorch_model.bin.index.fp16.json",
     ],
 )
-def test_a_pickle_is_an_error_wherever_it_lies(pair_copy, name, errors, message):
+def test_a_pickle_is_an_error_wherever_it_lies(pair_copy, name, errors, message, write):
     write(pair_copy / name, "{}")
     assert errors(pair_copy) == [("pickle", name)]
     assert "save_pretrained" in message(pair_copy, "pickle")
 
 
 @pytest.mark.parametrize("name", ["tf_model.h5", "model.keras", "sub/saved_model.pb", "TF_MODEL.H5"])
-def test_keras_files_can_hold_code_and_are_an_error(pair_copy, name, errors, message):
+def test_keras_files_can_hold_code_and_are_an_error(pair_copy, name, errors, message, write):
     write(pair_copy / name)
     assert errors(pair_copy) == [("other-weights", name)]
     assert "can hold code: remove them" in message(pair_copy, "other-weights")
@@ -289,12 +284,12 @@ def test_keras_files_can_hold_code_and_are_an_error(pair_copy, name, errors, mes
 @pytest.mark.parametrize(
     "name", ["model.onnx", "flax_model.msgpack", "m.gguf", "m.tflite", "m.npz", "onnx/m.onnx", "m.npy"]
 )
-def test_other_weights_are_a_warning(pair_copy, name, warnings):
+def test_other_weights_are_a_warning(pair_copy, name, warnings, write):
     write(pair_copy / name)
     assert warnings(pair_copy) == [NO_CARD, ("other-weights", name)]
 
 
-def test_what_is_no_part_of_a_checkpoint_is_mentioned(pair_copy, found):
+def test_what_is_no_part_of_a_checkpoint_is_mentioned(pair_copy, found, write):
     for name in ("tool.exe", "notes.md", "losses.png", ".gitattributes", "electra_rtd.lock.json", "runs/events.x"):
         write(pair_copy / name, b"{}")
     report = verify_checkpoint(pair_copy)
@@ -302,7 +297,7 @@ def test_what_is_no_part_of_a_checkpoint_is_mentioned(pair_copy, found):
     assert found(report) == []
 
 
-def test_a_clone_is_not_judged_by_its_bookkeeping(pair_copy, errors):
+def test_a_clone_is_not_judged_by_its_bookkeeping(pair_copy, errors, write):
     write(pair_copy / ".git" / "config")
     write(pair_copy / ".cache" / "huggingface" / "download" / "config.json.metadata")
     assert errors(pair_copy) == []
@@ -487,7 +482,7 @@ def inside_a_tensor(evil):
     ],
 )
 def test_a_state_that_would_run_something_is_an_error_and_does_not_run(
-    pair_copy, marker, evil, name, make, says, errors, message
+    pair_copy, marker, evil, name, make, says, errors, message, write
 ):
     write(pair_copy / name, make(evil))
     assert errors(pair_copy) == [("pickle", name)]
@@ -496,7 +491,7 @@ def test_a_state_that_would_run_something_is_an_error_and_does_not_run(
 
 
 @pytest.mark.parametrize("make", [legacy, behind_a_pickle, two_tables, in_capitals, inside_a_tensor])
-def test_the_hostile_states_of_these_tests_do_run_when_they_are_loaded(tmp_path, marker, evil, make):
+def test_the_hostile_states_of_these_tests_do_run_when_they_are_loaded(tmp_path, marker, evil, make, write):
     write(tmp_path / "state.pt", make(evil))
     torch.load(tmp_path / "state.pt", weights_only=False)
     assert marker.exists()
@@ -532,12 +527,12 @@ def stack(*opcodes):
         (b"PK\x03\x04", "not a file of"),
     ],
 )
-def test_a_state_of_other_names_than_a_trainers_is_not_harmless(tmp_path, data, says):
+def test_a_state_of_other_names_than_a_trainers_is_not_harmless(tmp_path, data, says, write):
     write(tmp_path / "optimizer.pt", data)
     assert says in judge(tmp_path / "optimizer.pt")[0]
 
 
-def test_torchscript_in_a_hidden_table_of_contents_is_not_harmless(tmp_path):
+def test_torchscript_in_a_hidden_table_of_contents_is_not_harmless(tmp_path, write):
     state = entries(torch_bytes({"state": 1}))
     archive = joined_archives([*state, ("archive/constants.pkl", b"N.")], [*state, ("archive/constants.txt", b"")])
     write(tmp_path / "optimizer.pt", archive)
@@ -550,14 +545,14 @@ def test_torchscript_is_not_harmless(tmp_path):
     assert judge(tmp_path / "optimizer.pt")[0] == "TorchScript code"
 
 
-def test_an_entry_that_is_far_too_large_is_not_read(tmp_path, monkeypatch):
+def test_an_entry_that_is_far_too_large_is_not_read(tmp_path, monkeypatch, write):
     monkeypatch.setattr("electra_rtd.hub_tools.checks.pickles.LARGEST_PICKLE", 100)
     write(tmp_path / "optimizer.pt", torch_bytes({"a": "x" * 101}))
     assert "holds no pickle" in judge(tmp_path / "optimizer.pt")[0]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.uint8])
-def test_tensors_and_plain_values_are_harmless(tmp_path, dtype):
+def test_tensors_and_plain_values_are_harmless(tmp_path, dtype, write):
     state = {"state": {0: {"exp_avg": torch.ones(2, dtype=dtype), "step": 3}}, "groups": [{"lr": 0.1, "fused": None}]}
     write(tmp_path / "optimizer.pt", torch_bytes(state))
     assert judge(tmp_path / "optimizer.pt")[0] == ""
@@ -616,7 +611,7 @@ def test_a_key_that_fetches_or_runs_is_an_error_at_every_depth(
 
 @pytest.mark.parametrize("name", ["tokenizer_config.json", "generation_config.json", "old/config.json", "X.JSON"])
 @pytest.mark.parametrize(("key", "value", "code"), {row[-1]: row for row in REFUSED_KEYS}.values())  # one of each
-def test_a_key_that_fetches_or_runs_is_an_error_in_every_file(pair_copy, name, key, value, code, errors):
+def test_a_key_that_fetches_or_runs_is_an_error_in_every_file(pair_copy, name, key, value, code, errors, write):
     write(pair_copy / name, json.dumps({"x": {key: value}}))
     assert errors(pair_copy) == [(code, name)]
 
@@ -627,7 +622,7 @@ def test_an_installed_attention_is_accepted(pair_copy, value, errors, edit_json)
     assert errors(pair_copy) == []
 
 
-def test_a_key_by_which_a_setting_gets_another_name_would_choose_the_attention(pair_copy, make_config, errors):
+def test_a_key_by_which_a_setting_gets_another_name_would_choose_the_attention(pair_copy, make_config, errors, write):
     """Why `attribute_map` is refused: the configuration class would obey it."""
     fields = make_config().to_dict()
     fields = {**fields, "attribute_map": {"innocent": "_attn_implementation_internal"}, "innocent": "someone/kernel"}
@@ -636,7 +631,7 @@ def test_a_key_by_which_a_setting_gets_another_name_would_choose_the_attention(p
 
 
 def test_a_vocabulary_may_have_an_entry_that_is_called_like_a_setting(
-    make_model, make_tokenizer, tmp_path, saved_pair, errors, edit_json
+    make_model, make_tokenizer, tmp_path, saved_pair, errors, edit_json, write
 ):
     folder = shutil.copytree(saved_pair, tmp_path / "pair")
 
@@ -658,7 +653,7 @@ def test_an_auto_map_anywhere_but_at_the_top_is_an_error(pair_copy, where, error
 @pytest.mark.parametrize(
     "content", [{"auto_map": {"AutoModel": "x.X"}}, [{"auto_map": ["a.B", None]}], [[{"auto_map": 1}]]]
 )
-def test_an_auto_map_in_another_file_is_an_error(pair_copy, content, errors):
+def test_an_auto_map_in_another_file_is_an_error(pair_copy, content, errors, write):
     write(pair_copy / "processor_config.json", json.dumps(content))
     assert errors(pair_copy) == [("nested-auto-map", "processor_config.json")]
 
@@ -716,7 +711,7 @@ def test_a_pair_without_an_auto_map_needs_electra_rtd_and_is_a_warning(pair_copy
 
 
 @pytest.mark.parametrize("name", ["adapter_config.json", "sub/adapter_config.json", "Adapter_Config.JSON"])
-def test_an_adapter_would_load_another_repository_and_is_an_error(pair_copy, name, errors):
+def test_an_adapter_would_load_another_repository_and_is_an_error(pair_copy, name, errors, write):
     write(pair_copy / name, json.dumps({"base_model_name_or_path": "someone/else"}))
     assert errors(pair_copy) == [("adapter", name)]
 
@@ -732,24 +727,24 @@ def test_a_path_on_the_authors_disk_is_a_warning(pair_copy, value, level, warnin
 
 @pytest.mark.parametrize("name", [CONFIG, "tokenizer_config.json", "discriminator/config.json"])
 @pytest.mark.parametrize("content", ["{", "\x00", b"\xff\xfe", "", '{"a": 1' + "0" * 5000 + "}"])
-def test_a_configuration_that_is_not_json_is_an_error(pair_copy, name, content, errors):
+def test_a_configuration_that_is_not_json_is_an_error(pair_copy, name, content, errors, write):
     write(pair_copy / name, content)
     assert errors(pair_copy) == [("not-json", name)]
 
 
-def test_any_other_file_that_is_not_json_is_a_warning(pair_copy, warnings):
+def test_any_other_file_that_is_not_json_is_a_warning(pair_copy, warnings, write):
     write(pair_copy / "results.json", "{")
     assert warnings(pair_copy) == [NO_CARD, ("not-json", "results.json")]
 
 
 @pytest.mark.parametrize("name", [CONFIG, "tokenizer_config.json", INDEX])
-def test_json_of_any_depth_is_an_error_and_not_a_crash(pair_copy, name):
+def test_json_of_any_depth_is_an_error_and_not_a_crash(pair_copy, name, write):
     for depth in [*range(880, 1000, 20), 10**5]:  # at some of them the parser succeeds, and the checks do not
         write(pair_copy / name, '{"a":' * depth + "{}" + "}" * depth)
         assert not verify_checkpoint(pair_copy).ok
 
 
-def test_deep_json_in_another_file_is_either_read_or_refused(pair_copy):
+def test_deep_json_in_another_file_is_either_read_or_refused(pair_copy, write):
     codes = set()
     for depth in [*range(880, 1000, 20), 10**5]:
         write(pair_copy / "results.json", '{"a":' * depth + '{"auto_map": {"AutoModel": "x.X"}}' + "}" * depth)
@@ -758,7 +753,7 @@ def test_deep_json_in_another_file_is_either_read_or_refused(pair_copy):
     assert codes <= {"nested-auto-map", "not-json"} and "not-json" in codes
 
 
-def test_json_that_the_parser_reads_and_the_checks_cannot_is_an_error(pair_copy, monkeypatch, errors):
+def test_json_that_the_parser_reads_and_the_checks_cannot_is_an_error(pair_copy, monkeypatch, errors, write):
     """Parsers of later Pythons go deeper than Python's own calls."""
     content = {}
     for _ in range(5000):
@@ -774,7 +769,7 @@ def test_json_that_the_parser_reads_and_the_checks_cannot_is_an_error(pair_copy,
 
 
 @pytest.mark.parametrize("content", [{"model_type": "electra"}, {}, {"model_type": ["electra_rtd"]}, [], 1, None, "x"])
-def test_what_is_no_pair_is_an_error(pair_copy, content, errors):
+def test_what_is_no_pair_is_an_error(pair_copy, content, errors, write):
     write(pair_copy / CONFIG, json.dumps(content))
     assert errors(pair_copy) == [("not-a-pair", CONFIG)]
 
@@ -894,7 +889,7 @@ def test_another_type_than_the_configuration_says_is_a_warning(pair_copy, messag
 @pytest.mark.parametrize(
     "content", [lambda data: data[:-8], lambda data: b"garbage" * 99, lambda data: b"", lambda data: data[:4]]
 )
-def test_a_damaged_file_is_an_error(pair_copy, content, errors, message):
+def test_a_damaged_file_is_an_error(pair_copy, content, errors, message, write):
     write(pair_copy / WEIGHTS, content((pair_copy / WEIGHTS).read_bytes()))
     assert errors(pair_copy) == [("weights-unreadable", WEIGHTS)]
     assert "is not safetensors, or is cut off" in message(pair_copy, "weights-unreadable")
@@ -929,7 +924,7 @@ def test_a_tensor_in_two_shards_is_an_error(sharded, errors, message, edit_weigh
 @pytest.mark.parametrize(
     "shard", ["../model.safetensors", "/etc/passwd", "a/b.safetensors", "a\\b.safetensors", "weights.txt", "x.bin", ""]
 )
-def test_an_index_names_safetensors_of_its_own_folder_only(sharded, index, shard, errors, message, edit_json):
+def test_an_index_names_safetensors_of_its_own_folder_only(sharded, index, shard, errors, message, edit_json, write):
     """A shard of another kind would be read as a pickle."""
     write(sharded / index, (sharded / INDEX).read_bytes())
     edit_json(sharded, lambda content: content["weight_map"].update({QUERY: shard}), index)
@@ -940,7 +935,7 @@ def test_an_index_names_safetensors_of_its_own_folder_only(sharded, index, shard
 @pytest.mark.parametrize(
     "content", ["[]", "{}", '{"weight_map": []}', '{"weight_map": {"a": 1}}', "{", '{"weight_map": null}']
 )
-def test_an_index_that_is_none_is_an_error(sharded, content, errors):
+def test_an_index_that_is_none_is_an_error(sharded, content, errors, write):
     write(sharded / INDEX, content)
     assert errors(sharded) == [("weights-unreadable", INDEX)]
 
@@ -1017,7 +1012,7 @@ def test_other_special_ids_than_the_tokenizers_are_a_warning(pair_copy, warnings
 
 
 @pytest.mark.parametrize("content", ["{", "{}", "[]", '{"model": {"type": "BPE"}}', b"\xff"])
-def test_a_tokenizer_that_cannot_be_read_is_an_error(pair_copy, content, errors):
+def test_a_tokenizer_that_cannot_be_read_is_an_error(pair_copy, content, errors, write):
     write(pair_copy / "tokenizer.json", content)
     assert errors(pair_copy) == [("tokenizer-unreadable", "tokenizer_config.json")]
 
@@ -1033,7 +1028,7 @@ def test_a_tokenizer_of_a_class_that_is_none_is_an_error(pair_copy, name, found,
 # --------------------------------------------------------------------------------------------------------- the code
 
 
-def test_changed_code_is_listed_with_its_hash_and_stays_a_warning(pair_copy, message, warnings):
+def test_changed_code_is_listed_with_its_hash_and_stays_a_warning(pair_copy, message, warnings, write):
     text = (pair_copy / MODELING).read_text() + "\n# mine\n"
     write(pair_copy / MODELING, text)
     assert warnings(pair_copy) == [NO_CARD, ("foreign-code", MODELING)]
@@ -1041,7 +1036,7 @@ def test_changed_code_is_listed_with_its_hash_and_stays_a_warning(pair_copy, mes
 
 
 @pytest.mark.parametrize("name", ["setup.py", "sub/tool.py"])
-def test_any_other_code_is_listed(pair_copy, name, warnings):
+def test_any_other_code_is_listed(pair_copy, name, warnings, write):
     write(pair_copy / name, "print(1)\n")
     assert warnings(pair_copy) == [NO_CARD, ("foreign-code", name)]
 
@@ -1051,7 +1046,7 @@ def test_our_code_under_another_name_is_not_ours(pair_copy, warnings):
     assert warnings(pair_copy) == [NO_CARD, ("foreign-code", "evil.py")]
 
 
-def test_code_of_an_earlier_release_is_known(pair_copy, monkeypatch, found):
+def test_code_of_an_earlier_release_is_known(pair_copy, monkeypatch, found, write):
     for name in layout.CODE:
         write(pair_copy / name, (pair_copy / name).read_text() + "\n# of 0.0.9\n")
     hashes = {name: layout.sha256(pair_copy / name) for name in layout.CODE}
@@ -1061,7 +1056,7 @@ def test_code_of_an_earlier_release_is_known(pair_copy, monkeypatch, found):
     assert all(f.message == "is ours, of release 0.0.9." for f in report.findings if f.code == "code")
 
 
-def test_code_of_two_releases_is_a_warning(pair_copy, monkeypatch, message, warnings):
+def test_code_of_two_releases_is_a_warning(pair_copy, monkeypatch, message, warnings, write):
     write(pair_copy / MODELING, (pair_copy / MODELING).read_text() + "\n# of 0.0.9\n")
     hashes = {MODELING: layout.sha256(pair_copy / MODELING)}
     monkeypatch.setitem(code_check.EARLIER_RELEASES, "0.0.9", hashes)
@@ -1099,7 +1094,7 @@ def test_code_that_auto_map_names_must_be_there(pair_copy, errors):
         ("try:\n    from ..lost import x\nexcept ImportError:\n    pass", "../lost.py"),
     ],
 )
-def test_a_relative_import_of_what_is_not_there_is_an_error(pair_copy, line, file, errors, message):
+def test_a_relative_import_of_what_is_not_there_is_an_error(pair_copy, line, file, errors, message, write):
     write(pair_copy / MODELING, (pair_copy / MODELING).read_text() + f"\n{line}\n")
     assert errors(pair_copy) == [("import-unresolved", MODELING)]
     assert f"imports {file}, which is not there" in message(pair_copy, "import-unresolved")
@@ -1109,7 +1104,7 @@ def test_a_relative_import_of_what_is_not_there_is_an_error(pair_copy, line, fil
 
 
 @pytest.mark.parametrize("text", ["def f(:\n", b"\x00", b"\xff\xfe", "(" * 5000, "x = " + "-" * 10**5 + "1"])
-def test_code_that_is_not_python_is_an_error(pair_copy, text, errors):
+def test_code_that_is_not_python_is_an_error(pair_copy, text, errors, write):
     write(pair_copy / MODELING, text)
     assert errors(pair_copy) == [("code-unreadable", MODELING)]
 
@@ -1119,7 +1114,7 @@ def test_code_that_is_not_python_is_an_error(pair_copy, text, errors):
 
 def test_an_export_of_other_weights_is_a_warning(exported, message, warnings, edit_weights):
     folder = exported
-    edit_weights(folder, change_tensor(poison(0.5)))
+    edit_weights(folder, lambda tensors: tensors[QUERY].fill_(0.5))
     expected = [NO_CARD, ("stale-export", "discriminator/model.safetensors")]
     assert warnings(folder) == expected
     assert f"{QUERY.removeprefix('discriminator.')} differs" in message(folder, "stale-export")
@@ -1139,7 +1134,7 @@ def test_an_export_with_a_tensor_that_the_pair_has_not_is_an_error(exported, err
     assert errors(folder) == [("weights-unexpected", "generator/model.safetensors")]
 
 
-def test_an_export_is_as_well_checked_for_its_files(exported, errors):
+def test_an_export_is_as_well_checked_for_its_files(exported, errors, write):
     folder = exported
     write(folder / "discriminator" / WEIGHTS, b"garbage")
     (folder / "generator" / WEIGHTS).unlink()
@@ -1166,7 +1161,7 @@ model-index:
 """
 
 
-def test_a_card_in_order_is_mentioned_and_nothing_is_missing_then(pair_copy, found):
+def test_a_card_in_order_is_mentioned_and_nothing_is_missing_then(pair_copy, found, write):
     write(pair_copy / "README.md", GOOD_CARD)
     report = verify_checkpoint(pair_copy)
     assert found(report, "warning") == [] and ("card", "README.md") in found(report, "info")
@@ -1202,7 +1197,7 @@ def alias_bomb(key):
         (alias_bomb("base_model_relation"), "`base_model_relation` is ["),
     ],
 )
-def test_a_card_that_the_hub_would_not_like_is_a_warning(pair_copy, metadata, says, message, warnings):
+def test_a_card_that_the_hub_would_not_like_is_a_warning(pair_copy, metadata, says, message, warnings, write):
     write(pair_copy / "README.md", "# Pair\n" if metadata is None else f"---\n{metadata}\n---\n# Pair\n")
     assert warnings(pair_copy) == [("card-invalid", "README.md")]
     text = message(pair_copy, "card-invalid")
@@ -1234,7 +1229,7 @@ def test_code_runs_only_where_it_is_asked_for_and_sees_no_token(pair_copy, marke
     assert not os.path.exists(environment["HF_HOME"])
 
 
-def test_code_of_a_checkpoint_with_errors_is_not_run(pair_copy, marker, found):
+def test_code_of_a_checkpoint_with_errors_is_not_run(pair_copy, marker, found, write):
     add_code(pair_copy, f"open({str(marker)!r}, 'w')")
     write(pair_copy / "pytorch_model.bin")
     report = verify_checkpoint(pair_copy, execute=True)
@@ -1273,7 +1268,7 @@ def test_code_that_does_not_end_is_an_error(pair_copy, monkeypatch, found):
     assert found(report) == [("execution", "")] and "within 0.1 seconds" in report.errors[0].message
 
 
-def test_links_are_executed_as_files(pair_copy, tmp_path, monkeypatch):
+def test_links_are_executed_as_files(pair_copy, tmp_path, monkeypatch, write):
     """transformers 5.10.1 to 5.12.1 find no second code file beside a link."""
     linked = tmp_path / "linked"
     (linked / "sub").mkdir(parents=True)
@@ -1293,17 +1288,6 @@ def test_links_are_executed_as_files(pair_copy, tmp_path, monkeypatch):
 
 
 # --------------------------------------------------------------------------------------------------- repositories
-
-
-@pytest.fixture
-def repo(plant, saved_pair):
-    """A pair in a repository of alice; its first commit with files."""
-    plant("alice/pair", saved_pair)
-    return "alice/pair"
-
-
-def downloads(hub):
-    return [request for request in hub.requests if request.kind in ("resolve", "lfs-download")]
 
 
 def test_a_sound_repository_is_reported_with_its_commit(hub, repo, found):
@@ -1347,7 +1331,7 @@ def test_a_pickle_or_an_unsafe_name_is_refused_before_it_is_downloaded(hub, repo
     report = verify_checkpoint(repo)
     assert [finding_code for finding_code, _ in found(report)] == [code]
     assert report.commit == hub.head(repo)
-    assert downloads(hub) == []
+    assert hub.downloads() == []
 
 
 def test_code_of_this_very_repository_by_its_name_is_a_warning_there(

@@ -24,23 +24,13 @@ NO_CARD = ("no-card", "README.md")
 NAN, INF = float("nan"), float("inf")
 
 
-def edit(folder, name=CONFIG, **fields):
-    content = json.loads((folder / name).read_text()) if (folder / name).exists() else {}
-    (folder / name).write_text(json.dumps({**content, **fields}))
-
-
 def edit_network(folder, part, **fields):
     content = json.loads((folder / CONFIG).read_text())
     content[f"{part}_config"].update(fields)
     (folder / CONFIG).write_text(json.dumps(content))
 
 
-def edit_weights(folder, change, name=WEIGHTS):
-    tensors = load_file(folder / name)
-    save_file(change(tensors), folder / name, metadata={"format": "pt"})
-
-
-def other_weights(folder, name):
+def write_other_weights(folder, name):
     (folder / name).parent.mkdir(exist_ok=True)
     tensors = {key: value + 1 for key, value in load_file(folder / WEIGHTS).items()}
     save_file(tensors, folder / name, metadata={"format": "pt"})
@@ -110,9 +100,9 @@ def test_a_setting_out_of_its_range_is_an_error_that_says_what_is_allowed(
         {"keys_to_ignore_at_inference": ["logits"]},
     ],
 )
-def test_a_setting_that_makes_loaders_do_something_else_is_an_error(pair_copy, fields, errors, message):
+def test_a_setting_that_makes_loaders_do_something_else_is_an_error(pair_copy, fields, errors, message, set_fields):
     (name,) = fields
-    edit(pair_copy, **fields)
+    set_fields(pair_copy, **fields)
     assert errors(pair_copy) == [("config-invalid", CONFIG)]
     assert f"`{name}` is " in message(pair_copy, "config-invalid")
 
@@ -126,11 +116,13 @@ def test_a_setting_that_a_release_looks_for_in_any_network_is_an_error(pair_copy
     )
 
 
-def test_a_setting_that_nobody_reads_is_mentioned_and_in_the_pair_itself_a_warning(pair_copy, found, warnings):
+def test_a_setting_that_nobody_reads_is_mentioned_and_in_the_pair_itself_a_warning(
+    pair_copy, found, warnings, set_fields
+):
     edit_network(pair_copy, "generator", generator_size=0.25)  # as in old checkpoints of others
     assert warnings(pair_copy) == [NO_CARD]
     assert ("unknown-setting", CONFIG) in found(verify_checkpoint(pair_copy), "info")
-    edit(pair_copy, maskprob=0.3)
+    set_fields(pair_copy, maskprob=0.3)
     assert warnings(pair_copy) == [NO_CARD, ("unknown-setting", CONFIG)]
 
 
@@ -157,24 +149,26 @@ def test_every_setting_of_a_new_configuration_is_known():
     ],
 )
 def test_a_configuration_of_absurd_size_is_refused_before_a_class_is_built(
-    pair_copy, monkeypatch, fields, errors, message
+    pair_copy, monkeypatch, fields, errors, message, set_fields
 ):
     monkeypatch.setattr(ElectraRTDConfig, "from_dict", lambda *fields: pytest.fail("built"))
-    edit(pair_copy, **fields)
+    set_fields(pair_copy, **fields)
     assert errors(pair_copy) == [("config-invalid", CONFIG)]
     assert len(message(pair_copy, "config-invalid")) < 300
 
 
-def test_of_a_repository_no_configuration_with_errors_is_built(plant, pair_copy, monkeypatch, errors):
+def test_of_a_repository_no_configuration_with_errors_is_built(plant, pair_copy, monkeypatch, errors, set_fields):
     monkeypatch.setattr(ElectraRTDConfig, "from_dict", lambda *fields: pytest.fail("built"))
-    edit(pair_copy, trust_remote_code=True)
+    set_fields(pair_copy, trust_remote_code=True)
     plant("alice/pair", pair_copy)
     assert errors("alice/pair") == [("trust-remote-code", CONFIG)]
 
 
 @pytest.mark.parametrize("row", ["modeling_electra_rtd.Nothing", "configuration_electra_rtd.ElectraRTDConfig", 5])
-def test_a_row_of_auto_map_that_names_another_class_than_a_pairs_is_an_error(pair_copy, row, errors, message):
-    edit(pair_copy, auto_map={**AUTO_MAP, "AutoModel": row})
+def test_a_row_of_auto_map_that_names_another_class_than_a_pairs_is_an_error(
+    pair_copy, row, errors, message, set_fields
+):
+    set_fields(pair_copy, auto_map={**AUTO_MAP, "AutoModel": row})
     assert ("auto-map", CONFIG) in errors(pair_copy)
     assert "a pair's class is modeling_electra_rtd.ElectraRTDForPreTraining" in message(pair_copy, "auto-map")
 
@@ -182,7 +176,7 @@ def test_a_row_of_auto_map_that_names_another_class_than_a_pairs_is_an_error(pai
 # --------------------------------------------------------------------------------------------------- the weights
 
 
-def test_a_file_without_any_tensor_is_an_error(pair_copy, errors):
+def test_a_file_without_any_tensor_is_an_error(pair_copy, errors, edit_weights):
     edit_weights(pair_copy, lambda tensors: {})
     assert errors(pair_copy) == [("weights-missing", WEIGHTS)]
 
@@ -197,13 +191,13 @@ def test_a_file_without_any_tensor_is_an_error(pair_copy, errors):
     ],
 )
 def test_a_second_file_of_weights_that_a_loader_may_take_is_an_error(exported, name, errors):
-    other_weights(exported, name)
+    write_other_weights(exported, name)
     assert errors(exported) == [("two-weights", name)]
 
 
 def test_weights_in_a_folder_of_their_own_are_a_warning_but_for_the_trainers(pair_copy, warnings):
-    other_weights(pair_copy, "fp16/model.safetensors")
-    other_weights(pair_copy, "checkpoint-5/model.safetensors")
+    write_other_weights(pair_copy, "fp16/model.safetensors")
+    write_other_weights(pair_copy, "checkpoint-5/model.safetensors")
     assert warnings(pair_copy) == [NO_CARD, ("other-weights", "fp16/model.safetensors")]
 
 
@@ -231,17 +225,19 @@ def without_most(rows):
         lambda rows: {**rows, "more": next(iter(rows.values()))},
     ],
 )
-def test_an_index_that_says_anything_else_than_the_shards_hold_is_an_error(sharded, change, errors, message):
+def test_an_index_that_says_anything_else_than_the_shards_hold_is_an_error(
+    sharded, change, errors, message, set_fields
+):
     """Releases before 5 load what the index names: 0 of 85 tensors, with a warning."""
     content = json.loads((sharded / INDEX).read_text())
-    edit(sharded, INDEX, weight_map=change(content["weight_map"]))
+    set_fields(sharded, INDEX, weight_map=change(content["weight_map"]))
     assert errors(sharded) == [("weights-unreadable", INDEX)]
     assert "save the model again" in message(sharded, "weights-unreadable")
 
 
 @pytest.mark.parametrize("fields", [{"weight_map": {}}, {"metadata": None}, {"metadata": "x"}])
-def test_an_index_that_loaders_stumble_over_is_an_error(sharded, fields, errors):
-    edit(sharded, INDEX, **fields)
+def test_an_index_that_loaders_stumble_over_is_an_error(sharded, fields, errors, set_fields):
+    set_fields(sharded, INDEX, **fields)
     assert errors(sharded) == [("weights-unreadable", INDEX)]
 
 
@@ -252,23 +248,25 @@ def test_an_index_as_it_is_saved_says_what_the_shards_hold(make_model, tokenizer
     assert warnings(tmp_path) == [NO_CARD]
 
 
-def test_weights_that_loading_would_round_are_an_error(pair_copy, errors, message, warnings):
-    edit(pair_copy, dtype="float16")
+def test_weights_that_loading_would_round_are_an_error(pair_copy, errors, message, warnings, edit_weights, set_fields):
+    set_fields(pair_copy, dtype="float16")
     assert errors(pair_copy) == [("weights-dtype", WEIGHTS)]
     assert "loading would round" in message(pair_copy, "weights-dtype")
-    edit(pair_copy, dtype="float32")
+    set_fields(pair_copy, dtype="float32")
     edit_weights(pair_copy, lambda tensors: {name: value.bfloat16() for name, value in tensors.items()})
     assert warnings(pair_copy) == [NO_CARD, ("weights-dtype", CONFIG)]  # exact
 
 
-def test_mixed_types_without_a_type_in_the_configuration_are_an_error(pair_copy, errors, warnings):
+def test_mixed_types_without_a_type_in_the_configuration_are_an_error(
+    pair_copy, errors, warnings, edit_weights, set_fields
+):
     edit_weights(pair_copy, lambda tensors: {n: v.half() if "generator" in n else v for n, v in tensors.items()})
     assert warnings(pair_copy) == [NO_CARD, ("weights-dtype", WEIGHTS)]
-    edit(pair_copy, dtype=None)
+    set_fields(pair_copy, dtype=None)
     assert errors(pair_copy) == [("weights-dtype", WEIGHTS)]
 
 
-def test_float64_is_an_error_because_release_4_loads_it_as_float32(pair_copy, errors):
+def test_float64_is_an_error_because_release_4_loads_it_as_float32(pair_copy, errors, edit_weights):
     edit_weights(pair_copy, lambda tensors: {name: value.double() for name, value in tensors.items()})
     assert {code for code, _ in errors(pair_copy)} == {"weights-dtype"}
 
@@ -282,15 +280,15 @@ def test_a_table_of_too_many_tensors_is_not_even_read(pair_copy, monkeypatch, er
     assert "no pair has so many tensors" in message(pair_copy, "weights-unreadable")
 
 
-def test_tensors_that_are_not_expected_are_named_and_not_compared(pair_copy, errors, message):
+def test_tensors_that_are_not_expected_are_named_and_not_compared(pair_copy, errors, message, edit_weights):
     edit_weights(pair_copy, lambda tensors: {f"t{number}": torch.ones(0) for number in range(1000)})
     assert sorted(errors(pair_copy)) == [("weights-missing", WEIGHTS), ("weights-unexpected", WEIGHTS)]
     assert "and 995 more" in message(pair_copy, "weights-unexpected")
 
 
-def test_an_index_of_many_lost_shards_is_told_in_a_few_lines(sharded, errors):
+def test_an_index_of_many_lost_shards_is_told_in_a_few_lines(sharded, errors, set_fields):
     shards = {f"t{number}": f"model-{number:05}-of-01000.safetensors" for number in range(1000)}
-    edit(sharded, INDEX, weight_map=shards)
+    set_fields(sharded, INDEX, weight_map=shards)
     assert len(errors(sharded)) == 5
 
 
@@ -317,14 +315,16 @@ def test_an_index_of_many_lost_shards_is_told_in_a_few_lines(sharded, errors):
         ({"dtype": "float16"}, "weights-dtype"),
     ],
 )
-def test_an_export_of_the_right_weights_that_computes_something_else_is_an_error(exported, part, fields, code, errors):
-    edit(exported, f"{part}/{CONFIG}", **fields)
+def test_an_export_of_the_right_weights_that_computes_something_else_is_an_error(
+    exported, part, fields, code, errors, set_fields
+):
+    set_fields(exported, f"{part}/{CONFIG}", **fields)
     path = WEIGHTS if code == "weights-dtype" else CONFIG
     assert errors(exported) == [(code, f"{part}/{path}")]
 
 
-def test_what_an_export_only_trains_with_may_differ(exported, warnings):
-    edit(exported, f"discriminator/{CONFIG}", hidden_dropout_prob=0.3, architectures=None, id2label={"0": "a"})
+def test_what_an_export_only_trains_with_may_differ(exported, warnings, set_fields):
+    set_fields(exported, f"discriminator/{CONFIG}", hidden_dropout_prob=0.3, architectures=None, id2label={"0": "a"})
     assert warnings(exported) == [NO_CARD]
 
 
@@ -341,7 +341,7 @@ def half_renamed(tensors):
         (lambda tensors: {n: v for n, v in tensors.items() if n.startswith("electra.")}, {"weights-missing"}),
     ],
 )
-def test_an_export_that_would_load_with_random_weights_is_an_error(exported, change, codes, errors):
+def test_an_export_that_would_load_with_random_weights_is_an_error(exported, change, codes, errors, edit_weights):
     edit_weights(exported, change, f"discriminator/{WEIGHTS}")
     assert {code for code, _ in errors(exported)} == codes
 
@@ -351,7 +351,7 @@ def test_an_export_without_its_configuration_is_an_error(exported, errors):
     assert errors(exported) == [("no-config", f"generator/{CONFIG}")]
 
 
-def test_an_export_of_rounded_weights_is_not_called_the_pairs(exported, warnings):
+def test_an_export_of_rounded_weights_is_not_called_the_pairs(exported, warnings, edit_weights):
     edit_weights(exported, lambda t: {name: value.half() for name, value in t.items()}, f"generator/{WEIGHTS}")
     assert ("stale-export", f"generator/{WEIGHTS}") in warnings(exported)
 
@@ -404,17 +404,19 @@ def test_an_export_with_a_broken_tokenizer_is_an_error_and_without_one_a_warning
         {"post_processor": {"type": "x"}},
     ],
 )
-def test_a_setting_of_the_tokenizer_that_leads_elsewhere_is_an_error(exported, name, fields, errors, message):
-    edit(exported, name, **fields)
+def test_a_setting_of_the_tokenizer_that_leads_elsewhere_is_an_error(
+    exported, name, fields, errors, message, set_fields
+):
+    set_fields(exported, name, **fields)
     assert errors(exported) == [("tokenizer-setting", name)]
     assert f"`{next(iter(fields))}` may make loaders read another vocabulary" in message(exported, "tokenizer-setting")
 
 
-def test_what_a_tokenizer_obeys_the_checks_would_have_missed_without_that_rule(pair_copy, tokenizer):
+def test_what_a_tokenizer_obeys_the_checks_would_have_missed_without_that_rule(pair_copy, tokenizer, set_fields):
     """Releases choose the file by its number."""
     shutil.copy(pair_copy / TOKENIZER, pair_copy / "tokenizer.4.0.0.json")
     exchange(pair_copy, "tokenizer.4.0.0.json")
-    edit(pair_copy, TOKENIZER_CONFIG, fast_tokenizer_files=["tokenizer.4.0.0.json"])
+    set_fields(pair_copy, TOKENIZER_CONFIG, fast_tokenizer_files=["tokenizer.4.0.0.json"])
     loaded = AutoTokenizer.from_pretrained(pair_copy, trust_remote_code=False)
     assert loaded("나")["input_ids"] != tokenizer("나")["input_ids"]
 
@@ -455,8 +457,8 @@ def test_files_of_older_releases_that_say_the_same_are_accepted(pair_copy, token
     assert warnings(pair_copy) == [NO_CARD]
 
 
-def test_a_class_that_reads_text_in_another_way_than_the_file_says_is_a_warning(pair_copy, warnings):
-    edit(pair_copy, TOKENIZER_CONFIG, tokenizer_class="BertTokenizer", do_lower_case=True)
+def test_a_class_that_reads_text_in_another_way_than_the_file_says_is_a_warning(pair_copy, warnings, set_fields):
+    set_fields(pair_copy, TOKENIZER_CONFIG, tokenizer_class="BertTokenizer", do_lower_case=True)
     assert ("tokenizer-files", TOKENIZER) in warnings(pair_copy)
 
 
