@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
@@ -33,16 +34,6 @@ def read_json(path):
 
 def write_json(path, content):
     path.write_text(json.dumps(content, indent=2), encoding="utf-8")
-
-
-def readme(hub, repo_id=REPO, revision="main"):
-    return hub.files(repo_id, revision)["README.md"].decode("utf-8")
-
-
-def metadata(text):
-    import yaml
-
-    return yaml.safe_load(text.split("---")[1])
 
 
 # ------------------------------------------------------------------------------------------------------ what is pushed
@@ -181,7 +172,8 @@ def test_paths_of_this_disk_do_not_reach_the_hub(hub, push, pair_copy, tmp_path,
     for path in (tmp_path, tempfile.gettempdir(), "electra-rtd-push-", Path.home() / ".cache"):
         assert str(path).encode() not in everything
     assert (origin.encode() in hub.files(REPO)["config.json"]) == stays
-    assert metadata(readme(hub)).get("base_model") == ([origin] if stays else None)
+    card = hub.files(REPO)["README.md"].decode("utf-8")
+    assert yaml.safe_load(card.split("---")[1]).get("base_model") == ([origin] if stays else None)
 
 
 # ------------------------------------------------------------------------------------------------------- where it goes

@@ -18,14 +18,6 @@ from electra_rtd.hub_tools.remote import ATTEMPTS, LONGEST_WAIT, HubError, is_tr
 REPO = "alice/pair"
 
 
-def read_json(path):
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def write_json(path, content):
-    path.write_text(json.dumps(content, indent=2), encoding="utf-8")
-
-
 STEPS = (
     *("info", "tree", "create-repo", "branch", "preupload", "lfs-batch", "lfs-upload", "lfs-verify"),
     *("validate-yaml", "commit"),
@@ -384,10 +376,8 @@ def test_a_token_is_never_shown(hub, push, saved_pair, everything_said, step, st
     assert all(hub.alice.encode() not in data for name in hub.repos for data in hub.files(name).values())
 
 
-def test_a_token_is_not_shown_when_a_parents_card_cannot_be_read(hub, push, pair_copy, everything_said):
-    fields = read_json(pair_copy / "config.json")
-    fields["generator_config"]["_name_or_path"] = "alice/parent"
-    write_json(pair_copy / "config.json", fields)
+def test_a_token_is_not_shown_when_a_parents_card_cannot_be_read(hub, push, pair_copy, edit_json, everything_said):
+    edit_json(pair_copy, lambda fields: fields["generator_config"].update(_name_or_path="alice/parent"))
     hub.create_repo("alice/parent", private=True)
     hub.echo_token_in_errors = True
     hub.fault("alice/parent/resolve", status=403, times=None)

@@ -5,6 +5,7 @@ import json
 import shutil
 
 import pytest
+import yaml
 
 from electra_rtd.hub_tools import pull_checkpoint
 from electra_rtd.hub_tools.remote import HubError
@@ -16,21 +17,11 @@ EVALUATION = {"step": 4, "eval_loss": 1.25, "eval_mlm_loss": 0.5, "eval_disc_los
 END_OF_RESULTS = "<!-- end of electra-rtd results -->"
 
 
-def write_json(path, content):
-    path.write_text(json.dumps(content, indent=2), encoding="utf-8")
-
-
-def read_json(path):
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def readme(hub, repo_id=REPO, revision="main"):
     return hub.files(repo_id, revision)["README.md"].decode("utf-8")
 
 
 def metadata(text):
-    import yaml
-
     return yaml.safe_load(text.split("---")[1])
 
 
@@ -168,7 +159,7 @@ def test_another_readme_than_the_branchs_is_not_taken_silently(hub, push, pushed
 
 
 def log(folder, *rows):
-    write_json(folder / "trainer_state.json", {"log_history": [{"step": 0, "loss": 2.0}, *rows]})
+    (folder / "trainer_state.json").write_text(json.dumps({"log_history": [{"step": 0, "loss": 2.0}, *rows]}))
 
 
 def test_figures_stay_with_their_weights(hub, push, pair_copy, other_weights):
@@ -249,7 +240,7 @@ def test_figures_are_of_the_checkpoint_whose_weights_are_pushed(hub, push, pair_
         folder.mkdir()
         source = weights / "model.safetensors" if weights.is_dir() else weights
         shutil.copy(source, folder / "model.safetensors")
-        write_json(folder / "trainer_state.json", {"log_history": [{"step": step, "eval_loss": loss}]})
+        log(folder, {"step": step, "eval_loss": loss})
     push(pair_copy)
     [model] = metadata(readme(hub))["model-index"]
     assert [metric["value"] for result in model["results"] for metric in result["metrics"]] == [1.5]
