@@ -23,8 +23,8 @@ def pushed_files(saved_pair, tmp_path_factory):
     """What a first push of `saved_pair` to alice/pair, without exports, leaves there: content by path."""
     home = tmp_path_factory.mktemp("pushed")
     with pytest.MonkeyPatch.context() as monkeypatch, sys.modules["hub_server"].Hub() as server:
-        monkeypatch.setattr(constants, "HF_HOME", str(home))
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))
+        for name, place in {"HF_HOME": home, "HF_HUB_CACHE": home / "hub", "HF_TOKEN_PATH": home / "token"}.items():
+            monkeypatch.setattr(constants, name, str(place))
         server.connect(monkeypatch)
         push_checkpoint(saved_pair, "alice/pair", token=server.add_user("alice"), export=())
         return server.files("alice/pair")

@@ -36,7 +36,9 @@ from electra_rtd.modeling_electra_rtd import find_tokenizer
 from electra_rtd.train_tools.report import figures, read_run, report_run
 
 
-specification = importlib.util.spec_from_file_location("made_up_run", Path(__file__).parents[1] / "views" / "made_up_run.py")
+specification = importlib.util.spec_from_file_location(
+    "made_up_run", Path(__file__).parents[1] / "views" / "made_up_run.py"
+)
 made_up_run = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(made_up_run)
 
