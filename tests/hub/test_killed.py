@@ -56,7 +56,7 @@ def worker(hub, tmp_path):
 
     yield order
     process.stdin.close()
-    process.wait(timeout=30)
+    process.wait(timeout=300)
 
 
 @pytest.fixture

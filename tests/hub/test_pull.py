@@ -147,7 +147,7 @@ def test_a_folder_can_be_named_in_any_way(hub, planted, pull, tmp_path, monkeypa
     assert where.is_symlink() == (local_dir == "link")
 
 
-def test_a_lock_that_somebody_planted_is_not_taken_for_ours(hub, planted, pull):
+def test_a_lock_that_somebody_published_is_not_taken_for_ours(hub, planted, pull):
     newer = hub.commit(REPO, {LOCK: b"{}"})
     folder = pull()
     assert read_lock(folder) == lock_of(without_lock(folder), newer)
