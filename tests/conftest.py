@@ -61,7 +61,9 @@ def pytest_collection_finish(session):
 
 
 # In a folder of tests, where pytest's importlib mode does not look: tests can say `from hub_server import Hub`.
-specification = importlib.util.spec_from_file_location("hub_server", Path(__file__).parent / "hub" / "hub_server.py")
+specification = importlib.util.spec_from_file_location(
+    "hub_server", Path(__file__).parent / "hub" / "hub_server" / "__init__.py"
+)
 sys.modules["hub_server"] = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(sys.modules["hub_server"])
 

@@ -12,6 +12,7 @@ import yaml
 from PIL import Image
 
 from electra_rtd import cli, parsers
+from electra_rtd.hub_tools import card as card_file
 from electra_rtd.hub_tools import layout, push_checkpoint
 from electra_rtd.hub_tools.card import METRICS
 from electra_rtd.hub_tools.checks.metadata import check_card
@@ -29,16 +30,16 @@ QUICK += ["--eval_strategy", "steps", "--eval_steps", "2", "--learning_rate", "1
 
 
 @pytest.fixture
-def plant_parents(hub, pair_folders):
+def plant_parents(plant, pair_folders):
     """Two stock checkpoints on the Hub, each with the README given, or none."""
 
-    def plant(*readmes):
+    def plant_both(*readmes):
         for repo_id, folder, readme in zip(PARENTS, pair_folders, readmes, strict=True):
-            hub.create_repo(repo_id)
-            files = {path.name: path.read_bytes() for path in folder.iterdir()}
-            hub.commit(repo_id, files if readme is None else {**files, layout.CARD: readme})
+            plant(repo_id, folder)
+            if readme is not None:
+                plant(repo_id, {layout.CARD: readme})
 
-    return plant
+    return plant_both
 
 
 @pytest.fixture
@@ -70,9 +71,20 @@ LOG = [
 ]
 
 
+@pytest.fixture(scope="session")
+def picture(tmp_path_factory):
+    path = tmp_path_factory.mktemp("picture") / layout.CURVES
+    assert plot_losses(LOG, path)
+    return path.read_bytes()
+
+
 @pytest.fixture
-def write_run(pair_copy):
-    """The saved pair with what a run would leave beside it: settings, datasets, a log."""
+def write_run(pair_copy, picture, monkeypatch):
+    """The saved pair with what a run would leave beside it: settings, datasets, a log.
+
+    Drawing takes longer than the rest of a push: one picture does for every card that is not about it.
+    """
+    monkeypatch.setattr(card_file, "plot_losses", lambda log, path: bool(log and path.write_bytes(picture)))
 
     def write(settings=None, datasets=None, log=LOG, parents=()):
         results = {"settings": settings or {}, "datasets": datasets or []}
@@ -166,7 +178,8 @@ def test_a_run_of_adapt_has_a_whole_card(adapted, card_of, hub, tmp_path):
     assert asked and {request.status for request in asked} == {200}
 
 
-def test_the_same_run_gives_the_same_bytes(write_run, card_of, hub):
+def test_the_same_run_gives_the_same_bytes(write_run, card_of, hub, monkeypatch):
+    monkeypatch.setattr(card_file, "plot_losses", plot_losses)
     folder = write_run(settings={"learning_rate": 1e-3})
     card_of(folder)
     first, count = hub.files("alice/model"), len(hub.commits("alice/model"))
@@ -250,7 +263,7 @@ def test_how_to_load_and_the_hashes_are_of_the_newest_state(pair_copy, card_of, 
     assert f"| `{layout.CODE[1]}` | `{layout.sha256(pair_copy / layout.CODE[1])}` |" in body
 
 
-def test_results_of_others_stay_whole_and_under_their_model(write_run, card_of, hub):
+def test_results_of_others_stay_whole_and_under_their_model(write_run, card_of, hub, plant):
     theirs = [
         {
             "name": name,
@@ -264,8 +277,7 @@ def test_results_of_others_stay_whole_and_under_their_model(write_run, card_of, 
         }
         for name, value in (("first", 0.8), ("second", 0.9))
     ]
-    hub.create_repo("alice/model")
-    hub.commit("alice/model", {layout.CARD: f"---\n{yaml.safe_dump({'model-index': theirs})}---\n# Ours\n".encode()})
+    plant("alice/model", {layout.CARD: f"---\n{yaml.safe_dump({'model-index': theirs})}---\n# Ours\n".encode()})
     metadata, _ = card_of(write_run())
     assert metadata["model-index"][:2] == theirs and metadata["model-index"][2]["name"] == "model"
 
@@ -350,6 +362,7 @@ def test_the_picture_has_a_panel_for_each_loss(tmp_path):
 
 
 def test_without_matplotlib_there_is_no_picture_and_no_link(write_run, card_of, hub, monkeypatch):
+    monkeypatch.setattr(card_file, "plot_losses", plot_losses)
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *a: None if name == "matplotlib" else find_spec(name)
@@ -392,6 +405,7 @@ print(json.dumps(names))
 """
 
 
+@pytest.mark.slow
 def test_the_code_in_a_card_runs(saved_pair, card_of, hub, run_fresh):
     _, body = card_of(saved_pair)
     stock, pinned, classifier = python_of(body)
@@ -429,9 +443,8 @@ More words, and {{ braces }}.
 """
 
 
-def test_a_persons_card_keeps_its_words_and_its_metadata(write_run, card_of, hub):
-    hub.create_repo("alice/model")
-    hub.commit("alice/model", {layout.CARD: PERSONS.encode()})
+def test_a_persons_card_keeps_its_words_and_its_metadata(write_run, card_of, hub, plant):
+    plant("alice/model", {layout.CARD: PERSONS.encode()})
     metadata, body = card_of(write_run(datasets=["koe/corpus"]))
     assert metadata["license"] == "mit" and metadata["pipeline_tag"] == "fill-mask"
     assert metadata["library_name"] == "transformers" and metadata["datasets"] == ["koe/corpus"]
@@ -462,10 +475,9 @@ def test_figures_leave_with_the_weights_that_they_were_about(write_run, card_of,
     assert layout.CURVES not in hub.files("alice/model")
 
 
-def test_metadata_that_cannot_be_read_stay_as_they_are(write_run, hub):
+def test_metadata_that_cannot_be_read_stay_as_they_are(write_run, hub, plant):
     broken = "---\nlicense: [mit\n---\nwords <!-- electra-rtd results of 0 -->old<!-- end of electra-rtd results -->\n"
-    hub.create_repo("alice/model")
-    hub.commit("alice/model", {layout.CARD: broken.encode()})
+    plant("alice/model", {layout.CARD: broken.encode()})
     with pytest.raises(OSError, match="alice/model"):  # the Hub wants metadata that it can read
         push_checkpoint(write_run(), "alice/model", token=hub.alice)
     assert hub.files("alice/model")[layout.CARD].decode() == broken

@@ -15,40 +15,9 @@ from electra_rtd.hub_tools import CheckpointError, diff_checkpoints, layout
 QUERY = "discriminator.electra.encoder.layer.1.attention.self.query"
 
 
-@pytest.fixture
-def edit_weights(pair_copy):
-    """Rewrite the weights of the copy by a function of their dictionary."""
-
-    def edit(function):
-        tensors = load_file(pair_copy / layout.WEIGHTS)
-        function(tensors)
-        save_file(tensors, pair_copy / layout.WEIGHTS, metadata={"format": "pt"})
-        return pair_copy
-
-    return edit
-
-
-@pytest.fixture
-def edit_json(pair_copy):
-    def edit(name, function):
-        content = json.loads((pair_copy / name).read_text(encoding="utf-8"))
-        function(content)
-        (pair_copy / name).write_text(json.dumps(content), encoding="utf-8")
-        return pair_copy
-
-    return edit
-
-
 def modules_of(difference):
     """Module name -> its change, of those that changed."""
     return {module.module: module for module in difference.weights if module.changed}
-
-
-def plant(hub, repo_id, folder):
-    """Commit a folder as it is; returns the commit."""
-    if repo_id not in hub.repos:
-        hub.create_repo(repo_id)
-    return hub.commit(repo_id, {path.name: path.read_bytes() for path in folder.iterdir()})
 
 
 def test_a_copy_is_identical(saved_pair, pair_copy):
@@ -63,14 +32,14 @@ def test_a_copy_is_identical(saved_pair, pair_copy):
     assert "config: the same" in shown and f"  0 of {len(difference.weights)} modules differ" in shown
 
 
-def test_a_field_is_named_with_dots_and_shows_both_values(saved_pair, edit_json):
+def test_a_field_is_named_with_dots_and_shows_both_values(saved_pair, edit_json, pair_copy):
     def edit(fields):
         fields["mask_prob"] = 0.3
         fields["generator_config"]["hidden_act"] = "relu"
         fields["generator_config"]["note"] = {"deep": [1, 2]}
         del fields["eval_seed"]
 
-    difference = diff_checkpoints(saved_pair, edit_json("config.json", edit))
+    difference = diff_checkpoints(saved_pair, edit_json(pair_copy, edit))
     assert difference.config == {
         "eval_seed": (0, "(not there)"),
         "generator_config.hidden_act": ("gelu", "relu"),
@@ -95,7 +64,7 @@ def test_the_vocabulary_is_counted(saved_pair, pair_copy, edit_json):
         vocabulary["새말"] = vocabulary.pop("학교")
         vocabulary["헌말"] = 80
 
-    difference = diff_checkpoints(saved_pair, edit_json("tokenizer.json", edit))
+    difference = diff_checkpoints(saved_pair, edit_json(pair_copy, edit, "tokenizer.json"))
     old, new = (layout.sha256(folder / "tokenizer.json")[:12] for folder in (saved_pair, pair_copy))
     counts = "; tokens: 2 added, 1 removed, 2 with another id"
     assert difference.tokenizer == {"tokenizer.json": f"{old} -> {new}{counts}"}
@@ -103,8 +72,10 @@ def test_the_vocabulary_is_counted(saved_pair, pair_copy, edit_json):
 
 
 @pytest.mark.parametrize("model", [None, {}, {"vocab": [["나", 0.0]]}])
-def test_a_vocabulary_of_another_kind_is_only_called_changed(model, saved_pair, edit_json):
-    difference = diff_checkpoints(saved_pair, edit_json("tokenizer.json", lambda content: content.update(model=model)))
+def test_a_vocabulary_of_another_kind_is_only_called_changed(model, saved_pair, edit_json, pair_copy):
+    difference = diff_checkpoints(
+        saved_pair, edit_json(pair_copy, lambda content: content.update(model=model), "tokenizer.json")
+    )
     assert "tokens" not in difference.tokenizer["tokenizer.json"] and not difference.identical
 
 
@@ -124,14 +95,14 @@ def test_code_that_changed_came_or_went_is_named(saved_pair, pair_copy):
     assert not difference.identical and not difference.tokenizer
 
 
-def test_the_one_module_that_changed_has_its_relative_norm(saved_pair, edit_weights):
+def test_the_one_module_that_changed_has_its_relative_norm(saved_pair, edit_weights, pair_copy):
     """Weight and bias together, by hand: two numbers move by 3 and 4, so the change has the norm 5."""
 
     def edit(tensors):
         tensors[f"{QUERY}.weight"][0, 0] += 3
         tensors[f"{QUERY}.bias"][1] -= 4
 
-    difference = diff_checkpoints(saved_pair, edit_weights(edit))
+    difference = diff_checkpoints(saved_pair, edit_weights(pair_copy, edit))
     tensors = load_file(saved_pair / layout.WEIGHTS)
     squares = sum(tensors[f"{QUERY}.{name}"].double().square().sum().item() for name in ("weight", "bias"))
     assert list(modules_of(difference)) == [QUERY]
@@ -157,8 +128,8 @@ def test_the_one_module_that_changed_has_its_relative_norm(saved_pair, edit_weig
     ],
     ids=["missing", "added", "shape", "dtype", "nan", "inf"],
 )
-def test_what_has_no_number_has_a_note(edit, relative_norm, note, saved_pair, edit_weights):
-    difference = diff_checkpoints(saved_pair, edit_weights(edit))
+def test_what_has_no_number_has_a_note(edit, relative_norm, note, saved_pair, edit_weights, pair_copy):
+    difference = diff_checkpoints(saved_pair, edit_weights(pair_copy, edit))
     assert list(modules_of(difference)) == [QUERY]
     change = modules_of(difference)[QUERY]
     assert change.relative_norm == relative_norm
@@ -167,16 +138,16 @@ def test_what_has_no_number_has_a_note(edit, relative_norm, note, saved_pair, ed
     json.dumps(asdict(difference), allow_nan=False)
 
 
-def test_another_type_that_loses_digits_has_note_and_number(saved_pair, edit_weights):
+def test_another_type_that_loses_digits_has_note_and_number(saved_pair, edit_weights, pair_copy):
     name = f"{QUERY}.weight"
-    difference = diff_checkpoints(saved_pair, edit_weights(lambda t: t.update({name: t[name].bfloat16()})))
+    difference = diff_checkpoints(saved_pair, edit_weights(pair_copy, lambda t: t.update({name: t[name].bfloat16()})))
     change = modules_of(difference)[QUERY]
     assert change.note == "torch.float32 -> torch.bfloat16" and 0 < change.relative_norm < 2**-8
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e-30])
-def test_equal_weights_are_identical_whatever_they_hold(value, saved_pair, edit_weights, tmp_path):
-    spoilt = edit_weights(lambda tensors: tensors[f"{QUERY}.bias"].fill_(value))
+def test_equal_weights_are_identical_whatever_they_hold(value, saved_pair, edit_weights, tmp_path, pair_copy):
+    spoilt = edit_weights(pair_copy, lambda tensors: tensors[f"{QUERY}.bias"].fill_(value))
     shutil.copytree(spoilt, tmp_path / "again")
     assert diff_checkpoints(spoilt, tmp_path / "again").identical
 
@@ -190,8 +161,8 @@ def test_a_change_too_small_to_be_squared_is_a_change(tmp_path):
     assert list(modules_of(difference)) == ["one"] and not difference.identical
 
 
-def test_what_was_zero_has_no_relative_norm(saved_pair, edit_weights, tmp_path):
-    zero = edit_weights(lambda t: [t[f"{QUERY}.{name}"].zero_() for name in ("weight", "bias")])
+def test_what_was_zero_has_no_relative_norm(saved_pair, edit_weights, tmp_path, pair_copy):
+    zero = edit_weights(pair_copy, lambda t: [t[f"{QUERY}.{name}"].zero_() for name in ("weight", "bias")])
     change = modules_of(diff_checkpoints(zero, saved_pair))[QUERY]
     assert (change.relative_norm, change.note) == (None, "from zero")
     assert modules_of(diff_checkpoints(saved_pair, zero))[QUERY].relative_norm == pytest.approx(1)
@@ -229,11 +200,11 @@ def test_untied_against_tied_says_which_tables_are_only_there(make_model, tmp_pa
 # ---- The Hub ----
 
 
-def test_folders_revisions_and_repositories_can_be_compared(hub, saved_pair, edit_json):
-    first = plant(hub, "alice/pair", saved_pair)
+def test_folders_revisions_and_repositories_can_be_compared(hub, saved_pair, edit_json, plant, pair_copy):
+    first = plant("alice/pair", saved_pair)
     hub.repos["alice/pair"].tags["v1"] = hub.repos["alice/pair"].find(first)
-    edited = edit_json("config.json", lambda fields: fields.update(mask_prob=0.3))
-    second = plant(hub, "alice/pair", edited)
+    edited = edit_json(pair_copy, lambda fields: fields.update(mask_prob=0.3))
+    second = plant("alice/pair", edited)
     changed = {"mask_prob": (0.15, 0.3)}
     for a, b, config in [
         (saved_pair, "alice/pair", changed),
@@ -256,8 +227,8 @@ def test_a_folder_with_an_at_in_its_name_is_a_folder(saved_pair, tmp_path, monke
     assert diff_checkpoints("pair@v1", saved_pair).identical
 
 
-def test_only_what_is_compared_is_downloaded(hub, saved_pair):
-    plant(hub, "alice/pair", saved_pair)
+def test_only_what_is_compared_is_downloaded(hub, saved_pair, plant):
+    plant("alice/pair", saved_pair)
     hub.commit("alice/pair", {"optimizer.pt": b"a pickle", "README.md": b"hello", "sub/other.py": b"boo"})
     hub.clear_requests()
     assert diff_checkpoints(saved_pair, "alice/pair").identical
@@ -267,8 +238,8 @@ def test_only_what_is_compared_is_downloaded(hub, saved_pair):
 
 
 @pytest.mark.parametrize("name", ["../escape.py", "/etc/config.json", "a\\b.py", "CONFIG.JSON", "con.py"])
-def test_a_tree_with_unsafe_names_is_refused_before_any_download(name, hub, saved_pair):
-    plant(hub, "alice/pair", saved_pair)
+def test_a_tree_with_unsafe_names_is_refused_before_any_download(name, hub, saved_pair, plant):
+    plant("alice/pair", saved_pair)
     hub.commit("alice/pair", {name: b"{}"})
     hub.clear_requests()
     with pytest.raises(CheckpointError, match=r"alice/pair is not compared:\n.*unsafe-path"):

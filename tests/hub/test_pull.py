@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 from huggingface_hub.utils import _http
-from safetensors.torch import load_file, save_file
 
 import electra_rtd.hub_tools.pull as pull_module
 from electra_rtd.hub_tools import CheckpointError, pull_checkpoint, pull_locked, push_checkpoint, verify_checkpoint
@@ -31,14 +30,6 @@ CODE = "modeling_electra_rtd.py"
 
 
 @pytest.fixture
-def published(hub, saved_pair):
-    """The id of a commit with a pair; the Hub remembers no requests yet."""
-    commit = push_checkpoint(saved_pair, REPO, token=hub.alice, export=()).oid
-    hub.clear_requests()
-    return commit
-
-
-@pytest.fixture
 def pull(hub, tmp_path):
     """`pull_checkpoint` as Alice, into one and the same folder unless a test says otherwise."""
 
@@ -49,19 +40,8 @@ def pull(hub, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def other_weights(make_model, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("other")
-    make_model(seed=1).save_pretrained(folder)
-    return (folder / WEIGHTS).read_bytes()
-
-
-@pytest.fixture(scope="session")
-def nan_weights(saved_pair, tmp_path_factory):
-    tensors = load_file(saved_pair / WEIGHTS)
-    next(iter(tensors.values())).view(-1)[0] = float("nan")
-    path = tmp_path_factory.mktemp("nan") / WEIGHTS
-    save_file(tensors, path, metadata={"format": "pt"})
-    return path.read_bytes()
+def other_bytes(other_weights):
+    return other_weights.read_bytes()
 
 
 def contents(folder):
@@ -85,71 +65,70 @@ def lock_of(files, commit, repo=REPO):
     }
 
 
-def downloads(hub):
-    return [request.path for request in hub.requests if request.kind in ("resolve", "lfs-download")]
-
-
 # ------------------------------------------------------------------------------------------------ what is taken
 
 
-def test_a_pull_is_exactly_the_commit_and_is_written_down(hub, published, pull):
+def test_a_pull_is_exactly_the_commit_and_is_written_down(hub, planted, pull):
     folder = pull()
     assert without_lock(folder) == hub.files(REPO)
-    assert json.loads((folder / LOCK).read_text()) == lock_of(hub.files(REPO), published)
+    assert json.loads((folder / LOCK).read_text()) == lock_of(hub.files(REPO), planted)
     assert names(folder.parent) == ["pair"]
     assert not any(path.is_symlink() for path in folder.rglob("*"))
 
 
+@pytest.mark.usefixtures("not_verified")
 @pytest.mark.parametrize("revision", ["main", "v1", "commit", "dev/2"])
-def test_a_branch_a_tag_or_a_commit_is_resolved_to_a_commit(hub, published, pull, revision, other_weights):
+def test_a_branch_a_tag_or_a_commit_is_resolved_to_a_commit(hub, planted, pull, revision, other_bytes):
     hub.repos[REPO].tags["v1"] = hub.repos[REPO].branches["dev/2"] = hub.commits(REPO)[0]
-    newer = hub.commit(REPO, {WEIGHTS: other_weights})
-    expected = newer if revision == "main" else published
-    folder = pull(revision=published if revision == "commit" else revision)
+    newer = hub.commit(REPO, {WEIGHTS: other_bytes})
+    expected = newer if revision == "main" else planted
+    folder = pull(revision=planted if revision == "commit" else revision)
     assert read_lock(folder)["commit"] == expected
     assert without_lock(folder) == hub.files(REPO, expected)
 
 
-def test_the_same_pull_again_downloads_nothing(hub, published, pull):
+def test_the_same_pull_again_downloads_nothing(hub, planted, pull):
     folder = pull()
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     hub.clear_requests()
     assert pull() == folder
-    assert downloads(hub) == [] and {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    assert hub.downloads() == [] and {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
+@pytest.mark.usefixtures("not_verified")
 @pytest.mark.parametrize("moment", ["tree", "resolve", "lfs-download"])
-def test_a_branch_that_moves_meanwhile_is_no_mixture(hub, published, pull, other_weights, moment):
-    hub.before(moment, lambda: hub.commit(REPO, {WEIGHTS: other_weights, "vocab.txt": b"new", "README.md": None}))
+def test_a_branch_that_moves_meanwhile_is_no_mixture(hub, planted, pull, other_bytes, moment):
+    hub.before(moment, lambda: hub.commit(REPO, {WEIGHTS: other_bytes, "vocab.txt": b"new", "README.md": None}))
     folder = pull()
-    assert hub.head(REPO) != published
-    assert without_lock(folder) == hub.files(REPO, published)
-    assert json.loads((folder / LOCK).read_text()) == lock_of(hub.files(REPO, published), published)
+    assert hub.head(REPO) != planted
+    assert without_lock(folder) == hub.files(REPO, planted)
+    assert json.loads((folder / LOCK).read_text()) == lock_of(hub.files(REPO, planted), planted)
 
 
-def test_a_newer_commit_takes_the_place_of_an_unedited_pull(hub, published, pull, other_weights):
+def test_a_newer_commit_takes_the_place_of_an_unedited_pull(hub, planted, pull, other_bytes):
     pull()
-    newer = hub.commit(REPO, {WEIGHTS: other_weights, "README.md": None})
+    newer = hub.commit(REPO, {WEIGHTS: other_bytes, "README.md": None})
     folder = pull()
     assert without_lock(folder) == hub.files(REPO) and "README.md" not in contents(folder)
     assert read_lock(folder)["commit"] == newer and names(folder.parent) == ["pair"]
 
 
-def test_without_local_dir_it_lies_beside_the_cache_one_folder_a_commit(hub, published, pull, other_weights):
+def test_without_local_dir_it_lies_beside_the_cache_one_folder_a_commit(hub, planted, pull, other_bytes):
     first = pull(local_dir=None)
-    assert first == Path(constants.HF_HOME) / "electra_rtd" / "alice--pair" / published
+    assert first == Path(constants.HF_HOME) / "electra_rtd" / "alice--pair" / planted
     assert without_lock(first) == hub.files(REPO) and not any(path.is_symlink() for path in first.rglob("*"))
     hub.clear_requests()
-    assert pull(local_dir=None) == first and downloads(hub) == []
-    newer = hub.commit(REPO, {WEIGHTS: other_weights})
+    assert pull(local_dir=None) == first and hub.downloads() == []
+    newer = hub.commit(REPO, {WEIGHTS: other_bytes})
     second = pull(local_dir=None)
-    assert names(first.parent) == sorted([published, newer, LOCK]) and second.name == newer
-    assert without_lock(first) == hub.files(REPO, published)  # who reads it goes on with it
+    assert names(first.parent) == sorted([planted, newer, LOCK]) and second.name == newer
+    assert without_lock(first) == hub.files(REPO, planted)  # who reads it goes on with it
     assert last_lock(REPO).read_bytes() == (second / LOCK).read_bytes()
 
 
+@pytest.mark.usefixtures("not_verified")
 @pytest.mark.parametrize("local_dir", ["x/../pair", "link", "empty"])
-def test_a_folder_can_be_named_in_any_way(hub, published, pull, tmp_path, monkeypatch, other_weights, local_dir):
+def test_a_folder_can_be_named_in_any_way(hub, planted, pull, tmp_path, monkeypatch, other_bytes, local_dir):
     (tmp_path / "cwd" / "x").mkdir(parents=True)
     (tmp_path / "real" / "empty").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "cwd")
@@ -161,19 +140,19 @@ def test_a_folder_can_be_named_in_any_way(hub, published, pull, tmp_path, monkey
         where = tmp_path / "real" / "empty"
     absolute = where.resolve()
     assert pull(local_dir=where) == where
-    hub.commit(REPO, {WEIGHTS: other_weights})
+    hub.commit(REPO, {WEIGHTS: other_bytes})
     pull(local_dir=where)
     assert without_lock(absolute) == hub.files(REPO)
     assert not list(tmp_path.rglob(".partial*"))
     assert where.is_symlink() == (local_dir == "link")
 
 
-def test_a_lock_that_somebody_published_is_not_taken_for_ours(hub, published, pull):
+def test_a_lock_that_somebody_published_is_not_taken_for_ours(hub, planted, pull):
     newer = hub.commit(REPO, {LOCK: b"{}"})
     folder = pull()
     assert read_lock(folder) == lock_of(without_lock(folder), newer)
     hub.clear_requests()
-    assert pull() == folder and downloads(hub) == []
+    assert pull() == folder and hub.downloads() == []
 
 
 def test_a_private_repository_is_there_for_its_owner_only(hub, saved_pair, pull):
@@ -184,10 +163,9 @@ def test_a_private_repository_is_there_for_its_owner_only(hub, saved_pair, pull)
     assert without_lock(pull()) == hub.files(REPO)
 
 
-def test_the_line_that_loads_it_is_pinned(published):
-    assert pinned_line(REPO, published) == (
-        f'AutoModel.from_pretrained("{REPO}", revision="{published}", code_revision="{published}", '
-        "trust_remote_code=True)"
+def test_the_line_that_loads_it_is_pinned(planted):
+    assert pinned_line(REPO, planted) == (
+        f'AutoModel.from_pretrained("{REPO}", revision="{planted}", code_revision="{planted}", trust_remote_code=True)'
     )
 
 
@@ -227,48 +205,51 @@ def foreign(folder, how):
     return "is not a lock of `electra-rtd pull`"
 
 
+@pytest.mark.usefixtures("not_verified")
 @pytest.mark.parametrize(
     "how", ["a file", "foreign", "edited", "added", "removed", "same size", "a clone", "broken lock"]
 )
 @pytest.mark.parametrize("is_newer", [True, False])
-def test_what_somebody_made_is_never_replaced(hub, published, pull, tmp_path, other_weights, how, is_newer):
+def test_what_somebody_made_is_never_replaced(hub, planted, pull, tmp_path, other_bytes, how, is_newer):
     folder = tmp_path / "here" / "pair"
     if how not in ("a file", "foreign"):
         pull()
     words = foreign(folder, how)
     before = contents(folder.parent)
     if is_newer:
-        hub.commit(REPO, {WEIGHTS: other_weights})
+        hub.commit(REPO, {WEIGHTS: other_bytes})
     hub.clear_requests()
     with pytest.raises(ValueError, match=words):
         pull()
-    assert contents(folder.parent) == before and downloads(hub) == []
+    assert contents(folder.parent) == before and hub.downloads() == []
 
 
-def test_another_repository_may_take_the_place_of_an_unedited_pull(hub, published, pull, make_model, tokenizer):
+def test_another_repository_may_take_the_place_of_an_unedited_pull(hub, planted, pull, make_model, tokenizer):
     pull()
     done = push_checkpoint(make_model(seed=3), "alice/other", tokenizer=tokenizer, token=hub.alice, export=())
     folder = pull("alice/other")
     assert read_lock(folder) == lock_of(hub.files("alice/other"), done.oid, "alice/other")
 
 
-def test_the_lock_names_the_repository_that_was_asked(hub, published, pull):
+def test_the_lock_names_the_repository_that_was_asked(hub, planted, pull):
     pull()
     hub.repos["alice/moved"] = hub.repos[REPO]  # a rename keeps the commits
-    assert read_lock(pull("alice/moved")) == lock_of(hub.files(REPO), published, "alice/moved")
+    assert read_lock(pull("alice/moved")) == lock_of(hub.files(REPO), planted, "alice/moved")
 
 
 # ------------------------------------------------------------------------------------------------ what is refused
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["../evil", "../../evil", "/evil", "a/../../evil", "..\\evil", "C:evil", ".git/hooks/evil", "MODEL.safetensors"],
+    ("name", "verify", "local_dir"),
+    [
+        *((name, True, "given") for name in ("../../evil", "/evil", "a/../../evil", "..\\evil", "C:evil")),
+        *((name, False, None) for name in (".git/hooks/evil", "MODEL.safetensors")),
+        *(("../evil", verify, local_dir) for verify in (True, False) for local_dir in ("given", None)),
+    ],
 )
-@pytest.mark.parametrize("verify", [True, False])
-@pytest.mark.parametrize("local_dir", ["given", None])
 def test_names_that_leave_the_folder_are_refused_before_anything_is_there(
-    hub, published, pull, tmp_path, name, verify, local_dir
+    hub, planted, pull, tmp_path, name, verify, local_dir
 ):
     hub.commit(REPO, {name: b"evil"})
     before = contents(tmp_path)
@@ -276,28 +257,28 @@ def test_names_that_leave_the_folder_are_refused_before_anything_is_there(
     with pytest.raises(CheckpointError, match=r"Nothing was downloaded:\n  error +unsafe-path") as error:
         pull(verify=verify, **options)
     assert name in str(error.value)
-    assert contents(tmp_path) == before and downloads(hub) == []
+    assert contents(tmp_path) == before and hub.downloads() == []
     assert names(tmp_path / "here") == [] and not (Path(constants.HF_HOME) / "electra_rtd").exists()
     assert not list(Path(constants.HF_HOME).rglob("*evil*"))
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "optimizer.pt", "extra/x.pkl", "tf_model.h5"])
-def test_what_runs_when_it_is_read_is_refused_before_it_is_downloaded(hub, published, pull, tmp_path, name):
+def test_what_runs_when_it_is_read_is_refused_before_it_is_downloaded(hub, planted, pull, tmp_path, name):
     hub.commit(REPO, {name: b"evil"})
     with pytest.raises(CheckpointError, match="Nothing was downloaded") as error:
         pull()
     assert [finding.path for finding in error.value.report.errors] == [name]
     assert error.value.report.commit == hub.head(REPO)
-    assert downloads(hub) == [] and names(tmp_path / "here") == []
+    assert hub.downloads() == [] and names(tmp_path / "here") == []
     assert without_lock(pull(verify=False)) == hub.files(REPO)  # who asks for it gets it
 
 
 @pytest.mark.parametrize("has_earlier", [False, True])
-def test_a_checkpoint_with_errors_is_not_taken(hub, published, pull, tmp_path, nan_weights, has_earlier):
+def test_a_checkpoint_with_errors_is_not_taken(hub, planted, pull, tmp_path, nan_weights, has_earlier):
     if has_earlier:
         pull()
     before = contents(tmp_path)
-    bad = hub.commit(REPO, {WEIGHTS: nan_weights})
+    bad = hub.commit(REPO, {WEIGHTS: nan_weights.read_bytes()})
     with pytest.raises(CheckpointError, match=f"{REPO} at {bad} is not taken"):
         pull()
     assert contents(tmp_path) == before
@@ -307,15 +288,15 @@ def test_a_checkpoint_with_errors_is_not_taken(hub, published, pull, tmp_path, n
     assert not [path for path in (Path(constants.HF_HOME) / "electra_rtd").rglob("*") if path.is_file()]
 
 
-def test_a_checkpoint_with_errors_that_lies_here_is_told_of_again(hub, published, pull, nan_weights):
-    hub.commit(REPO, {WEIGHTS: nan_weights})
+def test_a_checkpoint_with_errors_that_lies_here_is_told_of_again(hub, planted, pull, nan_weights):
+    hub.commit(REPO, {WEIGHTS: nan_weights.read_bytes()})
     folder = pull(verify=False)
     assert without_lock(folder) == hub.files(REPO)
     with pytest.raises(CheckpointError, match="is not taken"):
         pull()
 
 
-def test_code_of_others_is_taken_only_from_whom_the_caller_names(hub, published, pull):
+def test_code_of_others_is_taken_only_from_whom_the_caller_names(hub, planted, pull):
     fields = json.loads(hub.files(REPO)["config.json"])
     fields["auto_map"] = {name: f"bob/code--{row}" for name, row in fields["auto_map"].items()}
     hub.commit(REPO, {"config.json": json.dumps(fields).encode()})
@@ -324,7 +305,7 @@ def test_code_of_others_is_taken_only_from_whom_the_caller_names(hub, published,
     assert without_lock(pull(allow_code_from=["bob/code"])) == hub.files(REPO)
 
 
-def test_a_repository_without_files_is_named(hub, published, pull, tmp_path):
+def test_a_repository_without_files_is_named(hub, planted, pull, tmp_path):
     hub.commit(REPO, dict.fromkeys(hub.files(REPO)))
     with pytest.raises(HubError, match=f"{REPO} holds no files"):
         pull()
@@ -332,44 +313,51 @@ def test_a_repository_without_files_is_named(hub, published, pull, tmp_path):
 
 
 @pytest.mark.parametrize(("repo_id", "revision"), [("alice/none", None), (REPO, "none"), (REPO, "0" * 40)])
-def test_what_is_not_there_is_named(hub, published, pull, tmp_path, repo_id, revision):
+def test_what_is_not_there_is_named(hub, planted, pull, tmp_path, repo_id, revision):
     with pytest.raises(HubError, match="has no such revision: give a branch" if revision else "is not there, or is"):
         pull(repo_id, revision=revision)
+    assert names(tmp_path) == []
+
+
+def test_a_repository_behind_an_agreement_says_where_to_accept_it(hub, planted, pull, tmp_path):
+    hub.fault("info", status=403, headers={"X-Error-Code": "GatedRepo"}, times=None)
+    with pytest.raises(HubError, match=f"{REPO} asks for an agreement on its page first; accept it there"):
+        pull()
     assert names(tmp_path) == []
 
 
 # ------------------------------------------------------------------------------------------------ what goes wrong
 
 
+@pytest.mark.usefixtures("not_verified")
 @pytest.mark.parametrize("place", [f"/{WEIGHTS}", "/lfs/", "/README.md", f"/{CODE}"])
-def test_a_flipped_bit_is_seen_and_the_file_is_fetched_again(hub, published, pull, place):
-    planted = hub.fault(place, flip_bit=True, method="GET")
+def test_a_flipped_bit_is_seen_and_the_file_is_fetched_again(hub, planted, pull, place):
+    struck = hub.fault(place, flip_bit=True, method="GET")
     if place == f"/{WEIGHTS}":
-        planted = hub.fault("lfs-download", flip_bit=True)
+        struck = hub.fault("lfs-download", flip_bit=True)
     assert without_lock(pull()) == hub.files(REPO)
-    assert planted.hits == 1
+    assert struck.hits == 1
 
 
-@pytest.mark.parametrize("place", ["/lfs/", "/README.md"])
-@pytest.mark.parametrize("has_earlier", [False, True])
-@pytest.mark.parametrize("verify", [True, False])
-def test_bits_that_flip_for_ever_leave_nothing(
-    hub, published, pull, tmp_path, other_weights, place, has_earlier, verify
-):
+@pytest.mark.parametrize(
+    ("place", "has_earlier", "verify"),
+    [("/lfs/", True, True), ("/lfs/", False, False), ("/README.md", True, False), ("/README.md", False, True)],
+)
+def test_bits_that_flip_for_ever_leave_nothing(hub, planted, pull, tmp_path, other_bytes, place, has_earlier, verify):
     if has_earlier:
         pull()
-        hub.commit(REPO, {WEIGHTS: other_weights, "README.md": b"# Longer than it was\n"})
+        hub.commit(REPO, {WEIGHTS: other_bytes, "README.md": b"# Longer than it was\n"})
     before = contents(tmp_path)
-    planted = hub.fault(place, flip_bit=True, method="GET", times=None)
+    struck = hub.fault(place, flip_bit=True, method="GET", times=None)
     with pytest.raises(HubError, match="came damaged twice"):
         pull(verify=verify)
-    assert planted.hits == 2 and contents(tmp_path) == before
+    assert struck.hits == 2 and contents(tmp_path) == before
     assert names(tmp_path / "here") == (["pair"] if has_earlier else [])
     hub.clear_faults()
     assert without_lock(pull()) == hub.files(REPO)  # nor is the cache spoiled
 
 
-def test_a_file_that_went_bad_in_the_cache_is_fetched_again(hub, published, pull):
+def test_a_file_that_went_bad_in_the_cache_is_fetched_again(hub, planted, pull):
     shutil.rmtree(pull())
     for path in (Path(constants.HF_HUB_CACHE)).rglob("blobs/*"):
         data = bytearray(path.read_bytes())
@@ -389,36 +377,38 @@ FAULTS = {
 STEPS = ("info", "tree", "resolve", "lfs-download")
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("step", STEPS)
-def test_a_failure_of_any_step_is_tried_again(hub, published, pull, step, fault):
-    planted = hub.fault(step, **FAULTS[fault])
+# Every step with a busy server and with every kind of broken connection; every other fault at one step.
+STRUCK = [(step, fault) for step in STEPS for fault in FAULTS if step == "tree" or fault not in ("500", "429")]
+
+
+@pytest.mark.usefixtures("not_verified")
+@pytest.mark.parametrize(("step", "fault"), STRUCK)
+def test_a_failure_of_any_step_is_tried_again(hub, planted, pull, step, fault):
+    struck = hub.fault(step, **FAULTS[fault])
     assert without_lock(pull()) == hub.files(REPO)
-    assert planted.hits == 1
+    assert struck.hits == 1
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("step", STEPS)
-def test_a_step_that_never_works_leaves_nothing_and_the_next_pull_succeeds(
-    hub, published, pull, tmp_path, step, fault
-):
-    planted = hub.fault(step, times=None, **FAULTS[fault])
+@pytest.mark.usefixtures("not_verified")
+@pytest.mark.parametrize(("step", "fault"), STRUCK)
+def test_a_step_that_never_works_leaves_nothing_and_the_next_pull_succeeds(hub, planted, pull, tmp_path, step, fault):
+    struck = hub.fault(step, times=None, **FAULTS[fault])
     with pytest.raises(HubError, match=f"^{REPO} (answers with status|cannot be reached)"):
         pull()
-    assert planted.hits <= 60
+    assert struck.hits <= 60
     assert contents(tmp_path) == {} and names(tmp_path / "here") == []
     hub.clear_faults()
     assert without_lock(pull()) == hub.files(REPO)
 
 
-def test_a_stale_branch_is_an_older_commit_and_no_mixture(hub, published, pull, other_weights):
-    hub.commit(REPO, {WEIGHTS: other_weights})
+def test_a_stale_branch_is_an_older_commit_and_no_mixture(hub, planted, pull, other_bytes):
+    hub.commit(REPO, {WEIGHTS: other_bytes})
     hub.fault("info", stale=True)
     folder = pull()
-    assert read_lock(folder)["commit"] == published and without_lock(folder) == hub.files(REPO, published)
+    assert read_lock(folder)["commit"] == planted and without_lock(folder) == hub.files(REPO, planted)
 
 
-def test_without_network_it_says_so(hub, published, pull, tmp_path, monkeypatch):
+def test_without_network_it_says_so(hub, planted, pull, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     forget_sessions = getattr(_http, "reset_sessions", lambda: None)  # 0.36 looks when it makes one
     forget_sessions()
@@ -430,9 +420,9 @@ def test_without_network_it_says_so(hub, published, pull, tmp_path, monkeypatch)
     assert names(tmp_path / "here") == [] and hub.requests == []
 
 
-@pytest.mark.parametrize("status", [401, 403, 503])
+@pytest.mark.parametrize("status", [401, 503])
 @pytest.mark.parametrize("step", STEPS)
-def test_a_token_is_never_shown(hub, published, pull, tmp_path, caplog, capfd, step, status):
+def test_a_token_is_never_shown(hub, planted, pull, tmp_path, caplog, capfd, step, status):
     hub.echo_token_in_errors = True
     body = {"error": f"Bearer {hub.alice}"}
     hub.fault(step, status=status, body=body, headers={"X-Error-Message": hub.alice}, times=None)
@@ -454,7 +444,7 @@ def test_a_token_is_never_shown(hub, published, pull, tmp_path, caplog, capfd, s
         assert not any(hub.alice.encode() in data for data in contents(folder).values())
 
 
-def test_a_pull_writes_no_token(hub, published, pull):
+def test_a_pull_writes_no_token(hub, planted, pull):
     everything = [*contents(pull()).values(), *contents(pull(local_dir=None).parent).values()]
     assert not any(hub.alice.encode() in data for data in everything)
 
@@ -462,10 +452,10 @@ def test_a_pull_writes_no_token(hub, published, pull):
 # ------------------------------------------------------------------------------------------------ exactly that again
 
 
-def test_a_lock_gives_the_same_after_the_branch_moved(hub, published, pull, tmp_path, other_weights):
+def test_a_lock_gives_the_same_after_the_branch_moved(hub, planted, pull, tmp_path, other_bytes):
     folder = pull()
     changed = hub.files(REPO)[CODE] + b"\nimport os\n"
-    hub.commit(REPO, {WEIGHTS: other_weights, CODE: changed, "README.md": None})
+    hub.commit(REPO, {WEIGHTS: other_bytes, CODE: changed, "README.md": None})
     for lock in (folder, folder / LOCK):
         again = pull_locked(lock, local_dir=tmp_path / "again", token=hub.alice)
         assert contents(again) == contents(folder)
@@ -475,18 +465,18 @@ def test_a_lock_gives_the_same_after_the_branch_moved(hub, published, pull, tmp_
     assert contents(pull_locked(folder, token=hub.alice)) == contents(folder)
 
 
-def test_a_lock_takes_a_newer_pull_back(hub, published, pull, tmp_path, other_weights):
+def test_a_lock_takes_a_newer_pull_back(hub, planted, pull, tmp_path, other_bytes):
     lock = tmp_path / "old.json"
     shutil.copy(pull() / LOCK, lock)
     before = hub.files(REPO)
-    hub.commit(REPO, {WEIGHTS: other_weights})
+    hub.commit(REPO, {WEIGHTS: other_bytes})
     pull()
     assert without_lock(pull_locked(lock, local_dir=tmp_path / "here" / "pair", token=hub.alice)) == before
 
 
 @pytest.mark.parametrize("how", ["another hash", "another file", "a file less"])
 @pytest.mark.parametrize("verify", [True, False])
-def test_other_content_than_the_lock_says_is_not_taken(hub, published, pull, tmp_path, how, verify):
+def test_other_content_than_the_lock_says_is_not_taken(hub, planted, pull, tmp_path, how, verify):
     lock = json.loads((pull() / LOCK).read_text())
     if how == "another hash":
         lock["files"][WEIGHTS] = "0" * 64
@@ -495,14 +485,14 @@ def test_other_content_than_the_lock_says_is_not_taken(hub, published, pull, tmp
     else:
         del lock["files"]["README.md"]
     (tmp_path / "lock.json").write_text(json.dumps(lock))
-    with pytest.raises(HubError, match=f"{REPO} has other files at {published} than the lock says: do not use it"):
+    with pytest.raises(HubError, match=f"{REPO} has other files at {planted} than the lock says: do not use it"):
         pull_locked(tmp_path / "lock.json", local_dir=tmp_path / "again", token=hub.alice, verify=verify)
     assert names(tmp_path) == ["here", "lock.json"]
     with pytest.raises(HubError, match="than the lock says"):  # where it lies already
         pull_locked(tmp_path / "lock.json", local_dir=tmp_path / "here" / "pair", token=hub.alice, verify=verify)
 
 
-def test_a_new_repository_under_an_old_name_is_not_taken(hub, published, pull, tmp_path, saved_pair):
+def test_a_new_repository_under_an_old_name_is_not_taken(hub, planted, pull, tmp_path, saved_pair):
     folder = pull()
     del hub.repos[REPO]
     push_checkpoint(saved_pair, REPO, token=hub.alice, export=(), tags=["new"])
@@ -512,11 +502,11 @@ def test_a_new_repository_under_an_old_name_is_not_taken(hub, published, pull, t
 
 
 @pytest.mark.parametrize("commit", ["main", "short"])
-def test_a_lock_must_name_a_whole_commit(hub, published, pull, tmp_path, commit):
+def test_a_lock_must_name_a_whole_commit(hub, planted, pull, tmp_path, commit):
     lock = json.loads((pull() / LOCK).read_text())
-    lock["commit"] = published[:10] if commit == "short" else commit
+    lock["commit"] = planted[:10] if commit == "short" else commit
     (tmp_path / "lock.json").write_text(json.dumps(lock))
-    with pytest.raises(HubError, match=f"answers with commit {published}, not with {lock['commit']} of the lock"):
+    with pytest.raises(HubError, match=f"answers with commit {planted}, not with {lock['commit']} of the lock"):
         pull_locked(tmp_path / "lock.json", local_dir=tmp_path / "again", token=hub.alice)
     assert names(tmp_path) == ["here", "lock.json"]
 
@@ -540,18 +530,19 @@ def test_a_lock_that_is_not_there_is_named(hub, tmp_path):
 # ------------------------------------------------------------------------------------------------ killed, or not alone
 
 
+@pytest.mark.usefixtures("not_verified")
 @pytest.mark.parametrize(
     "died", ["downloading", "downloading, nothing before", "between the two moves", "clearing up"]
 )
 @pytest.mark.parametrize("is_newer", [True, False])
 def test_after_a_killed_pull_the_next_one_finds_the_old_or_the_new_folder(
-    hub, published, pull, tmp_path, other_weights, died, is_newer
+    hub, planted, pull, tmp_path, other_bytes, died, is_newer
 ):
     target = tmp_path / "here" / "pair"
     partial, previous = _neighbours(target)
     pull()
     if is_newer:
-        hub.commit(REPO, {WEIGHTS: other_weights})
+        hub.commit(REPO, {WEIGHTS: other_bytes})
     if died == "between the two moves":
         target.rename(previous)
         shutil.copytree(previous, partial)
@@ -568,20 +559,21 @@ def test_after_a_killed_pull_the_next_one_finds_the_old_or_the_new_folder(
     assert without_lock(target) == hub.files(REPO) and names(target.parent) == ["pair"]
 
 
-def test_a_killed_pull_that_cannot_be_repeated_loses_nothing(hub, published, pull, tmp_path, other_weights):
+@pytest.mark.usefixtures("not_verified")
+def test_a_killed_pull_that_cannot_be_repeated_loses_nothing(hub, planted, pull, tmp_path, other_bytes):
     target = tmp_path / "here" / "pair"
     partial, previous = _neighbours(target)
     before = contents(pull())
     target.rename(previous)
     partial.mkdir()
-    hub.commit(REPO, {WEIGHTS: other_weights})
+    hub.commit(REPO, {WEIGHTS: other_bytes})
     hub.fault("lfs-download", status=503, times=None)
     with pytest.raises(HubError):
         pull()
     assert contents(target) == before and names(target.parent) == ["pair"]
 
 
-def test_what_a_killed_pull_left_is_not_mistaken_for_another_folder(hub, published, pull, tmp_path):
+def test_what_a_killed_pull_left_is_not_mistaken_for_another_folder(hub, planted, pull, tmp_path):
     here = tmp_path / "here"
     for name in ("pair-before", "old-pair", "new-pair", "before-pair"):
         partial, previous = _neighbours(here / name)
@@ -592,11 +584,12 @@ class Killed(BaseException):
     """Nobody catches this one."""
 
 
+@pytest.mark.usefixtures("not_verified")
 @pytest.mark.parametrize("move", ["the old one away", "the new one there"])
-def test_a_failure_of_either_move_leaves_the_old_folder(hub, published, pull, monkeypatch, other_weights, move):
+def test_a_failure_of_either_move_leaves_the_old_folder(hub, planted, pull, monkeypatch, other_bytes, move):
     folder = pull()
     before, replace = contents(folder), os.replace
-    hub.commit(REPO, {WEIGHTS: other_weights})
+    hub.commit(REPO, {WEIGHTS: other_bytes})
     source_of_it = folder if move == "the old one away" else _neighbours(folder)[0]
 
     def fail(source, target):
@@ -610,18 +603,20 @@ def test_a_failure_of_either_move_leaves_the_old_folder(hub, published, pull, mo
     assert contents(folder) == before and names(folder.parent) == ["pair"]
 
 
-def test_two_threads_into_one_folder_both_succeed(hub, published, pull, tmp_path, other_weights):
-    newer = hub.commit(REPO, {WEIGHTS: other_weights})
+@pytest.mark.usefixtures("not_verified")
+def test_two_threads_into_one_folder_both_succeed(hub, planted, pull, tmp_path, other_bytes):
+    newer = hub.commit(REPO, {WEIGHTS: other_bytes})
     with ThreadPoolExecutor(4) as pool:
-        folders = list(pool.map(lambda revision: pull(revision=revision), [published, newer] * 2))
+        folders = list(pool.map(lambda revision: pull(revision=revision), [planted, newer] * 2))
     folder = folders[0]
     assert folders == [folder] * 4 and names(folder.parent) == ["pair"]
     commit = read_lock(folder)["commit"]
-    assert commit in (published, newer) and without_lock(folder) == hub.files(REPO, commit)
+    assert commit in (planted, newer) and without_lock(folder) == hub.files(REPO, commit)
 
 
-def test_two_threads_write_down_the_last_pull_one_after_the_other(hub, published, pull, monkeypatch, other_weights):
-    newer = hub.commit(REPO, {WEIGHTS: other_weights})
+@pytest.mark.usefixtures("not_verified")
+def test_two_threads_write_down_the_last_pull_one_after_the_other(hub, planted, pull, monkeypatch, other_bytes):
+    newer = hub.commit(REPO, {WEIGHTS: other_bytes})
     inside, most, write_lock = [], [], pull_module._write_lock
 
     def write_slowly(path, lock):
@@ -634,11 +629,11 @@ def test_two_threads_write_down_the_last_pull_one_after_the_other(hub, published
 
     monkeypatch.setattr(pull_module, "_write_lock", write_slowly)
     with ThreadPoolExecutor(4) as pool:
-        folders = list(pool.map(lambda revision: pull(local_dir=None, revision=revision), [published, newer] * 3))
+        folders = list(pool.map(lambda revision: pull(local_dir=None, revision=revision), [planted, newer] * 3))
     assert most == [1] * 6
-    assert {folder.name for folder in folders} == {published, newer}
-    assert names(folders[0].parent) == sorted([published, newer, LOCK])
-    assert read_lock(last_lock(REPO))["commit"] in (published, newer)
+    assert {folder.name for folder in folders} == {planted, newer}
+    assert names(folders[0].parent) == sorted([planted, newer, LOCK])
+    assert read_lock(last_lock(REPO))["commit"] in (planted, newer)
 
 
 PULL = """
@@ -648,7 +643,8 @@ print(pull_checkpoint(sys.argv[1], local_dir=sys.argv[2]))
 """
 
 
-def test_two_processes_into_one_folder_both_succeed(hub, published, tmp_path):
+@pytest.mark.slow
+def test_two_processes_into_one_folder_both_succeed(hub, planted, tmp_path):
     environment = {**os.environ, **hub.environment(hub.alice), "OMP_NUM_THREADS": "1"}
     target = tmp_path / "here" / "pair"
     processes = [
@@ -670,9 +666,9 @@ def test_two_processes_into_one_folder_both_succeed(hub, published, tmp_path):
 # ------------------------------------------------------------------------------------------------ found in review
 
 
-def test_what_is_edited_while_a_pull_downloads_is_kept(hub, published, other_weights, tmp_path, monkeypatch):
+def test_what_is_edited_while_a_pull_downloads_is_kept(hub, planted, other_bytes, tmp_path, monkeypatch):
     folder = pull_checkpoint(REPO, local_dir=tmp_path / "pulled", token=hub.alice)
-    hub.commit(REPO, {WEIGHTS: other_weights})
+    hub.commit(REPO, {WEIGHTS: other_bytes})
     download = Remote.download
 
     def edit_meanwhile(remote, names=None):
@@ -682,7 +678,7 @@ def test_what_is_edited_while_a_pull_downloads_is_kept(hub, published, other_wei
     monkeypatch.setattr(Remote, "download", edit_meanwhile)
     with pytest.raises(ValueError, match="was edited after it was pulled"):
         pull_checkpoint(REPO, local_dir=folder, token=hub.alice)
-    assert (folder / "mine.txt").read_text() == "mine" and read_lock(folder)["commit"] == published
+    assert (folder / "mine.txt").read_text() == "mine" and read_lock(folder)["commit"] == planted
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".partial")] == []
 
 
@@ -696,7 +692,7 @@ def test_another_model_is_refused_before_its_weights_are_downloaded(hub, tmp_pat
     assert not (tmp_path / "pulled").exists()
 
 
-def test_the_folder_where_one_stands_is_not_pulled_from_under_ones_feet(hub, published, tmp_path, monkeypatch):
+def test_the_folder_where_one_stands_is_not_pulled_from_under_ones_feet(hub, planted, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="new folder below it"):
         pull_checkpoint(REPO, local_dir=".", token=hub.alice)

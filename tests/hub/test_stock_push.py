@@ -87,14 +87,14 @@ def rows(ids):
 def assert_published(hub, run_fresh, input_ids, tokenizer):
     """Each repository verifies, names no repository in its `auto_map`, and loads by its id with the logits given.
 
-    With `with_token`, all that is wrong is the token that the Trainer pickles into its arguments.
+    In those `with_token`, all that is wrong is the token that the Trainer pickles into its arguments.
     """
 
-    def check(logits_by_repo, with_token=False):
+    def check(logits_by_repo, with_token=()):
         for repo in logits_by_repo:
             report = verify_checkpoint(repo, token=hub.alice)
             errors = {(error.code, error.path.rpartition("/")[2]) for error in report.errors}
-            assert errors == ({("secret", "training_args.bin")} if with_token else set())
+            assert errors == ({("secret", "training_args.bin")} if repo in with_token else set())
             codes = {finding.code for finding in report.findings}
             assert not codes & {"no-tokenizer", "tokenizer-ids", "foreign-code", "card-invalid", "auto-map"}
             files = hub.files(repo)
@@ -140,55 +140,74 @@ class SlowSteps(TrainerCallback):
             self.trainer.push_in_progress.wait_until_done()
 
 
-@pytest.mark.parametrize(
-    ("strategy", "token_from", "folders"),
-    [
-        ("end", "HF_TOKEN", set()),
-        ("every_save", "hub_token", set()),
-        ("checkpoint", "HF_TOKEN", {"last-checkpoint"}),
-        ("all_checkpoints", "hub_token", {"checkpoint-2", "checkpoint-4"}),
-    ],
-)
+@pytest.fixture
+def train_and_push(make_model, tokenizer, rows, tmp_path):
+    """Train a pair under the stock Trainer that pushes as it is told, until training ends; returns the Trainer."""
+
+    def run(strategy, repo, token):
+        arguments = TrainingArguments(
+            output_dir=str(tmp_path / strategy),
+            max_steps=4,
+            per_device_train_batch_size=4,
+            learning_rate=1e-3,
+            save_strategy="steps",
+            save_steps=2,
+            report_to=[],
+            disable_tqdm=True,
+            use_cpu=True,
+            dataloader_pin_memory=False,
+            push_to_hub=True,
+            hub_model_id=repo,
+            hub_token=token,
+            hub_strategy=strategy,
+        )
+        slow = SlowSteps()
+        dataset = Dataset.from_dict({"input_ids": rows})
+        trainer = Trainer(make_model(), arguments, train_dataset=dataset, processing_class=tokenizer, callbacks=[slow])
+        slow.trainer = trainer
+        trainer.train()  # returns when the pushes of its background thread are done
+        return trainer
+
+    return run
+
+
+STRATEGIES = {  # the folders that each makes
+    "end": set(),
+    "every_save": set(),
+    "checkpoint": {"last-checkpoint"},
+    "all_checkpoints": {"checkpoint-2", "checkpoint-4"},
+}
+
+
+@pytest.mark.slow
 def test_the_trainer_pushes_a_model_that_loads_while_it_trains_and_after(
-    strategy, token_from, folders, hub, make_model, tokenizer, rows, input_ids, assert_published, tmp_path, monkeypatch
+    hub, train_and_push, input_ids, assert_published, monkeypatch
 ):
-    if token_from == "HF_TOKEN":
-        monkeypatch.setenv("HF_TOKEN", hub.alice)
-    arguments = TrainingArguments(
-        output_dir=str(tmp_path / "run"),
-        max_steps=4,
-        per_device_train_batch_size=4,
-        learning_rate=1e-3,
-        save_strategy="steps",
-        save_steps=2,
-        report_to=[],
-        disable_tqdm=True,
-        use_cpu=True,
-        dataloader_pin_memory=False,
-        push_to_hub=True,
-        hub_model_id="alice/run",
-        hub_token=hub.alice if token_from == "hub_token" else None,
-        hub_strategy=strategy,
-    )
-    slow = SlowSteps()
-    dataset = Dataset.from_dict({"input_ids": rows})
-    trainer = Trainer(make_model(), arguments, train_dataset=dataset, processing_class=tokenizer, callbacks=[slow])
-    slow.trainer = trainer
-    trainer.train()  # returns when the pushes of its background thread are done
-    pushed = [commit.message for commit in hub.commits("alice/run") if commit.message.startswith("Training")]
-    expected = [] if strategy == "end" else ["Training in progress, step 2", "Training in progress, step 4"]
-    assert sorted({message.removesuffix(", checkpoint") for message in pushed}) == expected
-    assert {name.split("/")[0] for name in hub.files("alice/run") if "/" in name} == folders
-    repos = ["alice/run"]
-    if strategy != "end":
-        hub.create_repo("alice/meanwhile")  # what people get who load it before the end
-        hub.commit("alice/meanwhile", hub.files("alice/run"))
-        repos.append("alice/meanwhile")
-    trainer.push_to_hub()
-    assert hub.commits("alice/run")[0].message == "End of training"
-    assert_published(dict.fromkeys(repos, logits_of(trainer.model, input_ids)), with_token=token_from == "hub_token")
+    published, with_token = {}, set()
+    for strategy, folders in STRATEGIES.items():
+        repo, meanwhile = f"alice/{strategy}", f"alice/{strategy}-meanwhile"
+        pickles_token = strategy in ("every_save", "all_checkpoints")
+        with monkeypatch.context() as patch:
+            if not pickles_token:
+                patch.setenv("HF_TOKEN", hub.alice)
+            trainer = train_and_push(strategy, repo, hub.alice if pickles_token else None)
+            pushed = [commit.message for commit in hub.commits(repo) if commit.message.startswith("Training")]
+            expected = [] if strategy == "end" else ["Training in progress, step 2", "Training in progress, step 4"]
+            assert sorted({message.removesuffix(", checkpoint") for message in pushed}) == expected
+            assert {name.split("/")[0] for name in hub.files(repo) if "/" in name} == folders
+            repos = [repo]
+            if strategy != "end":
+                hub.create_repo(meanwhile)  # what people get who load it before the end
+                hub.commit(meanwhile, hub.files(repo))
+                repos.append(meanwhile)
+            trainer.push_to_hub()
+        assert hub.commits(repo)[0].message == "End of training"
+        published |= dict.fromkeys(repos, logits_of(trainer.model, input_ids))
+        with_token |= set(repos) if pickles_token else set()
+    assert_published(published, with_token)
 
 
+@pytest.mark.slow
 def test_remote_code_can_be_trained_and_pushed_on(hub, saved_pair, run_fresh, rows, input_ids, assert_published):
     hub.create_repo("alice/origin")
     hub.commit("alice/origin", {path.name: path.read_bytes() for path in saved_pair.iterdir()})

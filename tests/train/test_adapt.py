@@ -192,9 +192,12 @@ def test_wrong_input_is_a_clear_error_with_status_2_and_leaves_nothing(text, pai
     for arguments, message in (
         ([*pair, "--train_file", "missing.csv"], r"No such file or folder: missing\.csv"),
         ([*of_text, "--validation_file", "no.csv"], r"No such file.*no\.csv"),
-        (["--generator", bare[0], "--discriminator", bare[1], "--train_file", text], r"holds a tokenizer.*--tokenizer"),
+        (
+            ["--generator", bare[0], "--discriminator", bare[1], "--train_file", text],
+            r"holds a tokenizer.*--tokenizer",
+        ),
         ([*of_text, "--from_scratch", "tiny"], r"one start.*--generator.*--from_scratch"),
-        ([*of_text, "--mask_prob", "1.5"], r"`mask_prob` is 1\.5.*\(0, 1\]"),
+        ([*of_text, "--mask_prob", "1.5"], r"--mask_prob is 1\.5.*\(0, 1\]"),
         ([*of_text, "--max_seq_length", "100000"], r"100000.*128 tokens at most"),
         (["--generator", "./nowhere", "--discriminator", bare[1], "--train_file", text], r"nowhere"),
         ([*of_text, "--report_to", "wandb"], r"wandb"),
