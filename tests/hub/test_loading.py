@@ -24,7 +24,7 @@ from electra_rtd.hub_tools.names import is_hub_id
 from electra_rtd.hub_tools.verify import is_folder
 from electra_rtd.hub_tools.vocabulary import SPECIAL_TOKENS
 from electra_rtd.train_tools.arguments import AdaptArguments
-from electra_rtd.train_tools.inspector.inspect import inspect_texts
+from electra_rtd.train_tools.inspector.inspection import inspect_texts
 from electra_rtd.train_tools.provenance import describe_run
 from electra_rtd.train_tools.start import load_start
 from electra_rtd.train_tools.text.finding import find_sources
