@@ -3,7 +3,6 @@
 import ast
 import json
 import threading
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from ... import __version__, configuration_electra_rtd
@@ -77,16 +76,18 @@ def check_code(checkpoint):
 
 def _check_imports(checkpoint, name):
     try:
-        imports = _relative_imports(checkpoint.read_bytes(name))
+        with PARSER:
+            tree = ast.parse(checkpoint.read_bytes(name))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         yield Finding(ERROR, "code-unreadable", name, f"is not Python: {error}.")
         return
     folder = PurePosixPath(name).parent
     missing: dict[str, int] = {}  # file to the first line that imports it
-    for node in imports:
-        for file in _files_of(node, folder):
-            if not checkpoint.has(file):
-                missing.setdefault(file, node.lineno)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            for file in _files_of(node, folder):
+                if not checkpoint.has(file):
+                    missing.setdefault(file, node.lineno)
     for file, line in sorted(missing.items(), key=lambda item: item[1])[:LISTED]:
         yield Finding(
             ERROR,
@@ -94,13 +95,6 @@ def _check_imports(checkpoint, name):
             name,
             f"line {line} imports {file}, which is not there: the checkpoint loads nowhere.",
         )
-
-
-@lru_cache(maxsize=16)  # checkpoints share their code, and parsing it is half of a verification
-def _relative_imports(content):
-    with PARSER:
-        tree = ast.parse(content)
-    return [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]
 
 
 def _files_of(node, folder):
