@@ -85,9 +85,10 @@ class UnpaddedBatch:
         starts = [0, *accumulate(of_rows)]  # where a sequence begins among the T tokens
         self.cu_seqlens = torch.tensor(starts, dtype=torch.int32, device=device)
         self.max_seqlen = of_rows[0]
-        # Up to four groups, so that little of attention's squares is padding; not on an accelerator, where launches of
-        # kernels cost more.
-        some = -(-len(of_rows) // 4) if device.type == "cpu" and of_rows[-1] < of_rows[0] else len(of_rows)
+        # Where lengths differ much, four groups: little of attention's squares is padding. Not on an accelerator, where
+        # launches of kernels cost more.
+        cut = device.type == "cpu" and 2 * of_rows[-1] < of_rows[0]
+        some = -(-len(of_rows) // 4) if cut else len(of_rows)
         firsts = range(0, len(of_rows), some)
         self.groups = [RowGroup(starts[first], of_rows[first : first + some], device) for first in firsts]
 

@@ -38,8 +38,9 @@ from .resume import (
     restore_finished,
 )
 from .run_folder import DISCRIMINATOR_FOLDER, RunFolder
-from .run_text import read_texts, tokenize_texts
+from .run_text import read_texts
 from .start import freeze_generator, load_start
+from .text.tokenizing import tokenize_texts
 from .unknown_tokens import check_unknown_tokens
 
 

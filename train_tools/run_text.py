@@ -1,11 +1,11 @@
-"""The text of a run, read and tokenized: what is trained on, and what is held out."""
+"""The text of a run, read: what is trained on, and what is held out."""
 
 import logging
 from pathlib import Path
 
 from rich.cells import cell_len, set_cell_size
 
-from .data import read_text, tokenize_text
+from .data import read_text
 from .text.finding import find_sources
 
 
@@ -42,31 +42,6 @@ def read_texts(arguments, seed):
     held_out = min(max(1, round(len(train) * arguments.validation_split)), len(train) - 1)
     parts = train.train_test_split(test_size=held_out, seed=seed)
     return parts["train"], parts["test"]
-
-
-def tokenize_texts(arguments, texts, tokenizer, longest):
-    """Tokenize both texts, and say how much that is.
-
-    Args:
-        arguments ([`AdaptArguments`])
-        texts (two `datasets.Dataset` with the column `text`): to train on, and held out.
-        tokenizer (`PreTrainedTokenizerFast`); longest (`int`): tokens that the pair reads at most.
-
-    Returns:
-        two `datasets.Dataset`, see [`tokenize_text`]
-
-    Raises:
-        ValueError: the sequences would be longer than that.
-    """
-    length = arguments.max_seq_length
-    if length > longest:
-        raise ValueError(f"`max_seq_length` is {length}: the pair reads {longest} tokens at most.")
-    train, held_out = (
-        tokenize_text(text, tokenizer, max_length=length, num_proc=arguments.preprocessing_num_workers)
-        for text in texts
-    )
-    logger.info(f"{len(train)} sequences to train on, {len(held_out)} held out, of up to {length} tokens.")
-    return train, held_out
 
 
 def _read(name, sources, arguments):

@@ -570,6 +570,7 @@ def test_every_attention_of_the_installed_release_gives_the_same_numbers(make_mo
         assert_close(value, results[1][name], rtol=1e-5, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
 
 
+@pytest.mark.slow
 def test_a_compiled_model_gives_the_same_numbers(make_model, make_batch):
     """The graph is captured and run as it is: generating code for it takes a minute on a CPU."""
     model, batch = make_model(mask_prob=0.4), make_batch()

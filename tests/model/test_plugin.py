@@ -153,6 +153,7 @@ def test_remote_code_loads_trains_saves_and_loads_again_with_nothing_of_ours_ins
     assert_same_numbers(numbers(electra_rtd.ElectraRTDForPreTraining.from_pretrained(tmp_path / "second")), expected)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_whose_rows_point_to_a_repository_saves_without_the_pointer(checkpoint, run_fresh, tmp_path):
     model, folder = checkpoint
     pointers = {name: f"someone/tiny-pair--{row}" for name, row in AUTO_MAP.items()}
@@ -177,6 +178,7 @@ print("\\n" + json.dumps({"loaded": rows, "numbers": numbers(model)}))
     assert names(tmp_path / "saved") == FILES
 
 
+@pytest.mark.slow
 def test_with_the_package_it_loads_without_trust_and_runs_no_code_of_the_checkpoint(checkpoint, run_fresh, tmp_path):
     model, folder = checkpoint
     for name in CODE_FILES:
@@ -243,3 +245,7 @@ def test_the_configuration_imports_none_of_them():
 def test_the_package_exports_the_public_names():
     for name in ("ElectraRTDConfig", "ElectraRTDForPreTraining", "ElectraRTDOutput"):
         assert name in electra_rtd.__all__ and getattr(electra_rtd, name).__name__ == name
+
+
+def test_a_stranger_reads_no_more_than_1200_lines():
+    assert sum(len((PACKAGE / name).read_text(encoding="utf-8").splitlines()) for name in CODE_FILES) <= 1200

@@ -1,7 +1,11 @@
 """Sentences to token ids, once for each text, tokenizer and length."""
 
+import logging
+
 from datasets.fingerprint import Hasher
 
+
+logger = logging.getLogger(__name__)
 
 CHARACTERS_AT_ONCE = 4_000_000  # an encoding takes more than a hundred bytes for each
 
@@ -46,6 +50,31 @@ def tokenize_text(dataset, tokenizer, *, max_length, num_proc=None):
         new_fingerprint=fingerprint,
         desc="Tokenizing",
     )
+
+
+def tokenize_texts(arguments, texts, tokenizer, longest):
+    """Tokenize both texts, and say how much that is.
+
+    Args:
+        arguments ([`AdaptArguments`])
+        texts (two `datasets.Dataset` with the column `text`): to train on, and held out.
+        tokenizer (`PreTrainedTokenizerFast`); longest (`int`): tokens that the pair reads at most.
+
+    Returns:
+        two `datasets.Dataset`, see [`tokenize_text`]
+
+    Raises:
+        ValueError: the sequences would be longer than that.
+    """
+    length = arguments.max_seq_length
+    if length > longest:
+        raise ValueError(f"`max_seq_length` is {length}: the pair reads {longest} tokens at most.")
+    train, held_out = (
+        tokenize_text(text, tokenizer, max_length=length, num_proc=arguments.preprocessing_num_workers)
+        for text in texts
+    )
+    logger.info(f"{len(train)} sequences to train on, {len(held_out)} held out, of up to {length} tokens.")
+    return train, held_out
 
 
 def tokenizer_identity(tokenizer):
