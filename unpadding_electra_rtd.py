@@ -85,7 +85,7 @@ class UnpaddedBatch:
         starts = [0, *accumulate(of_rows)]  # where a sequence begins among the T tokens
         self.cu_seqlens = torch.tensor(starts, dtype=torch.int32, device=device)
         self.max_seqlen = of_rows[0]
-        # Where lengths differ much, four groups: little of attention's squares is padding. Not on an accelerator, where
+        # Where lengths differ much, four groups: little of attention's squares is padding. Not on a GPU, where
         # launches of kernels cost more.
         cut = device.type == "cpu" and 2 * of_rows[-1] < of_rows[0]
         some = -(-len(of_rows) // 4) if cut else len(of_rows)
