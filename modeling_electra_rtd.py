@@ -175,8 +175,8 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         uniform = self._uniform_numbers(original_ids, attended)
         if position_ids is None:
             position_ids = positions_from_first_token(attended)  # (B, L)
-        hidden_states = _or_default(output_hidden_states, config.output_hidden_states)
-        attentions = _or_default(output_attentions, config.output_attentions)
+        hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        attentions = config.output_attentions if output_attentions is None else output_attentions
         layout = self._layout(attended, position_ids.expand_as(attended), flat=not (hidden_states or attentions))
 
         # Mask, or keep the collator's masking.
@@ -225,7 +225,7 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             hidden_states=discriminated.hidden_states,
             attentions=discriminated.attentions,
         )
-        return output if _or_default(return_dict, config.return_dict) else output.to_tuple()
+        return output if (config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 
     def save_pretrained(self, save_directory, is_main_process=True, **kwargs):
         """Save as any model; arguments as in `PreTrainedModel`.
@@ -394,10 +394,6 @@ def as_int64(name, value):
             f'`{name}` is of type {kind}, not a tensor of integers: `tokenizer(..., return_tensors="pt")`.'
         )
     return value.long()
-
-
-def _or_default(value, default):
-    return default if value is None else value
 
 
 def _check_range(name, values, end, mend):

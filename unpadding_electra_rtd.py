@@ -9,7 +9,7 @@ Shapes: B sequences in a batch, L tokens in the longest with its padding; withou
 groups of R rows of up to W tokens; D numbers a head.
 """
 
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -82,15 +82,11 @@ class UnpaddedBatch:
         self.tokens = pad_input(numbers, self.indices, self.shape)  # (B, L): the inverse
         self.position_ids = unpad_input(position_ids, self.indices)[None]  # (1, T)
         of_rows = [length for length in lengths.tolist() if length > 0]
-        starts = [0, *accumulate(of_rows)]  # where a sequence begins among the T tokens
-        self.cu_seqlens = torch.tensor(starts, dtype=torch.int32, device=device)
+        self.cu_seqlens = torch.tensor([0, *accumulate(of_rows)], dtype=torch.int32, device=device)
         self.max_seqlen = of_rows[0]
-        # Where lengths differ much, four groups: little of attention's squares is padding. Not on a GPU, where
-        # launches of kernels cost more.
-        cut = device.type == "cpu" and 2 * of_rows[-1] < of_rows[0]
-        some = -(-len(of_rows) // 4) if cut else len(of_rows)
-        firsts = range(0, len(of_rows), some)
-        self.groups = [RowGroup(starts[first], of_rows[first : first + some], device) for first in firsts]
+        # One more group is more launches of every kernel: not on an accelerator, where they count and squares do not.
+        cuts = [*cut_by_length(of_rows), len(of_rows)] if device.type == "cpu" else [0, len(of_rows)]
+        self.groups = [RowGroup(of_rows[first:end], device) for first, end in pairwise(cuts)]
 
     def inputs(self, input_ids, token_type_ids, config):
         """Arguments of a network's forward; input_ids and token_type_ids (or `None`) of shape (B, L)."""
@@ -119,32 +115,42 @@ class UnpaddedBatch:
 
     def attend(self, attention, module, query, key, value, dropout=0.0, scaling=None, **kwargs):
         """Attention within each sequence: query, key and value (float, (1, heads, T, D)) to (1, T, heads, D)."""
-        tokens = [states[0].transpose(0, 1) for states in (query, key, value)]  # (T, heads, D) each
+        sizes = [group.size for group in self.groups]
+        tokens = [states[0].transpose(0, 1).split(sizes) for states in (query, key, value)]  # (t, heads, D) each
         attended = []
-        for group in self.groups:
-            rows = [group.to_rows(states) for states in tokens]  # (R, heads, W, D) each
+        for group, *of_group in zip(self.groups, *tokens, strict=True):
+            rows = [group.to_rows(states) for states in of_group]  # (R, heads, W, D) each
             output = attention(module, *rows, group.mask(query.dtype), dropout=dropout, scaling=scaling)[0]
             attended.append(group.to_tokens(output))  # (t, heads, D)
         return torch.cat(attended)[None]
 
 
-class RowGroup:
-    """R sequences of similar length that lie side by side, as a rectangle of W tokens each: for attention.
+def cut_by_length(lengths):
+    """Where a new group of rows saves much of attention's squares: the first rows. Args: lengths (descending)."""
+    firsts = [0]
+    for row, length in enumerate(lengths):
+        widest = lengths[firsts[-1]]
+        saved = (len(lengths) - row) * (widest**2 - length**2)
+        if length < 0.7 * widest and saved > 10_000:  # cells, as many as the calls for one more group take time for
+            firsts.append(row)
+    return firsts
 
-    Args: start (`int`): where the first one begins among the T tokens; lengths (`list[int]`, descending); device.
+
+class RowGroup:
+    """R sequences of similar length that lie side by side, t tokens, as a rectangle of W tokens each: for attention.
+
+    Args: lengths (`list[int]`, descending); device.
     """
 
-    def __init__(self, start, lengths, device):
-        self.shape = len(lengths), lengths[0]  # (R, W)
-        self.of_batch = slice(start, start + sum(lengths))  # t of the T tokens
+    def __init__(self, lengths, device):
+        self.shape, self.size = (len(lengths), lengths[0]), sum(lengths)  # (R, W), t
         self.is_full = lengths[0] == lengths[-1]
         columns, sizes = torch.arange(lengths[0], device=device), torch.tensor(lengths, device=device)
         self.there = columns < sizes[:, None]  # (R, W)
         self.cells = self.there.flatten().nonzero().squeeze(-1)  # (t,): where a token stands in the rectangle
 
     def to_rows(self, tokens):
-        """(T, heads, D) to (R, heads, W, D)."""
-        tokens = tokens[self.of_batch]
+        """(t, heads, D) to (R, heads, W, D)."""
         rows = tokens.unflatten(0, self.shape) if self.is_full else pad_input(tokens, self.cells, self.shape)
         return rows.transpose(1, 2)
 
@@ -163,9 +169,6 @@ class RowGroup:
 def known_types(token_type_ids, config):
     """The networks of a pair may know different numbers of segments: one that a network does not know is its last."""
     return None if token_type_ids is None else token_type_ids.clamp(max=config.type_vocab_size - 1)
-
-
-# ---- Attention ------------------------------------------------------------------------------------------------------
 
 
 def attend_unpadded(networks):

@@ -268,25 +268,23 @@ attended_rows = st.lists(st.lists(st.booleans(), min_size=7, max_size=7), min_si
 )
 
 
-@pytest.mark.parametrize(
-    ("lengths", "groups"),
-    [
-        ([9, 8, 7, 6, 5, 4, 3, 2], [(2, 9), (2, 7), (2, 5), (2, 3)]),
-        ([5, 2], [(1, 5), (1, 2)]),
-        ([5, 3, 4], [(3, 5)]),
-        ([7] * 8, [(8, 7)]),
-        ([4, 0, 0], [(1, 4)]),
-        ([5, 0, 5], [(2, 5)]),
-    ],
-)
-def test_rows_of_very_different_length_are_cut_into_groups(lengths, groups):
-    attended = torch.arange(9) < torch.tensor(lengths)[:, None]
-    batch = unpadding.UnpaddedBatch(attended, torch.zeros_like(attended, dtype=torch.long))
-    assert [group.shape for group in batch.groups] == groups
+def test_rows_are_cut_where_it_saves_many_squares():
+    # 2 rows of 100 and 30 of 10: one cut saves 30 * (100**2 - 10**2) cells of padding, no other saves any.
+    assert unpadding.cut_by_length([100] * 2 + [10] * 30) == [0, 2]
+    assert unpadding.cut_by_length([100] * 32) == [0], "nothing to save"
+    assert unpadding.cut_by_length([100] * 16 + [75] * 16) == [0], "similar enough"
+    assert unpadding.cut_by_length([12, 3, 2, 1]) == [0], "too little to save"
+    assert unpadding.cut_by_length([400, 300, 200, 100, 50]) == [0, 2, 3]
 
 
-@given(rows=attended_rows)
-def test_every_token_stands_once_in_the_batch_and_in_a_row_of_its_group(rows):
+@given(rows=attended_rows, cut=st.integers(1, 5))
+def test_every_token_stands_once_in_the_batch_and_in_a_row_of_its_group(rows, cut):
+    with pytest.MonkeyPatch.context() as patch:  # rows as short as these would be one group
+        patch.setattr(unpadding, "cut_by_length", lambda lengths: [0, cut] if cut < len(lengths) else [0])
+        check_tokens_and_rows(rows)
+
+
+def check_tokens_and_rows(rows):
     attended = torch.tensor(rows)
     batch = unpadding.UnpaddedBatch(attended, torch.arange(7).expand_as(attended))
     numbers = torch.arange(1, attended.numel() + 1).view_as(attended)
@@ -297,9 +295,10 @@ def test_every_token_stands_once_in_the_batch_and_in_a_row_of_its_group(rows):
     ordered = [row for row in ordered if row]
     assert batch.cu_seqlens.diff().tolist() == [len(row) for row in ordered] and batch.max_seqlen == len(ordered[0])
     heads = tokens[:, None, None].float() * torch.tensor([[1.0], [-1.0]])  # (T, 2, 1)
-    seen = []
-    for group in batch.groups:
-        as_rows = group.to_rows(heads)  # (R, 2, W, 1)
+    seen, tokens_back = [], []
+    for group, of_group in zip(batch.groups, heads.split([group.size for group in batch.groups]), strict=True):
+        as_rows = group.to_rows(of_group)  # (R, 2, W, 1)
+        tokens_back.append(group.to_tokens(as_rows.transpose(1, 2)))
         assert torch.equal(as_rows[:, 0], -as_rows[:, 1])
         mask = group.mask(torch.float32)
         for row, found in enumerate(as_rows[:, 0, :, 0].tolist()):
@@ -310,8 +309,6 @@ def test_every_token_stands_once_in_the_batch_and_in_a_row_of_its_group(rows):
                     len(found) - len(expected)
                 )
             seen.append(found)
-    assert torch.equal(
-        torch.cat([group.to_tokens(group.to_rows(heads).transpose(1, 2)) for group in batch.groups]), heads
-    )
+    assert torch.equal(torch.cat(tokens_back), heads)
     masked = attended.nonzero(as_tuple=True)
     assert torch.equal(batch.at(masked, tokens[None, :, None].float())[:, 0].long(), numbers[masked])
