@@ -6,7 +6,6 @@ in the longest, M masked tokens in the batch, V tokens in the vocabulary.
 """
 
 from fractions import Fraction
-from functools import partial
 
 import torch
 from torch import nn
@@ -142,9 +141,12 @@ def generate(generator, hidden, original_ids, temperature, uniform):
     predictions = generator.generator_predictions(hidden)  # (M, embedding_size)
     at_once = LOGITS_AT_ONCE.get(hidden.device.type, LOGITS_AT_ONCE_ELSEWHERE) // generator.config.vocab_size
     parts = [tensor.split(max(1, at_once)) for tensor in (predictions, original_ids, uniform)]
-    one_part = len(parts[0]) == 1
-    way = predict if one_part else partial(checkpoint, predict, use_reentrant=False, preserve_rng_state=False)
-    found = [way(generator.generator_lm_head, *part, temperature) for part in zip(*parts, strict=True)]
+    head = generator.generator_lm_head
+    if len(parts[0]) == 1:
+        found = [predict(head, predictions, original_ids, uniform, temperature)]
+    else:
+        again = {"use_reentrant": False, "preserve_rng_state": False}  # nothing random is drawn in there
+        found = [checkpoint(predict, head, *part, temperature, **again) for part in zip(*parts, strict=True)]
     losses, hits, sampled_ids = zip(*found, strict=True)
     count = max(len(original_ids), 1)
     return sum(losses) / count, sum(hits) / count, torch.cat(sampled_ids)
