@@ -98,7 +98,7 @@ class AdaptArguments:
     attention_in_parts: bool = field(
         default=False,
         metadata={
-            "help": "On a CPU, for rows of hundreds of tokens: half the memory, a few rows of attention at a time."
+            "help": "On a CPU, for rows of hundreds of tokens: less memory and time, a few rows of attention at once."
         },
     )
     fast: bool = field(

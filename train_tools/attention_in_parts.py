@@ -1,4 +1,4 @@
-"""Attention with dropout for long rows on a CPU, a few rows at a time: for half the memory at rows of 512 tokens.
+"""Attention with dropout for long rows on a CPU, a few rows at a time: less memory and time.
 
 Stock attention with dropout leaves the fused kernel on a CPU, and keeps every square of scores for the backward pass.
 Here the squares of a few rows exist at a time, in the processor's cache, and again in the backward pass. The

@@ -27,6 +27,8 @@ from electra_rtd.hub_tools.checks.code import known_releases
 from electra_rtd.hub_tools.code_files import EARLIER_RELEASES, INSTALLED
 
 
+pytestmark = pytest.mark.xdist_group("earlier releases")  # the checkpoints of all are made once
+
 REPO = "alice/pair"
 TWO = ["configuration_electra_rtd.py", "modeling_electra_rtd.py"]
 HASHES = {release: files for release, files in EARLIER_RELEASES.items() if sorted(files) == TWO}
@@ -150,7 +152,8 @@ def test_with_the_package_it_loads_and_computes_as_then(checkpoints, release, tm
     assert_same(AutoModel.from_pretrained(tmp_path / "again"), seen[release])
 
 
-@pytest.mark.parametrize("release", EACH)
+@pytest.mark.slow
+@pytest.mark.parametrize("release", RELEASES)
 def test_with_its_own_code_it_loads_in_a_fresh_process_without_the_package(checkpoints, release, run_fresh, tmp_path):
     folder, seen = checkpoints
     loaded = run_fresh(LOAD, folder / release, tmp_path / "again")

@@ -118,6 +118,7 @@ def logits_of(model, input_ids):
         return model.eval()(input_ids=input_ids).logits.tolist()
 
 
+@pytest.mark.slow
 def test_pushing_model_and_tokenizer_is_enough(hub, make_model, tokenizer, input_ids, assert_published, tmp_path):
     plain, tied = make_model(seed=3), make_model(seed=5, embedding_sharing="tied")
     plain.push_to_hub("alice/plain", token=hub.alice)

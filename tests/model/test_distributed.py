@@ -10,10 +10,8 @@ import torch
 from torch.testing import assert_close
 
 
-SLOW = pytest.mark.slow
-
-
-@pytest.mark.parametrize("way", ["ddp", pytest.param("fsdp1", marks=SLOW), pytest.param("fsdp2", marks=SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["ddp", "fsdp1", "fsdp2"])
 def test_gradients_are_the_mean_of_those_of_each_batch(way, make_model, make_batch, tmp_path):
     model = make_model(mask_prob=0.3)
     model.save_pretrained(tmp_path / "pair")
