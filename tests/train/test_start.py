@@ -3,13 +3,14 @@
 import shutil
 
 import pytest
+import torch
 from transformers import AutoTokenizer
 
 from electra_rtd.hub_tools.loading import load_tokenizer
 from electra_rtd.hub_tools.vocabulary import SPECIAL_TOKENS
 from electra_rtd.train_tools.arguments import AdaptArguments
 from electra_rtd.train_tools.from_scratch import train_tokenizer
-from electra_rtd.train_tools.start import load_start
+from electra_rtd.train_tools.start import freeze_generator, load_start
 
 
 def start(**named):
@@ -97,3 +98,16 @@ def test_a_bare_vocabulary_is_uncased_only_where_it_says_so(entries, text, token
 def test_a_trained_vocabulary_finds_the_korean_words_it_was_trained_on():
     tokenizer = train_tokenizer(["오늘 책을 읽는다"] * 9, vocab_size=100)
     assert tokenizer.tokenize("오늘 책을 읽는다") == ["오늘", "책을", "읽는다"]
+
+
+def test_a_frozen_generator_samples_without_dropout_and_nothing_else_changes(make_model, make_batch):
+    model, batch = make_model(dropout=0.3).train(), make_batch()
+    freeze_generator(model)
+    one, other = (model.generator(**batch).logits for _ in range(2))
+    assert torch.equal(one, other)
+    one, other = (model.discriminator(**batch).logits for _ in range(2))
+    assert not torch.equal(one, other)
+    assert model.config.generator_config.hidden_dropout_prob == 0.3, "what is saved says what it said"
+    assert [name for name, one in model.named_parameters() if not one.requires_grad] == [
+        f"generator.{name}" for name, _ in model.generator.named_parameters()
+    ]
