@@ -29,6 +29,11 @@ def padded_batches(model):
     modeling_electra_rtd.UnpaddedBatch = unpadding_electra_rtd.PaddedBatch
 
 
+def one_group(model):
+    """All rows are as wide as the longest in attention."""
+    unpadding_electra_rtd.cut_by_length = lambda lengths: [0]
+
+
 def logits_at_once(model):
     """The logits of all masked tokens exist from the forward to the backward pass."""
     objective_electra_rtd.LOGITS_AT_ONCE = {}
@@ -73,6 +78,7 @@ def gumbel_noise(model):
 # "ours without <name>". A switch may patch the model or the module, since each contender has a process of its own.
 PIECES = {
     "padding-free": padded_batches,
+    "groups of rows": one_group,
     "bounded vocabulary head": logits_at_once,
     "masked positions only": dense_logits,
     "inverse-CDF sampling": gumbel_noise,

@@ -161,7 +161,8 @@ def test_an_accelerator_is_what_torch_finds(monkeypatch):
 
 
 def test_tensorboard_writes_into_the_output_folder_alone_and_replaces_the_files_of_an_earlier_run(again, tmp_path):
-    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    name = "tensorboard.backend.event_processing.event_accumulator"
+    event_accumulator = pytest.importorskip(name, reason="tensorboard is not installed: it is in [dev]")
     earlier = Path("out/runs/earlier")
     earlier.mkdir(parents=True)
     (earlier / "events.out.tfevents.1").touch()
@@ -176,7 +177,7 @@ def test_tensorboard_writes_into_the_output_folder_alone_and_replaces_the_files_
 
 
 def test_tensorboard_writes_where_a_user_says(run, tmp_path, monkeypatch):
-    pytest.importorskip("tensorboard")
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed: it is in [dev]")
     if "logging_dir" in FIELDS:
         run(report_to="tensorboard", logging_dir="elsewhere", max_steps=1)
     else:
