@@ -1,11 +1,16 @@
 """Text in, training seen."""
 
-from .arguments import AdaptArguments
-from .attention_in_parts import use_attention_in_parts
-from .callbacks import RTDConsoleCallback, RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
-from .data import TextData, read_text, tokenize_text
-from .recipes import AdaptResult, adapt
+from typing import TYPE_CHECKING
 
+from .lazy_names import lazy_names
+
+
+if TYPE_CHECKING:
+    from .arguments import AdaptArguments
+    from .attention_in_parts import use_attention_in_parts
+    from .callbacks import RTDConsoleCallback, RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
+    from .data import TextData, read_text, tokenize_text
+    from .recipes import AdaptResult, adapt
 
 __all__ = [
     "AdaptArguments",
@@ -20,3 +25,14 @@ __all__ = [
     "tokenize_text",
     "use_attention_in_parts",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        ".arguments": ["AdaptArguments"],
+        ".attention_in_parts": ["use_attention_in_parts"],
+        ".callbacks": ["RTDConsoleCallback", "RTDHealthCallback", "RTDMetricsCallback", "RTDSampleCallback"],
+        ".data": ["TextData", "read_text", "tokenize_text"],
+        ".recipes": ["AdaptResult", "adapt"],
+    },
+)

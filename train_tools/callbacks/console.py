@@ -4,11 +4,11 @@ import logging
 import sys
 from contextlib import ExitStack, contextmanager
 
-from rich.cells import cell_len
 from tqdm.auto import tqdm
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
 from ..language import choose_language
+from ..lazy_names import refuse_without
 from .handler import handler_of
 
 
@@ -50,9 +50,13 @@ class RTDConsoleCallback(TrainerCallback):
     Args:
         lang (`str`, *optional*): `"ko"` or `"en"`; by default that of the locale.
         skip_repeats (`bool`): do not print the line of an evaluation again where nothing in it is new.
+
+    Raises:
+        ModuleNotFoundError: `rich`, which knows how wide a sign is in a terminal, is not installed.
     """
 
     def __init__(self, lang=None, skip_repeats=False):
+        refuse_without("rich", "RTDConsoleCallback")
         self._skip_repeats = skip_repeats
         self._last_evaluation = ""
         self._texts = TEXTS[choose_language(lang)]
@@ -125,6 +129,8 @@ class RTDConsoleCallback(TrainerCallback):
 
 
 def _row(kind, step, cells):
+    from rich.cells import cell_len  # here: the other callbacks do without
+
     return (
         kind
         + " " * (FIRST - cell_len(kind) - cell_len(step))

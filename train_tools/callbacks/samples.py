@@ -7,15 +7,14 @@ from itertools import islice
 
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
-from rich.console import Console
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
 from ..inspector.inspector_texts import TEXTS
 from ..inspector.pieces import piece_of_ids, pieces_of_text
 from ..inspector.reading import read_pieces
-from ..inspector.terminal_view import closing, sample_view
 from ..language import choose_language
+from ..lazy_names import refuse_without
 from .handler import handler_of, reporter
 
 
@@ -43,6 +42,7 @@ class RTDSampleCallback(TrainerCallback):
 
     Raises:
         ValueError: an argument is out of range, or the examples hold no text.
+        ModuleNotFoundError: `rich`, which sets the texts for a terminal, is not installed.
     """
 
     def __init__(self, examples=None, *, every=None, rows=2, lang=None):
@@ -50,6 +50,7 @@ class RTDSampleCallback(TrainerCallback):
             raise ValueError(f"`every` is {every}: it must be 1 step or more, or left out.")
         if rows < 1:
             raise ValueError(f"`rows` is {rows}: it must be 1 sentence or more.")
+        refuse_without("rich", "RTDSampleCallback")
         self.every, self.rows, self.lang = every, rows, choose_language(lang)
         self._examples = None if examples is None else _first_examples(examples, rows)
         self._pieces = None
@@ -79,6 +80,10 @@ class RTDSampleCallback(TrainerCallback):
         _to_wandb(reporter(handler, "WandbCallback"), readings, state)
 
     def _print(self, readings, state):
+        from rich.console import Console  # here: the other callbacks do without
+
+        from ..inspector.terminal_view import sample_view
+
         width = min(shutil.get_terminal_size().columns, 120)
         console = Console(width=width)
         with console.capture() as captured:
@@ -137,6 +142,8 @@ def _piece(example, tokenizer, longest):
 
 
 def _to_tensorboard(callback, readings, state, lang):
+    from ..inspector.terminal_view import closing
+
     writer = getattr(callback, "tb_writer", None)
     if writer is not None:
         texts = TEXTS[lang]
