@@ -59,4 +59,5 @@ def refuse_without(library, what):
 def _missing(what, error):
     library = (error.name or "").partition(".")[0]
     package = "datasets" if library == "pyarrow" else library
-    return ModuleNotFoundError(f"`{what}` needs {package}, which is not installed: pip install {package}", name=library)
+    words = f"`{what}` needs {package}, which is not installed: pip install {package}"
+    return ModuleNotFoundError(words, name=library)
