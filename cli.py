@@ -21,6 +21,7 @@ from .hub_tools import (
 )
 from .hub_tools.pull import last_lock, read_lock
 from .parsers import (
+    ADAPT_DEFAULTS,
     diff_parser,
     export_parser,
     inspect_parser,
@@ -41,7 +42,7 @@ from .train_tools.summary import summary
 def run_adapt(argv):
     """`electra-rtd adapt`: parse, adapt, say what came of it; 1 where it was stopped because it was dead."""
     arguments, training_args, given = parse_adapt(argv)
-    result = adapt(arguments, training_args, given=given)
+    result = adapt(arguments, training_args, given=given, defaults=ADAPT_DEFAULTS)
     if training_args.process_index == 0:
         print(f"\n{summary(result)}")
     return 1 if result.stopped else 0

@@ -4,7 +4,9 @@ A setting is chosen only while its field of `TrainingArguments` stands at its de
 gave wins. Each is a function below, from (`TrainingArguments`, model, first batch) to a [`Choice`] or `None`.
 """
 
+import math
 import os
+from copy import copy
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
@@ -12,11 +14,21 @@ from typing import Any
 import torch
 from accelerate.utils import broadcast_object_list
 from transformers import DataCollatorWithPadding, TrainingArguments
+from transformers.trainer_pt_utils import AcceleratorConfig
 
-from .hardware import check_bfloat16, cpu_bfloat16_units, cuda_bfloat16_units, time_threads, usable_cores
+from .batches import TextSize, plan_batches
+from .hardware import (
+    check_bfloat16,
+    cpu_bfloat16_units,
+    cuda_bfloat16_units,
+    rows_that_fit,
+    time_threads,
+    usable_cores,
+)
 
 
 DEFAULTS = {field.name: field.default for field in fields(TrainingArguments)}
+DEFAULTS["accelerator_config"] = AcceleratorConfig()  # what `TrainingArguments` make of `None`
 # The Trainer's length grouping: a field of its own up to 5.0, later a sampling strategy.
 GROUPING: tuple[str, Any] = (
     ("train_sampling_strategy", "group_by_length")
@@ -30,6 +42,8 @@ MIXED_PRECISION = "ACCELERATE_MIXED_PRECISION"  # set by `accelerate launch`, an
 THREADS = "OMP_NUM_THREADS"
 # Fewer threads must save a tenth of a step's time before they are taken: timings differ by some percent anyway.
 CLEARLY_FASTER = 0.9
+MOST_WORKERS = 4  # that make batches for one device: with two it seldom waits, and with more memory goes for nothing
+PROCESSES_HERE = "LOCAL_WORLD_SIZE"  # set by `torchrun` and `accelerate launch`
 
 
 @dataclass(frozen=True)
@@ -50,7 +64,7 @@ class Choice:
         return f"fast: {self.setting if self.value is True else f'{self.setting}={self.value}'} ({self.why})"
 
 
-def choose(training_args, model, batch, *, given=(), resumed=None):
+def choose(training_args, model, batch, *, given=(), defaults=(), resumed=None, train_set=None):
     """Choose the settings that are free. Every process gets the choices of the main one.
 
     Args:
@@ -58,19 +72,36 @@ def choose(training_args, model, batch, *, given=(), resumed=None):
         model ([`ElectraRTDForPreTraining`]), batch (`dict` of `torch.LongTensor` of shape `(B, L)`): for the check of
             bfloat16. Both are left as they were, and so is torch's generator.
         given (collection of `str`): fields that a user set, even if to their defaults.
+        defaults (`dict`): values that the caller sets where a user gives none, in place of those of
+            `TrainingArguments`.
         resumed (`dict`, *optional*): the settings of the run that goes on ([`settings_of_checkpoint`]); no others are
-            chosen then.
+            chosen then, but for those that change no number.
+        train_set (`datasets.Dataset`, *optional*): with `input_ids`; without it no batches are chosen.
 
     Returns:
         `list` of [`Choice`]
     """
-    free = [name for name in SETTINGS if name not in given and _at_default(training_args, name)]
-    settings = SETTINGS
+    at_rest = {**DEFAULTS, **dict(defaults)}
+    free = {
+        name
+        for name in (*SETTINGS, *BATCHES)
+        if name not in given and (name not in at_rest or getattr(training_args, name) == at_rest[name])
+    }
+    settings, names = SETTINGS, [name for name in SETTINGS if name in free]
     if resumed is not None:
-        free = [name for name in free if name not in DEFAULTS or resumed.get(name)]
+        names = [name for name in names if name not in DEFAULTS or name in ALIKE or resumed.get(name)]
         settings = SETTINGS | {"threads": partial(threads_again, resumed.get("threads"))}
-    chosen = [settings[name](training_args, model, batch) for name in free]
-    return broadcast_object_list([[choice for choice in chosen if choice is not None]])[0]
+    settled, chosen = copy(training_args), []  # a setting sees what was chosen before it
+    for choice in (settings[name](settled, model, batch) for name in names):
+        if choice is not None:
+            chosen.append(choice)
+            if choice.setting in DEFAULTS:
+                setattr(settled, choice.setting, choice.value)
+    if resumed is not None:
+        chosen += batches_again(settled, resumed, free)
+    elif train_set is not None:
+        chosen += batches(settled, model, TextSize(train_set), free)
+    return broadcast_object_list([chosen])[0]
 
 
 def first_batch(training_args, tokenizer, train_set):
@@ -157,6 +188,75 @@ def threads_again(number, training_args, model, batch):
     return threads(training_args, model, batch)
 
 
+def loss_as_it_is(training_args, model, batch):
+    """Log a loss that is not a number as what it is.
+
+    Not with fp16, which leaves out the steps that overflow: one of them would hide all later losses from the log.
+    """
+    if training_args.device.type == "cpu" or training_args.fp16:
+        return None
+    why = "the filter makes the device wait twice a batch, and hides what RTDHealthCallback looks for"
+    return Choice("logging_nan_inf_filter", False, why)
+
+
+def copies_beside(training_args, model, batch):
+    """Copy a batch to the card while it computes, which needs pinned memory."""
+    if training_args.device.type != "cuda" or not training_args.dataloader_pin_memory:
+        return None
+    return Choice("accelerator_config", {"non_blocking": True}, "batches are copied while the card computes")
+
+
+def workers(training_args, model, batch):
+    """Processes that make batches, so that the one that launches kernels does nothing else.
+
+    They live for an epoch. With those that live on (`dataloader_persistent_workers`) each later epoch draws one random
+    number less: a run that is resumed at the beginning of one would mask other tokens than if it had not ended.
+    """
+    if training_args.device.type != "cuda":
+        return None
+    cores = usable_cores() // int(os.environ.get(PROCESSES_HERE, 1))
+    number = min(MOST_WORKERS, cores - 1)
+    if number < 2:
+        return None
+    why = f"of {cores} cores for this device; the process that launches kernels does nothing else"
+    return Choice("dataloader_num_workers", number, why)
+
+
+def batches(training_args, model, text, free):
+    """Rows of a batch on an accelerator, see [`plan_batches`]: `list` of [`Choice`].
+
+    Args: text ([`TextSize`]); free (collection of `str`): fields that nobody gave.
+    """
+    settled_elsewhere = training_args.auto_find_batch_size or training_args.dataloader_drop_last
+    if training_args.device.type == "cpu" or settled_elsewhere or training_args.deepspeed or training_args.fsdp:
+        return []  # weights that lie in parts cannot be tried out here
+
+    def largest_fit(rows):
+        dtype = torch.bfloat16 if training_args.bf16 else torch.float16 if training_args.fp16 else None
+        return rows_that_fit(model, text.widest, rows, training_args.device, dtype=dtype)
+
+    rows, accumulation, evaluation = BATCHES
+    given = {"rows_given": rows not in free, "product_given": accumulation not in free}
+    plan = plan_batches(training_args, text, largest_fit, **given)
+    chosen = [Choice(rows, plan.train, plan.why), Choice(accumulation, plan.accumulation, plan.why)]
+    if evaluation in free:
+        chosen.append(Choice(evaluation, plan.evaluation, "a step of training with so many rows fits into memory"))
+    return [choice for choice in chosen if choice.value != getattr(training_args, choice.setting)]
+
+
+def batches_again(training_args, resumed, free):
+    """Those of the run that goes on, which are its steps and its order; not against what a user gives now."""
+    rows, accumulation, evaluation = BATCHES
+    now = {name: getattr(training_args, name) for name in (rows, accumulation)}
+    then = {name: resumed.get(name) or value for name, value in now.items()}
+    is_the_same_step = math.prod(now.values()) == math.prod(then.values())
+    names = [evaluation] if evaluation in free else []
+    if (rows in free and accumulation in free) or (accumulation not in free and is_the_same_step):
+        names = [rows, accumulation, *names]
+    return [Choice(name, resumed[name], "as in the run that is resumed") for name in names if resumed.get(name)]
+
+
+# By field of `TrainingArguments`, in the order in which they are chosen.
 SETTINGS = {
     GROUPING[0]: like_lengths,
     "padding": dynamic_padding,
@@ -164,8 +264,10 @@ SETTINGS = {
     "bf16": bfloat16,
     "tf32": tf32,
     "threads": threads,
+    "logging_nan_inf_filter": loss_as_it_is,
+    "accelerator_config": copies_beside,
+    "dataloader_num_workers": workers,
 }
-
-
-def _at_default(training_args, name):
-    return name not in DEFAULTS or getattr(training_args, name) == DEFAULTS[name]
+BATCHES = ("per_device_train_batch_size", "gradient_accumulation_steps", "per_device_eval_batch_size")
+# A run computes the same numbers with them and without: one that is resumed need not have had them.
+ALIKE = ("padding", "logging_nan_inf_filter", "accelerator_config", "dataloader_num_workers")

@@ -10,13 +10,14 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from ..hub_tools.run_record import callback_state
-from .fast import DEFAULTS, MIXED_PRECISION
+from .fast import ALIKE, DEFAULTS, MIXED_PRECISION
 from .run_folder import TENSORBOARD
 
 
 logger = logging.getLogger(__name__)
 
-VARIABLES = (MIXED_PRECISION, TENSORBOARD)
+FORKED = "TOKENIZERS_PARALLELISM"
+VARIABLES = (MIXED_PRECISION, TENSORBOARD, FORKED)
 
 
 def apply(choices, training_args, **fields_of_adapt):
@@ -38,11 +39,15 @@ def apply(choices, training_args, **fields_of_adapt):
     for choice in choices:
         if choice.setting == "threads":
             torch.set_num_threads(choice.value)
+    if changes.get("dataloader_num_workers"):
+        # The text is tokenized by now. Without it, each worker would say that it was forked after tokenizers had
+        # threads, which it does not use.
+        os.environ.setdefault(FORKED, "false")
     return replace(training_args, **changes)
 
 
 def settings_to_keep(choices):
-    """The choices that a run has to keep when it is resumed.
+    """The choices that a run has to keep when it is resumed: those that change what it computes.
 
     Args:
         choices (`list` of [`Choice`])
@@ -50,7 +55,7 @@ def settings_to_keep(choices):
     Returns:
         `dict`: fields of `TrainingArguments`, and `threads`
     """
-    return {choice.setting: choice.value for choice in choices if choice.setting != "padding"}
+    return {choice.setting: choice.value for choice in choices if choice.setting not in ALIKE}
 
 
 @contextmanager

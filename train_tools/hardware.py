@@ -1,11 +1,13 @@
-"""What this machine has for training, and what it makes of a batch: bfloat16 units and their loss, cores and time."""
+"""What this machine has for training, and what it makes of a batch: bfloat16 units, cores, time, memory."""
 
 import os
 import statistics
 import time
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
 
 # bfloat16 units by their names in /proc/cpuinfo, which are part of Linux's interface: two of x86, one of Arm.
@@ -129,13 +131,11 @@ def time_threads(model, batch, numbers, *, bf16=False):
     Returns:
         `dict`: number to median, in seconds.
     """
-    threads_before, mode = torch.get_num_threads(), model.training
-    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
+    threads_before = torch.get_num_threads()
     seconds: dict[int, list[float]] = {number: [] for number in numbers}
     end = time.perf_counter() + SECONDS_OF_TIMING
-    model.train()
     try:
-        with torch.random.fork_rng(devices=[]):
+        with _training_without_trace(model, torch.device("cpu")):
             for _ in range(ROUNDS_OF_TIMING):
                 for number in seconds:
                     torch.set_num_threads(number)
@@ -144,9 +144,6 @@ def time_threads(model, batch, numbers, *, bf16=False):
                     break
     finally:
         torch.set_num_threads(threads_before)
-        model.train(mode)
-        for parameter, gradient in gradients:
-            parameter.grad = gradient
     return {number: statistics.median(taken[1:] or taken) for number, taken in seconds.items()}  # the first warms up
 
 
@@ -157,3 +154,67 @@ def _seconds_of_step(model, batch, bf16):
         loss = model(**batch).loss
     loss.backward()
     return time.perf_counter() - begin
+
+
+def rows_that_fit(model, row, most, device, *, dtype=None):
+    """The largest batch of which a step fits into the memory of a device: halved until it does.
+
+    Args:
+        model ([`ElectraRTDForPreTraining`]): comes back to its own device; weights, gradients and torch's generators
+            are left as they were.
+        row (`list[int]`): token ids; every row of the batch is this one, so take a long one.
+        most (`int`): rows to begin with.
+        device (`torch.device`)
+        dtype (`torch.dtype`, *optional*): of autocast.
+
+    Returns:
+        `int`: rows, at least 1
+    """
+    home, rows = model.device, most
+    with _training_without_trace(model, device):
+        try:
+            model.to(device)
+            while rows > 1 and not _fits(model, row, rows, device, dtype):
+                rows //= 2
+        finally:
+            model.to(home)
+            clear_device_cache(garbage_collection=True)
+    return rows
+
+
+def _fits(model, row, rows, device, dtype):
+    try:
+        _step_with_optimizer_states(model, row, rows, device, dtype)
+    except RuntimeError as error:  # `torch.OutOfMemoryError` is one
+        if not should_reduce_batch_size(error):
+            raise
+        return False
+    finally:  # the error is gone by now, and with it the frames that held tensors
+        model.zero_grad(set_to_none=True)
+        clear_device_cache(garbage_collection=True)
+    return True
+
+
+def _step_with_optimizer_states(model, row, rows, device, dtype):
+    # What AdamW keeps of every weight that is trained.
+    states = [torch.empty_like(one) for one in model.parameters() if one.requires_grad for _ in range(2)]
+    input_ids = torch.tensor([row], device=device).repeat(rows, 1)  # (rows, L)
+    with torch.autocast(device.type, dtype=dtype) if dtype else nullcontext():
+        loss = model(input_ids=input_ids, attention_mask=torch.ones_like(input_ids)).loss
+    loss.backward()
+    del states
+
+
+@contextmanager
+def _training_without_trace(model, device):
+    """Train mode in a block, which leaves the mode, the gradients and torch's generators as they were."""
+    mode, gradients = model.training, [(parameter, parameter.grad) for parameter in model.parameters()]
+    devices = [device] if device.type in ("cuda", "xpu") else []
+    model.train()
+    try:
+        with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):
+            yield
+    finally:
+        model.train(mode)
+        for parameter, gradient in gradients:
+            parameter.grad = gradient

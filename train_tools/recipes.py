@@ -81,7 +81,7 @@ class AdaptResult:
     vocab_size: int | None = None
 
 
-def adapt(arguments, training_args, *, given=()):
+def adapt(arguments, training_args, *, given=(), defaults=()):
     """Adapt a pair to text: read, tokenize, evaluate, train under the stock Trainer, evaluate, save, export.
 
     `output_dir` then holds the pair with its tokenizer, `discriminator/` (a stock checkpoint), the Trainer's
@@ -94,6 +94,8 @@ def adapt(arguments, training_args, *, given=()):
     Args:
         arguments ([`AdaptArguments`]), training_args (`TrainingArguments`).
         given (collection of `str`): fields of `training_args` that keep their values, even if those are the defaults.
+        defaults (`dict`): values in `training_args` that the caller sets where nobody gives any: as open to fast
+            settings as those of `TrainingArguments`.
 
     Returns:
         [`AdaptResult`]
@@ -110,10 +112,10 @@ def adapt(arguments, training_args, *, given=()):
         overwrite=arguments.overwrite,
         is_main_process=training_args.process_index == 0,
     ) as folder:
-        return _adapt_into(folder, arguments, training_args, given)
+        return _adapt_into(folder, arguments, training_args, given, defaults)
 
 
-def _adapt_into(folder, arguments, training_args, given):
+def _adapt_into(folder, arguments, training_args, given, defaults):
     folder.refuse_inside(arguments.sources())
     refuse_damaged([arguments.generator, arguments.discriminator, arguments.checkpoint, arguments.tokenizer])
     last_checkpoint = folder.last_checkpoint or training_args.resume_from_checkpoint
@@ -140,7 +142,9 @@ def _adapt_into(folder, arguments, training_args, given):
         earlier, choices = settings_of_checkpoint(last_checkpoint), []
         if arguments.fast:  # a resumed run has those that its checkpoint names, and no others
             batch = first_batch(training_args, tokenizer, train_set)
-            choices = choose(training_args, model, batch, given=given, resumed=earlier)
+            choices = choose(
+                training_args, model, batch, given=given, defaults=defaults, resumed=earlier, train_set=train_set
+            )
         training_args = apply(choices, training_args, **DONE_HERE, **without_token(training_args))
         say_settings(choices, training_args, earlier)
         metrics = RTDMetricsCallback(detailed=True, by_token=True)
