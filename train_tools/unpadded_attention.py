@@ -1,12 +1,13 @@
 """Attention of batches without padding by the boundaries of their sequences: for accelerators.
 
-A batch without padding has all its tokens in one row, and `cu_seqlens` says where each sequence begins. The model files
-put the sequences into a padded rectangle for attention, by stock means alone. Kernels that read the boundaries need no
-rectangle and no mask, and a mask would rule the fastest of them out. They are operators of torch that are not public, so
-that each is tried before it is taken: on short sequences, against the definition of attention, forward and backward.
+A batch without padding has all its tokens in one row, and `cu_seqlens` says where each sequence begins. The model
+files put the sequences into a padded rectangle for attention, by stock means alone. Kernels that read the boundaries
+need no rectangle and no mask, and a mask would rule the fastest of them out. They are operators of torch that are not
+public, so each is tried before it is taken: on short sequences, against the definition of attention, forward and
+backward.
 
-No checkpoint carries this code: `use_unpadded_attention(model)` names it for a process. (Flash attention from a package or
-the Hub, by `attn_implementation`, gets the boundaries from the model files.)
+No checkpoint carries this code: `use_unpadded_attention(model)` names it for a process. Flash attention from a package
+or the Hub, chosen by `attn_implementation`, gets the boundaries from the model files.
 
 Shapes: T tokens in the batch, in all its sequences; D numbers a head.
 """
@@ -54,8 +55,8 @@ def use_unpadded_attention(model, way=None):
 def attend(module, query, key, value, attention_mask, unpadded=None, dropout=0.0, scaling=None, **kwargs):
     """An attention function of `transformers`: query, key, value (float, (1, heads, T, D)) to (1, T, heads, D).
 
-    Args: unpadded ([`UnpaddedBatch`], *optional*): tokens beyond its own fill the batch up: nobody attends to them, and
-        they get zeros.
+    Args: unpadded ([`UnpaddedBatch`], *optional*): tokens beyond its own fill the batch up. Nobody attends to them,
+        and they get zeros.
     """
     sdpa = ALL_ATTENTION_FUNCTIONS["sdpa"]
     if unpadded is None:
@@ -128,8 +129,8 @@ def choose_way(query, dropout=0.0, asked_for=None):
     if reason is not None:
         working = [name for name in (*WAYS, ROWS) if why_not(name, *kind) is None]
         raise ValueError(
-            f"Attention by the way {asked_for!r} does not work here ({reason}). Choose one of {', '.join(working)}, or "
-            "None for the first of them."
+            f"Attention by the way {asked_for!r} does not work here ({reason}). Choose one of {', '.join(working)}, "
+            "or None for the first of them."
         )
     return asked_for
 
