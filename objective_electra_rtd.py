@@ -24,6 +24,16 @@ def is_any_of(values, ids):
     return found
 
 
+def where_true(mask, count=None):
+    """The cells of a mask (bool, any shape) that are true, counted from 0 through all its rows: int64, (count,).
+
+    Their number (`int`), where it is known, spares an accelerator a stop to find it out.
+    """
+    if count is None or mask.is_cpu:
+        return mask.flatten().nonzero().squeeze(-1)
+    return (~mask.flatten()).argsort(stable=True)[:count]
+
+
 def choose_masked_positions(candidates, mask_prob, uniform):
     """Exactly `ceil(mask_prob * candidates)` of each sequence's candidates, uniformly without replacement.
 
@@ -82,7 +92,9 @@ def sample_tokens(logits, temperature, uniform):
     Args: logits (float, (M, V)); temperature (`float`); uniform (float32 in [0, 1), (M,)). Returns: int64, (M,).
     """
     probabilities = torch.softmax(logits.float() / temperature, dim=-1)
-    cumulative = probabilities.cumsum(dim=-1)  # (M, V)
+    if torch.are_deterministic_algorithms_enabled():  # on CUDA, cumsum is so for integers alone
+        probabilities = (probabilities * 2**32).long()
+    cumulative = probabilities.cumsum(dim=-1).float()  # (M, V)
     # In (0, total]: the first entry that reaches it exists, and has a probability above 0.
     threshold = (1.0 - uniform)[:, None] * cumulative[:, -1:]  # (M, 1)
     sampled = torch.searchsorted(cumulative, threshold).squeeze(-1)  # (M,)

@@ -5,23 +5,27 @@ Without padding the tokens of all sequences stand in one row: what works token b
 and attention alone sees sequences. The words are those of flash-attention and ModernBERT: `unpad_input`, `pad_input`,
 `cu_seqlens`. This file changes global state: it registers two attentions with `transformers`.
 
-Shapes: B sequences in a batch, L tokens in the longest with its padding; without padding, T tokens in the batch, in
-groups of R rows of up to W tokens; D numbers a head.
+Shapes: B sequences in a batch, L tokens in the longest with its padding; without padding, T tokens in the batch; in
+rectangles, R rows of W tokens; D numbers a head.
 """
 
-from itertools import accumulate, pairwise
+import re
+from functools import cached_property
+from itertools import pairwise
 
 import torch
+from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.electra import modeling_electra
 from transformers.utils import logging
 
+from .objective_electra_rtd import where_true
+
 
 logger = logging.get_logger(__name__)
 
-FLASH_ATTENTION = ("flash_attention_2", "flash_attention_3")
 # Stock attention -> the name under which `transformers` finds it for a batch that may be without padding.
 UNPADDED_ATTENTION = {"eager": "electra_rtd_eager", "sdpa": "electra_rtd_sdpa"}
 
@@ -59,8 +63,8 @@ class PaddedBatch:
         }
 
     def at(self, masked, hidden):
-        """Hidden states at M tokens: (B, L, H) to (M, H); masked: rows and columns, (M,) each."""
-        return hidden[masked]
+        """Hidden states at M tokens: (B, L, H) to (M, H); masked (int64, (M,)): their places, see [`where_true`]."""
+        return hidden.flatten(0, 1).index_select(0, masked)
 
     def padded(self, logits):
         """(B, L), as it is."""
@@ -68,25 +72,21 @@ class PaddedBatch:
 
 
 class UnpaddedBatch:
-    """The T attended tokens of the batch in one row, (1, T), sequences of similar length side by side.
+    """The T attended tokens of the batch in one row, (1, T), the longest sequence first.
 
-    Args: attended (bool, (B, L)), with at least one token; position_ids (int64, (B, L)).
+    Args: attended (bool, (B, L)), with at least one token; position_ids (int64, (B, L)); count (`int`): T.
     """
 
-    def __init__(self, attended, position_ids):
-        self.shape, device = attended.shape, attended.device
-        lengths, order = attended.sum(dim=-1).sort(descending=True, stable=True)  # (B,), (B,)
-        rows, columns = attended[order].nonzero(as_tuple=True)  # (T,), (T,)
-        self.indices = order[rows] * self.shape[1] + columns  # (T,): where a token stands in the batch
-        numbers = torch.arange(len(rows), device=device)
-        self.tokens = pad_input(numbers, self.indices, self.shape)  # (B, L): the inverse
+    def __init__(self, attended, position_ids, count):
+        self.attended, self.shape, device = attended, attended.shape, attended.device
+        self.lengths, order = attended.sum(dim=-1).sort(descending=True, stable=True)  # (B,), (B,)
+        cells = torch.arange(attended.numel(), device=device).view(self.shape)  # (B, L)
+        self.indices = cells[order].flatten()[where_true(attended[order], count)]  # (T,): a token's place in the batch
+        numbers = torch.arange(count, device=device)
+        self.tokens = pad_input(numbers, self.indices, self.shape).flatten()  # (B * L,): the inverse
         self.position_ids = unpad_input(position_ids, self.indices)[None]  # (1, T)
-        of_rows = [length for length in lengths.tolist() if length > 0]
-        self.cu_seqlens = torch.tensor([0, *accumulate(of_rows)], dtype=torch.int32, device=device)
-        self.max_seqlen = of_rows[0]
-        # One more group is more launches of every kernel: not on an accelerator, where they count and squares do not.
-        cuts = [*cut_by_length(of_rows), len(of_rows)] if device.type == "cpu" else [0, len(of_rows)]
-        self.groups = [RowGroup(of_rows[first:end], device) for first, end in pairwise(cuts)]
+        self.cu_seqlens = nn.functional.pad(self.lengths.cumsum(dim=0), (1, 0)).int()  # (B + 1,): rows may be empty
+        self.max_seqlen = min(count, attended.shape[1])  # at most: the exact number is on the device
 
     def inputs(self, input_ids, token_type_ids, config):
         """Arguments of a network's forward; input_ids and token_type_ids (or `None`) of shape (B, L)."""
@@ -98,7 +98,7 @@ class UnpaddedBatch:
             "position_ids": self.position_ids,
             "return_dict": True,
         }
-        if config._attn_implementation in FLASH_ATTENTION:
+        if is_flash(config):
             boundaries = {"cu_seq_lens_q": self.cu_seqlens, "cu_seq_lens_k": self.cu_seqlens}
             return {**inputs, **boundaries, "max_length_q": self.max_seqlen, "max_length_k": self.max_seqlen}
         # A mask of four dimensions passes through `transformers` as it is, and nobody reads this one.
@@ -106,64 +106,55 @@ class UnpaddedBatch:
         return {**inputs, "attention_mask": no_mask, "unpadded": self}
 
     def at(self, masked, hidden):
-        """Hidden states at M tokens: (1, T, H) to (M, H); masked: rows and columns, (M,) each."""
-        return hidden[0, self.tokens[masked]]
+        """Hidden states at M tokens: (1, T, H) to (M, H); masked (int64, (M,)): their places, see [`where_true`]."""
+        return hidden.squeeze(0).index_select(0, self.tokens[masked])
 
     def padded(self, logits):
         """(1, T) to (B, L), with 0 where there is no token."""
-        return pad_input(logits[0], self.indices, self.shape)
+        return pad_input(logits.squeeze(0), self.indices, self.shape)
 
     def attend(self, attention, module, query, key, value, dropout=0.0, scaling=None, **kwargs):
         """Attention within each sequence: query, key and value (float, (1, heads, T, D)) to (1, T, heads, D)."""
-        sizes = [group.size for group in self.groups]
-        tokens = [states[0].transpose(0, 1).split(sizes) for states in (query, key, value)]  # (t, heads, D) each
+        sizes = [len(cells) for _, cells in self.rectangles]
+        tokens = [states.squeeze(0).transpose(0, 1).split(sizes) for states in (query, key, value)]  # (t, heads, D)
         attended = []
-        for group, *of_group in zip(self.groups, *tokens, strict=True):
-            rows = [group.to_rows(states) for states in of_group]  # (R, heads, W, D) each
-            output = attention(module, *rows, group.mask(query.dtype), dropout=dropout, scaling=scaling)[0]
-            attended.append(group.to_tokens(output))  # (t, heads, D)
-        return torch.cat(attended)[None]
+        for (there, cells), *of_rows in zip(self.rectangles, *tokens, strict=True):
+            if there.numel() == len(cells):  # full
+                states, mask = [one.unflatten(0, there.shape) for one in of_rows], None
+            else:  # the mask is added to the scores
+                states = [pad_input(one, cells, there.shape) for one in of_rows]
+                mask = torch.zeros(there.shape, dtype=query.dtype, device=query.device)
+                mask = mask.masked_fill(~there, torch.finfo(query.dtype).min)[:, None, None]  # (R, 1, 1, W)
+            states = [one.transpose(1, 2) for one in states]  # (R, heads, W, D) each
+            output = attention(module, *states, mask, dropout=dropout, scaling=scaling)[0]  # (R, W, heads, D)
+            attended.append(output.flatten(0, 1) if mask is None else unpad_input(output, cells))  # (t, heads, D)
+        return (torch.cat(attended) if len(attended) > 1 else attended[0])[None]
+
+    @cached_property
+    def rectangles(self):
+        """All sequences as rectangles: `list` of where tokens are, bool, (R, W), and in which cells, int64, (t,)."""
+        if not self.attended.is_cpu:  # one: more are more launches of every kernel, and squares are cheap
+            return [(self.attended, self.indices)]
+        lengths = [length for length in self.lengths.tolist() if length > 0]
+        groups = [lengths[first:end] for first, end in pairwise([*cut_by_length(lengths), len(lengths)])]
+        there = [torch.arange(group[0]) < torch.tensor(group)[:, None] for group in groups]  # (R, W) each
+        return [(one, where_true(one)) for one in there]
+
+
+def is_flash(config):
+    """Whether a network's attention is a flash package or a kernel of the Hub, which read boundaries: `bool`."""
+    return "flash" in (config._attn_implementation or "")
 
 
 def cut_by_length(lengths):
-    """Where a new group of rows saves much of attention's squares: the first rows. Args: lengths (descending)."""
+    """Where a new rectangle saves much of attention's squares: the first rows. Args: lengths (descending)."""
     firsts = [0]
     for row, length in enumerate(lengths):
         widest = lengths[firsts[-1]]
         saved = (len(lengths) - row) * (widest**2 - length**2)
-        if length < 0.7 * widest and saved > 10_000:  # cells, as many as the calls for one more group take time for
+        if length < 0.7 * widest and saved > 10_000:  # cells, as many as the calls for one more take time for
             firsts.append(row)
     return firsts
-
-
-class RowGroup:
-    """R sequences of similar length that lie side by side, t tokens, as a rectangle of W tokens each: for attention.
-
-    Args: lengths (`list[int]`, descending); device.
-    """
-
-    def __init__(self, lengths, device):
-        self.shape, self.size = (len(lengths), lengths[0]), sum(lengths)  # (R, W), t
-        self.is_full = lengths[0] == lengths[-1]
-        columns, sizes = torch.arange(lengths[0], device=device), torch.tensor(lengths, device=device)
-        self.there = columns < sizes[:, None]  # (R, W)
-        self.cells = self.there.flatten().nonzero().squeeze(-1)  # (t,): where a token stands in the rectangle
-
-    def to_rows(self, tokens):
-        """(t, heads, D) to (R, heads, W, D)."""
-        rows = tokens.unflatten(0, self.shape) if self.is_full else pad_input(tokens, self.cells, self.shape)
-        return rows.transpose(1, 2)
-
-    def to_tokens(self, rows):
-        """(R, W, heads, D) to (t, heads, D)."""
-        return rows.flatten(0, 1) if self.is_full else unpad_input(rows, self.cells)
-
-    def mask(self, dtype):
-        """What is added to the scores, (R, 1, 1, W); `None` where nothing is padded."""
-        if self.is_full:
-            return None
-        outside = torch.zeros(self.shape, dtype=dtype, device=self.there.device)
-        return outside.masked_fill(~self.there, torch.finfo(dtype).min)[:, None, None]
 
 
 def known_types(token_type_ids, config):
@@ -178,9 +169,10 @@ def attend_unpadded(networks):
 
     Args: networks (two `ElectraPreTrainedModel`). Returns: `bool`, whether all can.
     """
-    known = {*UNPADDED_ATTENTION, *UNPADDED_ATTENTION.values(), *FLASH_ATTENTION}
+    known = {*UNPADDED_ATTENTION, *UNPADDED_ATTENTION.values()}
     configs = [network.config for network in networks if network._supports_attention_backend]
-    if len(configs) < len(networks) or any(config._attn_implementation not in known for config in configs):
+    able = [config for config in configs if config._attn_implementation in known or is_flash(config)]
+    if len(able) < len(networks):
         return False
     for config in configs:
         config._attn_implementation = UNPADDED_ATTENTION.get(config._attn_implementation, config._attn_implementation)
@@ -190,11 +182,11 @@ def attend_unpadded(networks):
 def warn_if_attention_cannot_drop(networks):
     """Say once where an attention has no dropout, and a configuration asks for some."""
     for config in (network.config for network in networks):
-        share = config.attention_probs_dropout_prob
-        if config._attn_implementation == "flash_attention_3" and share > 0:
+        name, share = config._attn_implementation or "", config.attention_probs_dropout_prob
+        if re.search("flash[-_]att(n|ention)[-_]?[34]", name) and share > 0:  # kernels of the Hub too
             logger.warning_once(
-                f"flash_attention_3 has no dropout: attention_probs_dropout_prob={share} has no effect. Set it to 0, "
-                "or take another attention: `model.set_attn_implementation('sdpa')`."
+                f"{name} has no dropout: attention_probs_dropout_prob={share} has no effect. Set it to 0, or take "
+                "another attention: `model.set_attn_implementation('sdpa')`."
             )
 
 
