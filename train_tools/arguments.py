@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from .from_scratch import SIZES
 from .language import LANGUAGES
+from .unpadded_attention import ROWS, WAYS
 
 
 @dataclass
@@ -101,6 +102,14 @@ class AdaptArguments:
             "help": "On a CPU, for rows of hundreds of tokens: less memory and time, a few rows of attention at once."
         },
     )
+    unpadded_attention: str | None = field(
+        default=None,
+        metadata={
+            "help": "How a batch without padding attends on an accelerator. By default the first of these that works "
+            "there, which a line beginning with fast: names; rows are padded rectangles, and always work.",
+            "choices": [*WAYS, ROWS],
+        },
+    )
     fast: bool = field(
         default=True,
         metadata={"help": "Choose fast settings where none are given; each is printed. --no_fast chooses nothing."},
@@ -154,6 +163,10 @@ class AdaptArguments:
             raise ValueError(f"`sample_steps` is {self.sample_steps}: it must be 0 (never) or more.")
         if self.freeze and self.from_scratch:
             raise ValueError("`freeze=generator` keeps its random weights with `from_scratch`: leave one of them out.")
+        if self.attention_in_parts and self.unpadded_attention:
+            raise ValueError(
+                "`attention_in_parts` is for a CPU, `unpadded_attention` for an accelerator: give one of them."
+            )
         if self.resume and self.overwrite:
             raise ValueError("`resume` goes on with what `overwrite` removes: give one of them.")
 

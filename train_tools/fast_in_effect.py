@@ -101,19 +101,21 @@ def settings_of_checkpoint(checkpoint):
     return checkpoint and callback_state(checkpoint, FastSettings.__name__).get("settings", {})
 
 
-def say_settings(choices, training_args, earlier):
+def say_settings(choices, training_args, earlier, **others):
     """Say which settings were chosen, and which are not those of the run that goes on.
 
     Args:
         choices (`list` of [`Choice`]), training_args (`TrainingArguments`): with the choices in effect.
         earlier (`dict` or `None`): what the checkpoint holds, see [`settings_of_checkpoint`].
+        others: settings of `adapt` itself, where no choice says what they are.
     """
     if training_args.process_index > 0:
         return
     for choice in choices:
         logger.info(choice)
+    others = {**others, "threads": torch.get_num_threads()} | {choice.setting: choice.value for choice in choices}
     for name, value in (earlier or {}).items():
-        now = torch.get_num_threads() if name == "threads" else getattr(training_args, name)
+        now = others[name] if name in others else getattr(training_args, name)
         if now != value:
             remedy = f"set OMP_NUM_THREADS={value}" if name == "threads" else f"give `{name}={value}`"
             logger.warning(

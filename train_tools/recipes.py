@@ -12,6 +12,7 @@ from ..hub_tools.export import export_discriminator
 from ..hub_tools.run_record import write_record
 from ..hub_tools.staging import files_for_folder
 from .attention_in_parts import use_attention_in_parts
+from .attention_way import take_way, wanted_way
 from .callbacks import RTDConsoleCallback, RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
 from .callbacks.health import PATIENCE
 from .check_options import check_options, check_rows
@@ -42,6 +43,7 @@ from .run_text import read_texts
 from .start import freeze_generator, load_start
 from .text.tokenizing import tokenize_texts
 from .unknown_tokens import check_unknown_tokens
+from .unpadded_attention import ROWS, use_unpadded_attention
 
 
 logger = logging.getLogger(__name__)
@@ -127,6 +129,8 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
         freeze_generator(model)
     if arguments.attention_in_parts:
         use_attention_in_parts(model)
+    earlier = settings_of_checkpoint(last_checkpoint)
+    way = wanted_way(arguments, model, training_args, earlier)
     with training_args.main_process_first(desc="tokenizing text"):
         longest = model.config.max_position_embeddings
         train_set, validation_set = tokenize_texts(arguments, (train_text, validation_text), tokenizer, longest)
@@ -139,14 +143,17 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
         closing(RTDConsoleCallback(lang=arguments.lang, skip_repeats=True)) as console,
     ):
         folder.name_logs()
-        earlier, choices = settings_of_checkpoint(last_checkpoint), []
+        choices = []
+        if way != ROWS:
+            use_unpadded_attention(model)  # whatever works, until the precision is settled
         if arguments.fast:  # a resumed run has those that its checkpoint names, and no others
             batch = first_batch(training_args, tokenizer, train_set)
             choices = choose(
                 training_args, model, batch, given=given, defaults=defaults, resumed=earlier, train_set=train_set
             )
         training_args = apply(choices, training_args, **DONE_HERE, **without_token(training_args))
-        say_settings(choices, training_args, earlier)
+        choices += take_way(model, way, training_args, is_given=bool(arguments.unpadded_attention))
+        say_settings(choices, training_args, earlier, unpadded_attention=way)
         metrics = RTDMetricsCallback(detailed=True, by_token=True)
         totals = RunTotals(metrics, **read_totals(last_checkpoint))
         patience = PATIENCE if arguments.from_scratch else PATIENCE_OF_PRETRAINED

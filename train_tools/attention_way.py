@@ -1,0 +1,101 @@
+"""Which way of attention a run of `adapt` takes: by the boundaries of sequences on an accelerator, where one works."""
+
+import warnings
+
+import torch
+
+from .fast import Choice
+from .unpadded_attention import ROWS, WAYS, use_unpadded_attention, why_not
+
+
+SETTING = "unpadded_attention"
+WORDS = {
+    "flash": "torch's flash operator",
+    "efficient": "torch's memory-efficient operator",
+    "nested": "torch's nested tensors",
+    ROWS: "padded rectangles",
+}
+
+
+def wanted_way(arguments, model, training_args, resumed=None):
+    """The way that a run is to take.
+
+    Args:
+        arguments ([`AdaptArguments`]), model ([`ElectraRTDForPreTraining`]), training_args (`TrainingArguments`)
+        resumed (`dict`, *optional*): the fast settings of the run that goes on.
+
+    Returns:
+        `str` or `None`: one of `WAYS` or `"rows"`; `None` for the first that works.
+
+    Raises:
+        ValueError: the one that is asked for does not work on the CPU.
+    """
+    if arguments.unpadded_attention:
+        if training_args.device.type == "cpu":  # elsewhere it depends on the precision, which is chosen later
+            _refuse(arguments.unpadded_attention, _kinds(model, training_args))
+        return arguments.unpadded_attention
+    is_open = arguments.fast and not arguments.attention_in_parts and training_args.device.type != "cpu"
+    if not is_open or not model._supports_attention_backend:
+        return ROWS
+    return None if resumed is None else resumed.get(SETTING, ROWS)
+
+
+def take_way(model, wanted, training_args, *, is_given):
+    """Let a model attend by the way that is wanted, in the precision of a run.
+
+    Args:
+        model ([`ElectraRTDForPreTraining`]); wanted (`str` or `None`): see [`wanted_way`].
+        training_args (`TrainingArguments`): with the precision that was chosen.
+        is_given (`bool`): a user asked for it, and no other is taken.
+
+    Returns:
+        `list` of [`Choice`]: what was chosen.
+
+    Raises:
+        ValueError: a way that a user asked for does not work here, or the installed `transformers` has none to choose.
+    """
+    if wanted == ROWS:
+        return []  # that is what the model files do
+    kinds = _kinds(model, training_args)
+    if is_given:
+        _refuse(wanted, kinds)
+        use_unpadded_attention(model, wanted)
+        return []
+    names = list(dict.fromkeys(name for name in (wanted, *WAYS, ROWS) if name))
+    way = next(name for name in names if _why_not(name, kinds) is None)
+    passed_over = [f"not {name}: {_why_not(name, kinds)}" for name in names[: names.index(way)]]
+    use_unpadded_attention(model, way)
+    tried = [] if way == ROWS else ["by the boundaries of sequences, tried on short ones against plain attention"]
+    return [Choice(SETTING, way, "; ".join([", ".join([WORDS[way], *tried]), *passed_over]))]
+
+
+def _refuse(way, kinds):
+    reason = _why_not(way, kinds)
+    if reason is not None:
+        working = ", ".join(name for name in (*WAYS, ROWS) if _why_not(name, kinds) is None)
+        raise ValueError(
+            f"`{SETTING}={way}` does not work here ({reason}). Give one of {working}, or leave it out for the fastest."
+        )
+
+
+def _why_not(way, kinds):
+    """Why a way does not work in one of the networks, or `None`."""
+    with warnings.catch_warnings():  # torch's, about nested tensors: nobody has taken them yet
+        warnings.simplefilter("ignore", UserWarning)
+        return next((reason for reason in (why_not(way, *kind) for kind in kinds) if reason is not None), None)
+
+
+def _kinds(model, training_args):
+    """What each network attends with: device, type, heads, numbers a head, and dropout."""
+    dtype = torch.bfloat16 if training_args.bf16 else torch.float16 if training_args.fp16 else torch.float32
+    configs = [network.config for network in (model.generator, model.discriminator)]
+    return [
+        (
+            training_args.device,
+            dtype,
+            config.num_attention_heads,
+            config.hidden_size // config.num_attention_heads,
+            config.attention_probs_dropout_prob,
+        )
+        for config in configs
+    ]
