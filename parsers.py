@@ -28,8 +28,10 @@ pair: at the rates of pretraining (5e-4 small, 2e-4 base) it can lose quality, a
 
 Speed. What you leave open is chosen for this machine, one line each that begins with "fast:": batches of like
 length, fused AdamW, bf16 where the hardware has it and the first batch's loss agrees with float32 (weights stay
-float32), TF32, threads. What you give wins (--bf16 false, --optim ...); --no_fast chooses nothing. Compare held-out
-losses between runs that are alike in this: they are means over batches.
+float32), TF32, threads; on a GPU also batches of about 16,000 tokens, where they fit and leave steps enough, attention
+without padding, and processes that make batches. What you give wins (--bf16 false, --optim ...); --no_fast chooses
+nothing. With --gradient_accumulation_steps the rows of a step stay, and fewer and larger batches make it. Compare
+held-out losses between runs that are alike in this: they are means over batches.
 
 In --output_dir you find the adapted pair with its tokenizer, discriminator/ (stock ELECTRA, for fine-tuning),
 the Trainer's checkpoints, and adapt_results.json. Options can be written with - for _ (--train-file).

@@ -21,7 +21,8 @@ class Batches:
 
     Args:
         train (`int`), accumulation (`int`): batches of so many rows, and so many of them a step.
-        evaluation (`int`)
+        evaluation (`int`): a power of two, so that runs on similar text have the same: held-out losses are means over
+            batches.
         why (`str`): why `train` is what it is, for a person.
     """
 
@@ -80,6 +81,7 @@ def plan_batches(training_args, text, largest_fit, *, rows_given=False, product_
     devices = training_args.world_size * max(1, training_args.n_gpu)
     by_tokens = max(rows, min(_even(TOKENS_OF_STEP / text.mean), text.rows // devices))
     fit = largest_fit(by_tokens)
+    evaluation = 2 ** (fit.bit_length() - 1)
     why = f"{by_tokens} rows of {text.mean:.0f} tokens on average keep the device busy"
     if fit < by_tokens:
         why = f"{why}, but {by_tokens} of {len(text.widest)} do not fit into its memory, and {fit} do"
@@ -87,9 +89,9 @@ def plan_batches(training_args, text, largest_fit, *, rows_given=False, product_
         train = _divisor(rows * accumulation, max(fit, rows) if rows_given else fit)
         others = rows * accumulation // train
         kept = f"{train} x {others} are {rows} x {accumulation} rows a step, as you gave; {why}"
-        return Batches(train, others, fit, kept)
+        return Batches(train, others, evaluation, kept)
     if rows_given:
-        return Batches(rows, accumulation, fit, why)
+        return Batches(rows, accumulation, evaluation, why)
     by_steps = _even(text.rows * training_args.num_train_epochs / (LEAST_STEPS * devices))
     if max(rows, by_steps) < fit:
         why = f"{why}, but with more than {max(rows, by_steps)} the run would have fewer than {LEAST_STEPS:,} steps"
@@ -97,7 +99,7 @@ def plan_batches(training_args, text, largest_fit, *, rows_given=False, product_
     if train < rows:
         train = _divisor(rows, fit)
         why = f"{why}; {train} x {rows // train} are {rows} rows a step"
-    return Batches(train, max(1, rows // train), fit, why)
+    return Batches(train, max(1, rows // train), evaluation, why)
 
 
 def _even(rows):

@@ -240,7 +240,8 @@ def batches(training_args, model, text, free):
     plan = plan_batches(training_args, text, largest_fit, **given)
     chosen = [Choice(rows, plan.train, plan.why), Choice(accumulation, plan.accumulation, plan.why)]
     if evaluation in free:
-        chosen.append(Choice(evaluation, plan.evaluation, "a step of training with so many rows fits into memory"))
+        why = "so many rows fit in training; compare held-out losses at one number, they are means of batches"
+        chosen.append(Choice(evaluation, plan.evaluation, why))
     return [choice for choice in chosen if choice.value != getattr(training_args, choice.setting)]
 
 

@@ -65,18 +65,18 @@ def choose(training_args, train_set, **options):
     [
         # train, accumulation, evaluation
         (10**6, 128, 999, {}, (128, 1, 128)),  # 128 x 128 tokens
-        (10**6, 30, 999, {}, (544, 1, 544)),
+        (10**6, 30, 999, {}, (544, 1, 512)),
         (10**6, 512, 999, {}, (32, 1, 32)),
-        (10**6, 30, 273, {}, (273, 1, 273)),  # memory
-        (5_000, 30, 999, {}, (8, 1, 544)),  # 15,000 rows in 2,500 steps would be 6: the Trainer's own 8 stay
-        (5_000, 30, 999, {ROWS: 32}, (32, 1, 544)),  # and the command's 32
-        (100_000, 30, 999, {ROWS: 32}, (120, 1, 544)),  # 2,500 steps
-        (100_000, 30, 999, {ROWS: 32, "num_train_epochs": 10.0}, (400, 1, 544)),
-        (100_000, 30, 999, {ROWS: 32, "world_size": 2}, (56, 1, 544)),  # each of two takes half of the rows
-        (100_000, 30, 999, {ROWS: 32, "n_gpu": 2}, (56, 1, 544)),
-        (10**6, 512, 20, {ROWS: 32}, (16, 2, 20)),  # 32 rows a step do not fit at once
+        (10**6, 30, 273, {}, (273, 1, 256)),  # memory
+        (5_000, 30, 999, {}, (8, 1, 512)),  # 15,000 rows in 2,500 steps would be 6: the Trainer's own 8 stay
+        (5_000, 30, 999, {ROWS: 32}, (32, 1, 512)),  # and the command's 32
+        (100_000, 30, 999, {ROWS: 32}, (120, 1, 512)),  # 2,500 steps
+        (100_000, 30, 999, {ROWS: 32, "num_train_epochs": 10.0}, (400, 1, 512)),
+        (100_000, 30, 999, {ROWS: 32, "world_size": 2}, (56, 1, 512)),  # each of two takes half of the rows
+        (100_000, 30, 999, {ROWS: 32, "n_gpu": 2}, (56, 1, 512)),
+        (10**6, 512, 20, {ROWS: 32}, (16, 2, 16)),  # 32 rows a step do not fit at once
         (10**6, 2_000, 999, {ROWS: 32}, (32, 1, 32)),  # never fewer than there were
-        (40, 10, 999, {ROWS: 32}, (32, 1, 40)),  # no more rows than the text has
+        (40, 10, 999, {ROWS: 32}, (32, 1, 32)),  # no more rows than the text has
         (10**6, 128, 1, {}, (1, 8, 1)),
     ],
 )
@@ -214,8 +214,8 @@ def test_on_a_card_each_open_setting_is_chosen_with_its_reason(card):
         "logging_nan_inf_filter": False,
         "accelerator_config": {"non_blocking": True},
         "dataloader_num_workers": 4,
-        ROWS: 296 + 4,
-        EVALUATION: 300,
+        ROWS: 300,
+        EVALUATION: 256,
     }
     assert card == [(30, 544, "cuda", torch.bfloat16)]  # tried in the precision that was just chosen
     lines = {name: str(choice) for name, choice in chosen.items()}
@@ -279,7 +279,7 @@ def test_a_default_of_the_command_is_open_and_the_same_number_of_a_user_is_not(c
         _, training_args, given = parsers.parse_adapt([*base, *options])
         stand_in = on_cuda(**{name: getattr(training_args, name) for name in fast.BATCHES})
         chosen = choose(stand_in, rows_of(10**6, 30), given=given, defaults=parsers.ADAPT_DEFAULTS)
-        assert (ROWS in chosen) == expected and chosen[EVALUATION].value == 300
+        assert (ROWS in chosen) == expected and chosen[EVALUATION].value == 256
     assert ROWS not in choose(on_cuda(**{ROWS: 32}), rows_of(10**6, 30))  # in Python, 32 is somebody's wish
 
 
