@@ -110,6 +110,14 @@ class AdaptArguments:
             "choices": [*WAYS, ROWS],
         },
     )
+    compile_layers: str | None = field(
+        default=None,
+        metadata={
+            "help": "Compile the networks' layers, which small models on a GPU may gain from. By default long runs "
+            "there time a few steps both ways, and a line beginning with fast: says what came out.",
+            "choices": ["yes", "no"],
+        },
+    )
     fast: bool = field(
         default=True,
         metadata={"help": "Choose fast settings where none are given; each is printed. --no_fast chooses nothing."},

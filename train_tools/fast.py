@@ -104,16 +104,17 @@ def choose(training_args, model, batch, *, given=(), defaults=(), resumed=None, 
     return broadcast_object_list([chosen])[0]
 
 
-def first_batch(training_args, tokenizer, train_set):
+def first_batch(training_args, tokenizer, train_set, *, first=0):
     """A batch of the size that training will have, as the Trainer's collator makes it.
 
     Args:
         training_args (`TrainingArguments`), tokenizer (`PreTrainedTokenizerBase`), train_set (`datasets.Dataset`)
+        first (`int`): its first row.
 
     Returns:
         `dict` of `torch.LongTensor` of shape `(B, L)`
     """
-    rows = range(min(training_args.per_device_train_batch_size, len(train_set)))
+    rows = range(first, min(first + training_args.per_device_train_batch_size, len(train_set)))
     return DataCollatorWithPadding(tokenizer)([train_set[row] for row in rows])
 
 

@@ -117,6 +117,8 @@ def say_settings(choices, training_args, earlier, **others):
     for name, value in (earlier or {}).items():
         now = others[name] if name in others else getattr(training_args, name)
         if now != value:
+            if name == "compile_layers":
+                now, value = ("yes" if one else "no" for one in (now, value))
             remedy = f"set OMP_NUM_THREADS={value}" if name == "threads" else f"give `{name}={value}`"
             logger.warning(
                 f"fast: {name} is {now}, in the run that is resumed it was {value}: the rest of the run will differ "

@@ -16,6 +16,7 @@ from .attention_way import take_way, wanted_way
 from .callbacks import RTDConsoleCallback, RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
 from .callbacks.health import PATIENCE
 from .check_options import check_options, check_rows
+from .compile_choice import choose_compiled
 from .damage import refuse_damaged
 from .epoch_order import EpochOrder
 from .fast import DEFAULTS, choose, first_batch
@@ -153,7 +154,14 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
             )
         training_args = apply(choices, training_args, **DONE_HERE, **without_token(training_args))
         choices += take_way(model, way, training_args, is_given=bool(arguments.unpadded_attention))
-        say_settings(choices, training_args, earlier, unpadded_attention=way)
+        choices += choose_compiled(model, arguments, training_args, tokenizer, train_set, earlier)
+        say_settings(
+            choices,
+            training_args,
+            earlier,
+            unpadded_attention=way,
+            compile_layers=arguments.compile_layers == "yes",
+        )
         metrics = RTDMetricsCallback(detailed=True, by_token=True)
         totals = RunTotals(metrics, **read_totals(last_checkpoint))
         patience = PATIENCE if arguments.from_scratch else PATIENCE_OF_PRETRAINED
