@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .callbacks import RTDConsoleCallback, RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
     from .data import TextData, read_text, tokenize_text
     from .recipes import AdaptResult, adapt
+    from .unpadded_attention import use_unpadded_attention
 
 __all__ = [
     "AdaptArguments",
@@ -24,6 +25,7 @@ __all__ = [
     "read_text",
     "tokenize_text",
     "use_attention_in_parts",
+    "use_unpadded_attention",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -34,5 +36,6 @@ __getattr__, __dir__ = lazy_names(
         ".callbacks": ["RTDConsoleCallback", "RTDHealthCallback", "RTDMetricsCallback", "RTDSampleCallback"],
         ".data": ["TextData", "read_text", "tokenize_text"],
         ".recipes": ["AdaptResult", "adapt"],
+        ".unpadded_attention": ["use_unpadded_attention"],
     },
 )

@@ -34,8 +34,9 @@ def wanted_way(arguments, model, training_args, resumed=None):
         if training_args.device.type == "cpu":  # elsewhere it depends on the precision, which is chosen later
             _refuse(arguments.unpadded_attention, _kinds(model, training_args))
         return arguments.unpadded_attention
-    is_open = arguments.fast and not arguments.attention_in_parts and training_args.device.type != "cpu"
-    if not is_open or not model._supports_attention_backend:
+    if not arguments.fast or arguments.attention_in_parts or training_args.device.type == "cpu":
+        return ROWS
+    if not model._supports_attention_backend or training_args.torch_compile:  # a graph cannot hold the trial
         return ROWS
     return None if resumed is None else resumed.get(SETTING, ROWS)
 

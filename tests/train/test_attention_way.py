@@ -18,7 +18,9 @@ START = {"from_scratch": "tiny", "train_file": ["text.txt"]}
 
 
 def on_device(kind, **fields):
-    return SimpleNamespace(**{"device": torch.device(kind), "bf16": False, "fp16": False, **fields})
+    return SimpleNamespace(
+        **{"device": torch.device(kind), "bf16": False, "fp16": False, "torch_compile": False, **fields}
+    )
 
 
 @pytest.fixture
@@ -100,6 +102,7 @@ def test_rows_are_what_the_model_files_do_anyway(make_model):
         (AdaptArguments(**START, unpadded_attention="rows"), "cpu"),
     ):
         assert wanted_way(arguments, model, on_device(device)) == "rows"
+    assert wanted_way(AdaptArguments(**START), model, on_device("cuda", torch_compile=True)) == "rows"
     assert take_way(model, "rows", on_device("cuda"), is_given=True) == []
     assert model.discriminator.config._attn_implementation == before
 
