@@ -12,6 +12,7 @@ or the Hub, chosen by `attn_implementation`, gets the boundaries from the model 
 Shapes: T tokens in the batch, in all its sequences; D numbers a head.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
@@ -105,7 +106,7 @@ def nested_tensors(batch, query, key, value, dropout, scaling):
 
 
 # In the order in which they are tried; after them come rows.
-WAYS = {"flash": flash_operator, "efficient": efficient_operator, "nested": nested_tensors}
+WAYS: dict[str, Callable] = {"flash": flash_operator, "efficient": efficient_operator, "nested": nested_tensors}
 
 
 # ---- Which way ------------------------------------------------------------------------------------------------------
