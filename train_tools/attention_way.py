@@ -65,7 +65,7 @@ def take_way(model, wanted, training_args, *, is_given):
     names = list(dict.fromkeys(name for name in (wanted, *WAYS, ROWS) if name))
     way = next(name for name in names if _why_not(name, kinds) is None)
     passed_over = [f"not {name}: {_why_not(name, kinds)}" for name in names[: names.index(way)]]
-    use_unpadded_attention(model, way)
+    use_unpadded_attention(model, wanted)  # other numbers, as when samples are shown in float32, may get another way
     tried = [] if way == ROWS else ["by the boundaries of sequences, tried on short ones against plain attention"]
     return [Choice(SETTING, way, "; ".join([", ".join([WORDS[way], *tried]), *passed_over]))]
 
