@@ -25,13 +25,13 @@ def is_any_of(values, ids):
 
 
 def where_true(mask, count=None):
-    """The cells of a mask (bool, any shape) that are true, counted from 0 through all its rows: int64, (count,).
+    """Cells of a mask (bool, any shape) that are true, counted through all its rows: int64, (count,).
 
     Their number (`int`), where it is known, spares an accelerator a stop to find it out.
     """
     if count is None or mask.is_cpu:
         return mask.flatten().nonzero().squeeze(-1)
-    return (~mask.flatten()).argsort(stable=True)[:count]
+    return mask.flatten().byte().argsort(descending=True, stable=True)[:count]
 
 
 def choose_masked_positions(candidates, mask_prob, uniform):
