@@ -16,8 +16,7 @@ from .run_folder import TENSORBOARD
 
 logger = logging.getLogger(__name__)
 
-FORKED = "TOKENIZERS_PARALLELISM"
-VARIABLES = (MIXED_PRECISION, TENSORBOARD, FORKED)
+VARIABLES = (MIXED_PRECISION, TENSORBOARD)
 
 
 def apply(choices, training_args, **fields_of_adapt):
@@ -39,10 +38,6 @@ def apply(choices, training_args, **fields_of_adapt):
     for choice in choices:
         if choice.setting == "threads":
             torch.set_num_threads(choice.value)
-    if changes.get("dataloader_num_workers"):
-        # The text is tokenized by now. Without it, each worker would say that it was forked after tokenizers had
-        # threads, which it does not use.
-        os.environ.setdefault(FORKED, "false")
     return replace(training_args, **changes)
 
 
