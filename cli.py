@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from electra_rtd_launcher import answer
 
+from . import train_tools
 from .hub_tools import (
     CheckpointError,
     diff_checkpoints,
@@ -33,8 +34,7 @@ from .parsers import (
     verify_parser,
 )
 from .terminal import is_error, messages_shown, print_error, print_interrupt
-from .train_tools.inspector import PAGE_TEMPERATURES, collect_texts, inspect_texts, print_readings, write_page
-from .train_tools.recipes import adapt
+from .train_tools import inspector  # a command imports what it needs when it asks for it: see `lazy_names`
 from .train_tools.report import report_run
 from .train_tools.summary import summary
 
@@ -42,7 +42,7 @@ from .train_tools.summary import summary
 def run_adapt(argv):
     """`electra-rtd adapt`: parse, adapt, say what came of it; 1 where it was stopped because it was dead."""
     arguments, training_args, given = parse_adapt(argv)
-    result = adapt(arguments, training_args, given=given, defaults=ADAPT_DEFAULTS)
+    result = train_tools.adapt(arguments, training_args, given=given, defaults=ADAPT_DEFAULTS)
     if training_args.process_index == 0:
         print(f"\n{summary(result)}")
     return 1 if result.stopped else 0
@@ -61,18 +61,18 @@ def run_inspect(argv):
     given = [line for text in arguments.texts for line in (sys.stdin.read().split("\n") if text == "-" else [text])]
     if not given and not arguments.file:
         raise ValueError("Give text: one or more TEXT, --file FILES, or - for standard input.")
-    texts, left_out = collect_texts(
+    texts, left_out = inspector.collect_texts(
         given,
         arguments.file,
         text_column=arguments.text_column,
         hub_config=arguments.dataset_config_name,
         limit=arguments.limit,
     )
-    inspection = inspect_texts(
+    inspection = inspector.inspect_texts(
         arguments.checkpoint,
         texts,
         temperature=arguments.temperature,
-        more_temperatures=PAGE_TEMPERATURES if arguments.html and not arguments.suspicious else (),
+        more_temperatures=inspector.PAGE_TEMPERATURES if arguments.html and not arguments.suspicious else (),
         top_k=arguments.top_k,
         suspicious=arguments.suspicious,
         revision=arguments.revision,
@@ -81,12 +81,12 @@ def run_inspect(argv):
     if left_out:
         logging.getLogger(__name__).warning(f"{left_out} texts are left out: --limit is {arguments.limit}.")
     if arguments.html:
-        page = write_page(inspection, arguments.html, model_name=arguments.checkpoint, lang=arguments.lang)
+        page = inspector.write_page(inspection, arguments.html, model_name=arguments.checkpoint, lang=arguments.lang)
         print(page, file=sys.stderr if arguments.json else sys.stdout)
     if arguments.json:
         print(json.dumps([reading.as_dict() for reading in inspection.readings], indent=2, ensure_ascii=False))
     elif not arguments.html:
-        print_readings(inspection.readings, lang=arguments.lang)
+        inspector.print_readings(inspection.readings, lang=arguments.lang)
 
 
 def run_report(argv):

@@ -9,10 +9,9 @@ from transformers import HfArgumentParser, TrainingArguments
 from electra_rtd_launcher import WAYS_TO_START
 from electra_rtd_launcher.options import CommandParser
 
-from .train_tools.arguments import AdaptArguments
+from .train_tools.arguments import SAMPLE_FILE, AdaptArguments
 from .train_tools.hardware import has_accelerator
 from .train_tools.language import LANGUAGES
-from .train_tools.recipes import SAMPLE_FILE
 
 
 ADAPT_HELP = f"""

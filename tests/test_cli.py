@@ -83,7 +83,7 @@ def test_a_command_that_is_not_there_is_named_with_the_nearest(typed, said, caps
 
 def test_adapt_alone_shows_the_ways_to_start_and_starts_nothing(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "adapt", lambda *_, **__: pytest.fail("it trains"))
+    monkeypatch.setattr(cli.train_tools, "adapt", lambda *_, **__: pytest.fail("it trains"))
     assert cli.main(["adapt"]) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.startswith(WAYS_TO_START) and list(tmp_path.iterdir()) == []

@@ -1,10 +1,14 @@
 """What `adapt` is told: where to start, and which text; with the words of its manual page."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from .from_scratch import SIZES
 from .language import LANGUAGES
 from .unpadded_attention import ROWS, WAYS
+
+
+SAMPLE_FILE = Path(__file__).parent / "sample" / "ko_books.csv"
 
 
 @dataclass

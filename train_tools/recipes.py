@@ -50,7 +50,6 @@ from .unpadded_attention import ROWS, use_unpadded_attention
 logger = logging.getLogger(__name__)
 
 PATIENCE_OF_PRETRAINED = 100  # steps after the warm-up: what was pretrained knows something from the first on
-SAMPLE_FILE = Path(__file__).parent / "sample" / "ko_books.csv"
 # What `adapt` does itself, without the Trainer: it evaluates before training, and its callbacks read their own states.
 DONE_HERE = {name: False for name in ("eval_on_start", "restore_callback_states_from_checkpoint") if name in DEFAULTS}
 

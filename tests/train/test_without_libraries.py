@@ -23,6 +23,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer, Trainer, TrainingArguments
 
 import electra_rtd
+from electra_rtd.cli import main
 from electra_rtd.hub_tools import export_discriminator, verify_checkpoint
 from electra_rtd.train_tools import RTDHealthCallback, RTDMetricsCallback
 
@@ -44,11 +45,13 @@ trainer = Trainer(model, args, train_dataset=Rows(), eval_dataset=Rows(), proces
 trainer.train()
 trainer.save_model("adapted")
 log = trainer.state.log_history
+commands = [["verify", "adapted"], ["diff", "adapted", "adapted"], ["adapt", "--example"]]
 print(json.dumps({
     "trained": [row["mlm_loss"] > 0 for row in log if "loss" in row],
     "evaluated": [row["eval_disc_auc"] >= 0 for row in log if "eval_loss" in row],
     "errors": [finding.message for finding in verify_checkpoint("adapted").errors],
     "exported": export_discriminator("adapted", "discriminator").name,
+    "commands": [main(command) for command in commands],
     "there": sorted(name for name in ("datasets", "pyarrow", "rich") if sys.modules[name] is not None),
 }))
 """
@@ -130,5 +133,6 @@ def test_a_stock_trainer_with_our_callbacks_trains_evaluates_and_saves_without_t
         "evaluated": [True, True],
         "errors": [],
         "exported": "discriminator",
+        "commands": [0, 0, 2],  # the last one reads text
         "there": [],
     }

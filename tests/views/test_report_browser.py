@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from electra_rtd import cli
-from electra_rtd.train_tools.recipes import SAMPLE_FILE
+from electra_rtd.train_tools.arguments import SAMPLE_FILE
 from electra_rtd.train_tools.report import report_run
 
 
