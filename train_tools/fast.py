@@ -237,6 +237,8 @@ def batches(training_args, model, text, free):
         return rows_that_fit(model, text.widest, rows, training_args.device, dtype=dtype)
 
     rows, accumulation, evaluation = BATCHES
+    if rows not in free and accumulation in free and evaluation not in free:
+        return []
     given = {"rows_given": rows not in free, "product_given": accumulation not in free}
     plan = plan_batches(training_args, text, largest_fit, **given)
     chosen = [Choice(rows, plan.train, plan.why), Choice(accumulation, plan.accumulation, plan.why)]

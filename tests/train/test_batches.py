@@ -259,6 +259,7 @@ def test_what_a_user_gave_or_another_setting_rules_out_is_left(fields, left, car
 def test_what_is_named_is_left_even_at_its_default(card):
     names = {"dataloader_num_workers", "logging_nan_inf_filter", "accelerator_config", ROWS, EVALUATION}
     assert not choose(on_cuda(), rows_of(10**6, 30), given=names).keys() & names
+    assert not card  # nothing is tried where nothing is open
     assert EVALUATION not in choose(on_cuda(), rows_of(10**6, 30), given=[EVALUATION, ACCUMULATION])
 
 
