@@ -148,6 +148,8 @@ def find_boundaries(unpadded, multiple, in_rows):
         cu_seqlens = torch.cat([cu_seqlens, ends.clamp(max=tokens)])
     if not in_rows:
         return Boundaries(cu_seqlens, longest), tokens
+    if len(cu_seqlens) == 2:  # a size of 1 would get a graph of its own: an empty sequence more
+        cu_seqlens = torch.cat([cu_seqlens, cu_seqlens[-1:]])
     there = torch.arange(longest, device=device) < cu_seqlens.diff()[:, None]  # (R, W)
     numbers = torch.arange(tokens, dtype=torch.int32, device=device)
     rows = torch.searchsorted(cu_seqlens, numbers, right=True) - 1  # (T,)
