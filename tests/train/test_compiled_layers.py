@@ -5,14 +5,18 @@ Most tests record graphs and run them as they are, which takes a second where a 
 
 import copy
 import logging
+import os
 import pickle
 import re
+import subprocess
+import sys
 import time
+from dataclasses import fields
 
 import pytest
 import torch
 from torch.testing import assert_close
-from transformers import AutoModel, ElectraForPreTraining, ElectraPreTrainedModel
+from transformers import AutoModel, ElectraForPreTraining, ElectraPreTrainedModel, TrainingArguments
 
 from electra_rtd.train_tools import compiled_layers as compiled
 from electra_rtd.train_tools import unpadded_attention as ways
@@ -24,6 +28,10 @@ pytestmark = pytest.mark.skipif(
 )
 RAGGED = [(30, 7, 3), (12, 9), (21, 20, 19, 5), (40, 1), (8, 8, 8), (13,), (33, 2, 2, 2, 2), (17, 11), (64, 30, 5)]
 RAGGED += [(50, 49), (10, 9, 8, 7, 6, 5), (25, 12, 4)]
+
+
+NAMES = {field.name for field in fields(TrainingArguments)}
+CHECKPOINTING = next(name for name in ("activation_checkpointing", "gradient_checkpointing") if name in NAMES)
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +66,10 @@ def assert_same(found, expected, tolerance=1e-5):
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert_close(found[name], value, rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def checkpoint_activations(model):
+    getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
 
 
 # ---- The same numbers -----------------------------------------------------------------------------------------------
@@ -202,6 +214,16 @@ def test_the_flash_operator_in_a_graph_gives_the_numbers_of_rectangles(
         assert {shape[0] for shape in flash_on_cpu} == {tokens}
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+def test_where_a_graph_cannot_hold_a_way_of_attention_it_holds_rectangles(make_model, make_batch):
+    model, batch, recorder = make_model(mask_prob=0.3, disc_weight=1.0), make_batch((30, 7, 3)), Recorder()
+    expected = step(model, batch)
+    ways.use_unpadded_attention(model, "nested")
+    compiled.compile_layers(model, backend=recorder)
+    assert_same(step(model, batch), expected)
+    assert recorder.graphs == 2
+
+
 def test_dummy_sequences_hold_the_dummy_tokens_and_no_other():
     attended = torch.arange(100) < torch.tensor([[5], [70], [0]])
     batch = UnpaddedBatch(attended, attended.long(), 75)
@@ -272,7 +294,7 @@ def test_under_gradient_checkpointing_plain_layers_run(make_model, make_batch):
     model, batch, recorder = make_model(dropout=0.1).train(), make_batch((30, 7, 3)), Recorder()
     expected = step(model, batch)
     compiled.compile_layers(model, backend=recorder)
-    model.gradient_checkpointing_enable()
+    checkpoint_activations(model)
     assert_same(step(model, batch), expected)
     assert recorder.graphs == 0
 
@@ -357,11 +379,11 @@ def test_what_it_needs_and_lacks_is_named(make_model, make_arguments, monkeypatc
         patch.setattr(type(model), "_supports_attention_backend", False)
         assert "transformers 5.0 or newer" in compiled.why_not(model)
     assert "`torch_compile`" in compiled.why_not(model, make_arguments(torch_compile=True))
-    assert "checkpointing" in compiled.why_not(model, make_arguments(gradient_checkpointing=True))
+    assert "checkpointing" in compiled.why_not(model, make_arguments(**{CHECKPOINTING: True}))
     several = make_arguments()
     several._n_gpu = 2
     assert "one device a process" in compiled.why_not(model, several)
-    model.gradient_checkpointing_enable()
+    checkpoint_activations(model)
     assert "checkpointing" in compiled.why_not(model)
     eager = make_model()
     eager.set_attn_implementation("eager")
@@ -374,7 +396,7 @@ def test_a_model_that_cannot_be_compiled_is_refused_and_so_are_wrong_numbers(mak
         compiled.compile_layers(model, layers_at_once=0)
     with pytest.raises(ValueError, match="`multiple` -5"):
         compiled.compile_layers(model, multiple=-5)
-    model.gradient_checkpointing_enable()
+    checkpoint_activations(model)
     with pytest.raises(ValueError, match="cannot be compiled: gradient checkpointing"):
         compiled.compile_layers(model)
     assert not compiled.are_compiled(model)
@@ -456,8 +478,10 @@ def test_whatever_is_wrong_with_a_compiler_plain_layers_stay_with_the_reason(bac
     assert_same(step(model, batch), expected, tolerance=0.0)
 
 
-def test_a_batch_that_plain_layers_refuse_is_an_error(make_model, make_batch):
+def test_a_batch_that_plain_layers_refuse_is_an_error_and_so_is_a_wrong_setting(make_model, make_batch):
     batch = make_batch()
+    with pytest.raises(ValueError, match="`layers_at_once` is 0"):
+        compiled.pays(make_model(), [batch], layers_at_once=0)
     batch["input_ids"][0, 1] = 1000
     with pytest.raises(ValueError, match="`input_ids` holds"):
         compiled.pays(make_model(), [batch], backend=Recorder())
@@ -465,7 +489,85 @@ def test_a_batch_that_plain_layers_refuse_is_an_error(make_model, make_batch):
 
 def test_a_reason_against_it_is_the_verdict_without_a_step(make_model, monkeypatch):
     model = make_model()
-    model.gradient_checkpointing_enable()
+    checkpoint_activations(model)
     monkeypatch.setattr(model, "forward", None)
     verdict = compiled.pays(model, [])
     assert not verdict.chosen and "checkpointing" in verdict.why
+
+
+# ---- With the compiler itself, and in several processes -------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_compiler_gives_the_numbers_of_plain_layers(make_model, make_batch):
+    """With torch's own random numbers, also where dropout draws; rows of one length, so that it draws alike."""
+    one = {"num_hidden_layers": 1}
+    model = make_model(mask_prob=0.3, disc_weight=1.0, generator=one, discriminator=one, dropout=0.2).train()
+    batches = [make_batch((9, 9, 9)), make_batch((14, 14))]
+    expected = [step(model, batch) for batch in batches]
+    compiled.compile_layers(model, options={"fallback_random": True})
+    for batch, numbers in zip(batches, expected, strict=True):
+        assert_same(step(model, batch), numbers, tolerance=1e-4)
+
+
+@pytest.mark.slow
+def test_a_run_with_compiled_layers_that_is_resumed_is_the_run_that_was_never_stopped(
+    make_trainer, make_model, tmp_path
+):
+    one = {"num_hidden_layers": 1}
+    arguments = {"save_strategy": "steps", "save_steps": 2, "max_steps": 4, "output_dir": str(tmp_path / "run")}
+
+    def run(checkpoint):
+        model = make_model(dropout=0.1, generator=one, discriminator=one)
+        compiled.compile_layers(model)
+        make_trainer(model, **arguments).train(resume_from_checkpoint=checkpoint)
+        return dict(model.named_parameters())
+
+    whole = run(None)
+    resumed = run(str(tmp_path / "run" / "checkpoint-2"))
+    for name, parameter in resumed.items():
+        assert torch.equal(parameter, whole[name]), name
+
+
+WORKER = """
+import sys
+import torch, torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+from electra_rtd import ElectraRTDForPreTraining
+from electra_rtd.train_tools import compiled_layers
+
+folder, batches, gradients = sys.argv[1:]
+dist.init_process_group("gloo")
+model = ElectraRTDForPreTraining.from_pretrained(folder).eval()  # eval: the corruption is the batch's own
+graphs = []
+compiled_layers.compile_layers(model, backend=lambda graph, inputs: graphs.append(1) or graph.forward)
+DistributedDataParallel(model)(**torch.load(batches)[dist.get_rank()]).loss.backward()
+assert len(graphs) == 2, graphs
+if dist.get_rank() == 0:
+    torch.save({name: parameter.grad for name, parameter in model.named_parameters()}, gradients)
+dist.barrier()
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_in_two_processes_gradients_are_the_mean_of_those_of_each_batch(make_model, make_batch, tmp_path):
+    model = make_model(mask_prob=0.3)
+    model.save_pretrained(tmp_path / "pair")
+    batches = [make_batch((30, 12, 3), seed=1), make_batch((17, 17, 9), seed=2)]
+    torch.save(batches, tmp_path / "batches.pt")
+    for batch in batches:
+        (model(**batch).loss / 2).backward()
+    (tmp_path / "worker.py").write_text(WORKER, encoding="utf-8")
+    files = [str(tmp_path / name) for name in ("worker.py", "pair", "batches.pt", "gradients.pt")]
+    process = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *files],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    gradients = torch.load(tmp_path / "gradients.pt")
+    for name, parameter in model.named_parameters():
+        assert_close(gradients[name], parameter.grad, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
