@@ -1,9 +1,15 @@
 """Layers of both networks compiled by torch: fewer kernels and calls, which small models on a GPU are bound by.
 
-What is compiled is a layer on the flat tokens of a batch without padding, attention included: as an operator by the
-boundaries of the sequences, or in a padded rectangle. The object that holds a batch stays outside of the graph, which
-would be recorded again for each.
+A graph holds a whole layer on the flat tokens of a batch without padding, attention included. Measured on a CPU, with
+tensors so small that calls are all that counts: graphs around attention are slower than plain layers, since a compiled
+function costs as much as ten operators; a layer in a graph is faster. The object that describes a batch stays outside:
+a graph would be recorded again for each. What goes in is its boundaries, as tensors and one number.
 
+One graph serves all shapes (`dynamic=True`): a network has two graphs, for training and evaluation with gradients, and
+recorded them at its first batch. With tokens filled up to a multiple, each shape has a graph of its own, and ragged
+batches have more shapes than torch keeps; that is for options that cannot do without (CUDA graphs).
+
+Dropout draws other random numbers than in plain layers: the same distribution, but not the same run.
 """
 
 import signal
@@ -26,7 +32,9 @@ from .unpadded_attention import NAME as BY_BOUNDARIES
 from .unpadded_attention import ROWS, WAYS, choose_way
 
 
-TRACEABLE = ("flash", "efficient", ROWS)  # ways of attention that a graph can hold
+# What a graph holds instead of the other ways of attention, too: the memory-efficient operator's backward cannot be
+# recorded (torch 2.13 has forgotten an argument where it says what shapes come out), and nested tensors are objects.
+IN_GRAPH = ("flash", ROWS)
 LOWEST_TORCH = (2, 6)
 WORTH_IT = 1.1  # how much faster a step must be
 SECONDS_TO_COMPILE = 120.0
@@ -117,8 +125,7 @@ class CompiledEncoder(ElectraEncoder):
                 0, attention.num_attention_heads, attention.attention_head_size, dtype=dtype, device=device
             )
             way = choose_way(like, attention.dropout.p if self.training else 0.0, attention.way)
-        if way not in TRACEABLE:
-            return None
+            way = way if way in IN_GRAPH else ROWS
         boundaries, tokens = find_boundaries(unpadded, self.compiled.multiple, in_rows=way == ROWS)
         shape = (tokens, len(boundaries.cu_seqlens), boundaries.max_seqlen)
         function = self.compiled.function(shape)
@@ -148,6 +155,8 @@ def find_boundaries(unpadded, multiple, in_rows):
         cu_seqlens = torch.cat([cu_seqlens, ends.clamp(max=tokens)])
     if not in_rows:
         return Boundaries(cu_seqlens, longest), tokens
+    if len(cu_seqlens) == 2:  # a size of 1 would get a graph of its own: an empty sequence more
+        cu_seqlens = torch.cat([cu_seqlens, cu_seqlens[-1:]])
     there = torch.arange(longest, device=device) < cu_seqlens.diff()[:, None]  # (R, W)
     numbers = torch.arange(tokens, dtype=torch.int32, device=device)
     rows = torch.searchsorted(cu_seqlens, numbers, right=True) - 1  # (T,)
@@ -304,14 +313,15 @@ def pays(model, batches, *, autocast=None, seconds_to_compile=SECONDS_TO_COMPILE
     if reason is not None:
         return Verdict(False, reason)
     with _as_it_was(model):
+        for batch in batches:
+            _step(model.train(), batch, autocast)
+        expected = _figures(model, batches[0], autocast)
+        compile_layers(model, **settings)
         try:
-            return _compare(model, batches, autocast, seconds_to_compile, settings)
+            return _compare(model, batches, autocast, seconds_to_compile, settings, expected)
         except _TooLong:
             return Verdict(False, f"compiling took more than {seconds_to_compile:.0f} s")
-        except Exception as error:  # a compiler that lacks, or one of many tools that fails: all of them are optional
-            undo(model)
-            for batch in batches[:1]:
-                _step(model, batch, autocast)  # if plain layers fail too, this is no reason but an error
+        except Exception as error:  # one of many tools fails or is not there: plain layers need none of them
             return Verdict(False, f"compiling failed: {_first_words(error)}")
 
 
@@ -321,29 +331,19 @@ def _first_words(error):
     return f"{type(error).__name__}: {' '.join(lines[:2])[:300]}"
 
 
-def _compare(model, batches, autocast, seconds_to_compile, settings):
-    undo(model)
-    for batch in batches:
-        _step(model.train(), batch, autocast)
-    expected = _figures(model, batches[0], autocast)
+def _compare(model, batches, autocast, seconds_to_compile, settings, expected):
     begin = time.perf_counter()
     with _deadline(seconds_to_compile):
-        compile_layers(model, **settings)
         for batch in batches:
             _step(model.train(), batch, autocast)
             if time.perf_counter() > begin + seconds_to_compile:  # where there is no alarm
                 raise _TooLong
         found = _figures(model, batches[0], autocast)
     to_compile = time.perf_counter() - begin
-    tolerance = TOLERANCES[autocast or torch.float32]
     apart = [abs(ours - plain) / abs(plain) for ours, plain in zip(found, expected, strict=True)]
-    if not max(apart) <= tolerance:  # NaN is not below anything
-        loss, plain_loss, norm, plain_norm = found[0], expected[0], found[1], expected[1]
-        return Verdict(
-            False,
-            f"the results differ: loss {loss:.4f} and gradient {norm:.4f}, with plain layers {plain_loss:.4f} and "
-            f"{plain_norm:.4f}",
-        )
+    if not max(apart) <= TOLERANCES[autocast or torch.float32]:  # NaN is not below anything
+        ours, plain = (f"loss {loss:.4f} and gradient {norm:.4f}" for loss, norm in (found, expected))
+        return Verdict(False, f"the results differ: {ours}, with plain layers {plain}")
     seconds: dict[bool, list[float]] = {False: [], True: []}
     end = time.perf_counter() + SECONDS_OF_TIMING
     model.train()
@@ -394,6 +394,7 @@ def _wait(device):
 def _as_it_was(model):
     """Gives a model back its gradients, its mode, its plain layers and torch its random numbers."""
     mode, unseen, device = model.training, model.unseen_labels, model.device
+    undo(model)
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
