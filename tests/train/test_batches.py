@@ -200,6 +200,20 @@ def test_a_trial_runs_backward_with_dropout_and_leaves_the_model_and_the_generat
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
 
 
+@pytest.mark.gpu
+def test_the_memory_of_a_card_limits_rows_and_is_given_back(make_model):
+    model, device, row = make_model(), torch.device("cuda", 0), [31, *[40] * 126, 32]
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.set_per_process_memory_fraction(0.06, device)  # a twentieth of the card is kept free of it
+    try:
+        fit = hardware.rows_that_fit(model, row, 2**16, device, dtype=torch.bfloat16)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
+    assert 1 <= fit < 2**16 and 2**16 % fit == 0
+    assert hardware.rows_that_fit(model, row, 2 * fit, device, dtype=torch.bfloat16) == 2 * fit
+    assert model.device.type == "cpu" and torch.cuda.memory_allocated(device) == before
+
+
 # ---- On a card ----
 
 
