@@ -10,8 +10,8 @@ import re
 import matplotlib
 import numpy as np
 
+from . import ROOT
 from .machine import RESULTS
-from .text import ROOT
 
 
 matplotlib.use("Agg")

@@ -7,13 +7,14 @@ import argparse
 import tempfile
 from statistics import fmean
 
+from .batches import SCENARIOS, draw_batches
 from .contenders import CONTENDERS, Contender
 from .contenders.ours import PIECES
 from .flops import data_sheet_rate, mlm_flops, rtd_flops
 from .machine import add_machine_options, choose_device, describe_machine, write_run
 from .rounds import paired_ratio, run_rounds, spread, start_workers, vocab_rows
 from .shapes import SHAPES, pair_configs
-from .text import SCENARIOS, add_text_options, draw_batches, read_rows
+from .text import add_text_options, read_rows
 
 
 BATCH_SIZE = {"ragged": 16, "like-length": 16, "full": 4}
