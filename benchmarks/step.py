@@ -10,7 +10,7 @@ from statistics import fmean
 from .batches import SCENARIOS, draw_batches
 from .contenders import CONTENDERS, Contender
 from .contenders.ours import PIECES
-from .flops import data_sheet_rate, mlm_flops, rtd_flops
+from .flops import data_sheet_rate, useful_flops
 from .machine import add_machine_options, choose_device, describe_machine, write_run
 from .rounds import paired_ratio, run_rounds, spread, start_workers, vocab_rows
 from .shapes import SHAPES, pair_configs
@@ -179,16 +179,6 @@ def summarise(reports, products, batches, shape, vocab_size):
             },
         }
     return figures
-
-
-def useful_flops(name, configs, rows):
-    """Of one step. Args: name (`str`); configs (two `ElectraConfig`s); rows (`list[list[int]]`). Returns: `int`."""
-    generator, discriminator = configs
-    lengths = [len(row) for row in rows]
-    if name == "mlm":
-        return mlm_flops(discriminator, lengths)
-    without_backward = mlm_flops(generator, lengths) * 2 // 3 if name == "ours, generator frozen" else 0
-    return rtd_flops(generator, discriminator, lengths) - without_backward
 
 
 def print_run(run):

@@ -1,6 +1,6 @@
 """The text of the measurements as rows of token ids; `batches.py` makes batches of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import datasets
@@ -28,11 +28,13 @@ class Text:
         rows (`list[list[int]]`): token ids of each sentence, with special tokens.
         tokenizer (`PreTrainedTokenizerFast`).
         description (`str`): which text and vocabulary, without paths of the machine.
+        files (`list[str]`): their names.
     """
 
     rows: list[list[int]]
     tokenizer: BertTokenizerFast
     description: str
+    files: list[str] = field(default_factory=list)
 
 
 def add_text_options(parser):
@@ -72,7 +74,8 @@ def read_rows(options):
     data = read_text(default_text(options.text))
     tokenizer, vocabulary = default_tokenizer(options.vocab, data.dataset["text"])
     rows = tokenize_text(data.dataset, tokenizer, max_length=MAX_LENGTH)["input_ids"]
-    return Text([list(row) for row in rows], tokenizer, describe_text(data, vocabulary))
+    files = [Path(source).name for source in data.sources]
+    return Text([list(row) for row in rows], tokenizer, describe_text(data, vocabulary), files)
 
 
 def describe_text(data, vocabulary):
