@@ -39,7 +39,13 @@ from .objective_electra_rtd import (
     seeded_uniform_numbers,
 )
 from .pairing_electra_rtd import pair_networks
-from .unpadding_electra_rtd import PaddedBatch, UnpaddedBatch, attend_unpadded, warn_if_attention_cannot_drop
+from .unpadding_electra_rtd import (
+    PaddedBatch,
+    UnpaddedBatch,
+    attend_unpadded,
+    warn_if_attention_cannot_drop,
+    where_true,
+)
 
 
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -99,6 +105,8 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             }
         self.post_init()
         self.unseen_labels = 3  # batches whose labels are looked at on an accelerator
+        self.unpadded_attention = None  # or a name in `unpadding_electra_rtd.WAYS`; by default the first that works
+        self.fill_tokens_to = 1  # a batch without padding gets a multiple of as many tokens, for compiled layers
 
     @classmethod
     def from_generator_discriminator_pretrained(cls, generator, discriminator, *, tokenizer=None, **config_overrides):
@@ -177,7 +185,6 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             position_ids = positions_from_first_token(attended)  # (B, L)
         hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
         attentions = config.output_attentions if output_attentions is None else output_attentions
-        layout = self._layout(attended, position_ids.expand_as(attended), flat=not (hidden_states or attentions))
 
         # Mask, or keep the collator's masking.
         if labels is None:
@@ -186,19 +193,23 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             masked_input_ids = hide_tokens(original_ids, masked_positions, config, uniform)  # (B, L)
         else:
             masked_positions, masked_input_ids = (labels != NOT_A_LABEL) & attended, input_ids
-        masked = masked_positions.nonzero(as_tuple=True)  # rows and columns, (M,) each
+        # The one time that an accelerator is waited for; a recorded graph must not hold these numbers.
+        is_recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        counts = None if is_recorded else torch.stack([attended.sum(), masked_positions.sum()]).tolist()
+        layout = self._layout(attended, position_ids.expand_as(attended), counts, hidden_states or attentions)
+        masked = where_true(masked_positions, counts and counts[1])  # (M,)
 
         # Generate and sample: logits over the vocabulary exist at masked positions only, a few of them at a time.
         inputs = layout.inputs(masked_input_ids, token_type_ids, self.generator.config)
         learns = torch.is_grad_enabled()  # and a loss of weight 0 needs no gradient
         with torch.set_grad_enabled(learns and config.gen_weight > 0):
             hidden = layout.at(masked, self.generator.electra(**inputs)[0])  # (M, H)
-            mlm_loss, gen_acc, sampled_ids = generate(
-                self.generator, hidden, original_ids[masked], config.sampling_temperature, uniform(SAMPLE)[masked]
-            )
+            originals, numbers = (values.flatten()[masked] for values in (original_ids, uniform(SAMPLE)))  # (M,) each
+            found = generate(self.generator, hidden, originals, config.sampling_temperature, numbers)
+            mlm_loss, gen_acc, sampled_ids = found
 
         # Discriminate. A sample that equals the original counts as original.
-        disc_input_ids = original_ids.index_put(masked, sampled_ids)  # (B, L)
+        disc_input_ids = original_ids.flatten().index_copy(0, masked, sampled_ids).view_as(original_ids)  # (B, L)
         disc_labels = (disc_input_ids != original_ids).long().masked_fill(~attended, NOT_A_LABEL)  # (B, L)
         inputs = layout.inputs(disc_input_ids, token_type_ids, self.discriminator.config)
         with torch.set_grad_enabled(learns and config.disc_weight > 0):
@@ -288,18 +299,17 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             return input_ids != self.config.pad_token_id
         return torch.ones_like(input_ids, dtype=torch.bool)
 
-    def _layout(self, attended, position_ids, flat):
+    def _layout(self, attended, position_ids, counts, as_batch):
         """How the networks read the batch: without its padding wherever that is safe, and padded elsewhere.
 
         Padded: where a user asks for hidden states or attentions, which have the batch's shape; where a graph is
         recorded, whose shapes must not follow from the tokens; without any token; where attention has no other way.
         """
         networks = (self.generator, self.discriminator)
-        is_recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
         if self.training:
             warn_if_attention_cannot_drop(networks)
-        if flat and not is_recorded and attended.any() and attend_unpadded(networks):
-            return UnpaddedBatch(attended, position_ids)
+        if not as_batch and counts and counts[0] > 0 and attend_unpadded(networks):
+            return UnpaddedBatch(attended, position_ids, counts[0], self.unpadded_attention, self.fill_tokens_to)
         return PaddedBatch(attended, position_ids)
 
     def _uniform_numbers(self, original_ids, attended):
@@ -335,18 +345,19 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             )
         read = not torch.compiler.is_compiling()  # values: that would break a compiled graph
         flattened = {"cu_seq_lens_q", "seq_idx"} & kwargs.keys()
-        if read and labels is not None and position_ids is not None and attention_mask is None:
+        on_cpu = input_ids.device.type == "cpu"
+        # Reading values makes an accelerator wait: there, the first labels are looked at, and nothing else.
+        read_labels = read and labels is not None and (on_cpu or self.unseen_labels > 0)
+        if read_labels and position_ids is not None and attention_mask is None:
             flattened = flattened or (position_ids.diff() < 0).any()
         if flattened:
             raise ValueError(
                 "The sequences are joined to one row, where each would attend to all, as `DataCollatorWithFlattening` "
                 "joins them. Use `DataCollatorWithPadding(tokenizer)`: padding is not computed anyway."
             )
-        # Reading values makes an accelerator wait: there, the first labels are looked at, and nothing else.
-        on_cpu = input_ids.device.type == "cpu"
         if read and on_cpu:
             self._check_values(input_ids, attention_mask, token_type_ids, position_ids, labels)
-        if read and labels is not None and (on_cpu or self.unseen_labels > 0):
+        if read_labels:
             self.unseen_labels -= 1
             self._check_labels(input_ids, attention_mask, labels)
 

@@ -82,7 +82,9 @@ def sample_tokens(logits, temperature, uniform):
     Args: logits (float, (M, V)); temperature (`float`); uniform (float32 in [0, 1), (M,)). Returns: int64, (M,).
     """
     probabilities = torch.softmax(logits.float() / temperature, dim=-1)
-    cumulative = probabilities.cumsum(dim=-1)  # (M, V)
+    if torch.are_deterministic_algorithms_enabled():  # on CUDA, cumsum is so for integers alone
+        probabilities = (probabilities * 2**32).long()
+    cumulative = probabilities.cumsum(dim=-1).float()  # (M, V)
     # In (0, total]: the first entry that reaches it exists, and has a probability above 0.
     threshold = (1.0 - uniform)[:, None] * cumulative[:, -1:]  # (M, 1)
     sampled = torch.searchsorted(cumulative, threshold).squeeze(-1)  # (M,)

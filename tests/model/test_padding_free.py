@@ -1,6 +1,6 @@
 """Batches without padding against padded ones: the same numbers and gradients, without computing padding.
 
-The padded path is the reference; it is forced by putting `PaddedBatch` in the place of `UnpaddedBatch`. Both are
+The padded path is the reference; it is forced by networks whose attention knows no boundaries. Both are
 compared with the hand-written objective in test_objective.py.
 """
 
@@ -28,7 +28,7 @@ def padded(monkeypatch):
 
     def compute(call):
         with monkeypatch.context() as patch:
-            patch.setattr(modeling, "UnpaddedBatch", unpadding.PaddedBatch)
+            patch.setattr(modeling, "attend_unpadded", lambda networks: False)
             return call()
 
     return compute
@@ -95,8 +95,8 @@ def test_long_short_and_empty_rows_equal_the_padded_ones(make_model, make_batch,
 @pytest.mark.parametrize("width", [20, 31])
 def test_rows_of_one_length_need_no_mask_and_equal_the_padded_ones(width, make_model, make_batch, padded):
     model, batch = make_model(mask_prob=0.3, disc_weight=1.0), make_batch((20, 20, 20), width=width)
-    layout = unpadding.UnpaddedBatch(batch["attention_mask"] == 1, torch.zeros(3, width, dtype=torch.long))
-    assert [group.mask(torch.float32) for group in layout.groups] == [None]
+    layout = unpadding.UnpaddedBatch(batch["attention_mask"] == 1, torch.zeros(3, width, dtype=torch.long), 60)
+    assert [there.shape for there, cells in layout.rectangles] == [(3, 20)]
     assert_same(step(model, batch), padded(lambda: step(model, batch)))
 
 
@@ -184,7 +184,7 @@ def test_flash_attention_gets_the_starts_of_the_rows_and_no_mask(attention, make
     def attend_by_starts(module, query, key, value, attention_mask, scaling=None, **kwargs):
         assert attention_mask is None
         starts = kwargs["cu_seq_lens_q"]
-        assert starts.dtype == torch.int32 and starts.tolist() == [0, 30, 42, 45]
+        assert starts.dtype == torch.int32 and starts.tolist() == [0, 30, 42, 45, 45]
         assert torch.equal(starts, kwargs["cu_seq_lens_k"])
         assert kwargs["max_length_q"] == kwargs["max_length_k"] == 30
         rows = [
@@ -286,29 +286,25 @@ def test_every_token_stands_once_in_the_batch_and_in_a_row_of_its_group(rows, cu
 
 def check_tokens_and_rows(rows):
     attended = torch.tensor(rows)
-    batch = unpadding.UnpaddedBatch(attended, torch.arange(7).expand_as(attended))
+    batch = unpadding.UnpaddedBatch(attended, torch.arange(7).expand_as(attended), int(attended.sum()))
     numbers = torch.arange(1, attended.numel() + 1).view_as(attended)
     tokens = unpadding.unpad_input(numbers, batch.indices)
     assert sorted(tokens.tolist()) == numbers[attended].tolist()
     assert torch.equal(unpadding.pad_input(tokens, batch.indices, attended.shape), numbers * attended)
     ordered = sorted(([*numbers[row][attended[row]].tolist()] for row in range(len(rows))), key=len, reverse=True)
+    assert batch.cu_seqlens.diff().tolist() == [len(row) for row in ordered]
     ordered = [row for row in ordered if row]
-    assert batch.cu_seqlens.diff().tolist() == [len(row) for row in ordered] and batch.max_seqlen == len(ordered[0])
-    heads = tokens[:, None, None].float() * torch.tensor([[1.0], [-1.0]])  # (T, 2, 1)
-    seen, tokens_back = [], []
-    for group, of_group in zip(batch.groups, heads.split([group.size for group in batch.groups]), strict=True):
-        as_rows = group.to_rows(of_group)  # (R, 2, W, 1)
-        tokens_back.append(group.to_tokens(as_rows.transpose(1, 2)))
-        assert torch.equal(as_rows[:, 0], -as_rows[:, 1])
-        mask = group.mask(torch.float32)
-        for row, found in enumerate(as_rows[:, 0, :, 0].tolist()):
+    assert len(ordered[0]) <= batch.max_seqlen <= 7
+    seen = []
+    for (there, cells), of_group in zip(
+        batch.rectangles, tokens.split([len(cells) for _, cells in batch.rectangles]), strict=True
+    ):
+        rectangle = unpadding.pad_input(of_group, cells, there.shape)
+        for found, is_there in zip(rectangle.tolist(), there.tolist(), strict=True):
             expected = ordered[len(seen)]
-            assert found == expected + [0] * (group.shape[1] - len(expected))
-            if mask is not None:
-                assert (mask[row, 0, 0] == 0).tolist() == [True] * len(expected) + [False] * (
-                    len(found) - len(expected)
-                )
+            empty = len(found) - len(expected)
+            assert found == expected + [0] * empty
+            assert is_there == [True] * len(expected) + [False] * empty
             seen.append(found)
-    assert torch.equal(torch.cat(tokens_back), heads)
-    masked = attended.nonzero(as_tuple=True)
-    assert torch.equal(batch.at(masked, tokens[None, :, None].float())[:, 0].long(), numbers[masked])
+    masked = unpadding.where_true(attended)
+    assert torch.equal(batch.at(masked, tokens[None, :, None].float())[:, 0].long(), numbers[attended])
