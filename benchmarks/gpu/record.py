@@ -15,11 +15,11 @@ FORMAT = 1
 class Clock:
     """The time that a run may take.
 
-    Args: minutes (`float`): from now on.
+    Args: minutes (`float`); started (`float`, *optional*): by `time.monotonic`, by default now.
     """
 
-    def __init__(self, minutes):
-        self.start = time.monotonic()
+    def __init__(self, minutes, started=None):
+        self.start = time.monotonic() if started is None else started
         self.seconds = minutes * 60
 
     def elapsed(self):
@@ -65,15 +65,22 @@ class Record:
         """Whether a run need not look again. Args: name (`str`): of a finding. Returns: `bool`."""
         return self.content["found"].get(name, {}).get("status") in ("passed", "measured", "skipped")
 
-    def add(self, name, status, **fields):
-        """Args: name; status (`str`): `passed`, `failed`, `skipped` or `measured`; **fields: what was found."""
+    def add(self, name, status, is_check, **fields):
+        """What was found.
+
+        Args: name (`str`); status (`str`): `passed`, `failed`, `skipped` or `measured`; is_check (`bool`); **fields.
+        """
         self.content["found"].pop(name, None)  # found again, it stands last
-        self.content["found"][name] = {"status": status, "code": self.code, **fields}
+        self.content["found"][name] = {"status": status, "is_check": is_check, "code": self.code, **fields}
         self._write()
 
     def with_status(self, status):
         """Args: status (`str`). Returns: `list[str]`, the names of those."""
         return [name for name, entry in self.content["found"].items() if entry["status"] == status]
+
+    def failed_checks(self):
+        """Returns: `list[str]`, names of checks: while there are some, no timing is to be trusted."""
+        return [name for name in self.with_status("failed") if self.content["found"][name]["is_check"]]
 
     def of_other_code(self):
         """Returns: `list[str]`, names of what was found with other code than this."""
