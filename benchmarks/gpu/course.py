@@ -36,9 +36,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu tries the command itself")
     parser.add_argument("--shape", nargs="+", choices=SHAPES, default=["small", "base"], help="tiny is for trying")
     parser.add_argument("--minutes", type=float, default=8.0, help="in all; what has no time left is left out")
-    parser.add_argument(
-        "--output", type=Path, help="folder, or .json file; default: benchmarks/results, .gpu of a CPU"
-    )
+    parser.add_argument("--output", type=Path, help="folder or .json file; default: benchmarks/results")
     parser.add_argument("--fresh", action="store_true", help="begin anew, and do not go on with what is there")
     parser.add_argument("--only-new", action="store_true", help="do not try again what failed before")
     parser.add_argument("--only", nargs="+", metavar="WORDS", help="what has one of these words in its name")

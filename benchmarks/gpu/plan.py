@@ -1,4 +1,4 @@
-"""What is looked at on a GPU, in the order of its worth: the card, the checks, the step benchmark, and then the rest."""
+"""What is looked at on a GPU, in the order of its worth: the card, the checks, the step benchmark, the rest."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

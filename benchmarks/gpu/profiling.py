@@ -25,6 +25,7 @@ def profile_steps(bench, case):
     batches = [training.batch_of(rows) for rows in bench.draw(case)[: 2 + STEPS]]
     for batch in batches[:2]:
         training.train_on(batch)
+    steps = len(batches) - 2
     plain = _seconds(training, batches[2:])
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (bench.device.type == "cuda")
     with profile(activities=activities) as found:
@@ -43,10 +44,10 @@ def profile_steps(bench, case):
     counts = Counter(event.name for event in events)
     figures = {
         "case": {"shape": case.shape, "batches": case.batches, "rows": case.rows},
-        "seconds": plain / STEPS,
-        "seconds_under_the_profiler": profiled / STEPS,
+        "seconds": plain / steps,
+        "seconds_under_the_profiler": profiled / steps,
         "top": [
-            {"name": name, "milliseconds": spent_there / 1000 / STEPS, "calls": calls[name] / STEPS}
+            {"name": name, "milliseconds": spent_there / 1000 / steps, "calls": calls[name] / steps}
             for name, spent_there in spent.most_common(TOP)
         ],
     }
@@ -55,9 +56,9 @@ def profile_steps(bench, case):
         figures |= {
             # Kernels take as long without the profiler, and what starts them is quicker.
             "busy_share": busy / plain,
-            "kernels": len(on_device) / STEPS,
-            "launches": sum(counts[name] for name in LAUNCHES) / STEPS,
-            "waits": {name: counts[name] / STEPS for name in WAITS if counts[name]},
+            "kernels": len(on_device) / steps,
+            "launches": sum(counts[name] for name in LAUNCHES) / steps,
+            "waits": {name: counts[name] / steps for name in WAITS if counts[name]},
         }
     return figures
 

@@ -1,6 +1,7 @@
-"""The results as the tables of docs/performance.md. It imports nothing that draws: the GPU's machine writes them too."""
+"""The results as tables of docs/performance.md. It imports nothing that draws: the GPU's machine writes them too."""
 
 GIB = 2**30
+LONGEST_NAME, LONGEST_REASON = 90, 300  # characters
 
 
 def gpu_tables(content):
@@ -27,7 +28,7 @@ def _about(content):
     memory = f", {facts['memory_gib']} GiB" if "memory_gib" in facts else ""
     lines = [
         f"{facts['device']}{memory}, torch {facts['torch']}, CUDA {facts['cuda'] or 'none'}, transformers "
-        f"{facts['transformers']}, accelerate {facts['accelerate']}, Python {facts['python']}. bfloat16 under autocast.",
+        f"{facts['transformers']}, accelerate {facts['accelerate']}, Python {facts['python']}. Steps are in bfloat16.",
         f"Text: {facts['text']}.",
         "Commands: " + "; ".join(dict.fromkeys(f"`{run['command']}`" for run in content["runs"])) + ".",
     ]
@@ -98,7 +99,8 @@ def _profile(name, entry):
     if "busy_share" in figures:
         lines += f", busy {figures['busy_share']:.0%} of it, {figures['launches']:,.0f} launches"
     rows = [
-        [f"`{_cell(top['name'])[:90]}`", f"{top['milliseconds']:.2f}", f"{top['calls']:g}"] for top in figures["top"]
+        [f"`{_cell(top['name'])[:LONGEST_NAME]}`", f"{top['milliseconds']:.2f}", f"{top['calls']:g}"]
+        for top in figures["top"]
     ]
     return f"{lines}\n\n{table(['kernel', 'ms a step', 'calls a step'], rows)}"
 
@@ -119,7 +121,7 @@ def table(header, rows):
 
 
 def _cell(text):
-    return " ".join(text.split()).replace("|", "\\|")[:300]
+    return " ".join(text.split()).replace("|", "\\|")[:LONGEST_REASON]
 
 
 def _spread(values, digits):
