@@ -37,15 +37,10 @@ from .objective_electra_rtd import (
     positions_from_first_token,
     replaced_token_detection_loss,
     seeded_uniform_numbers,
-)
-from .pairing_electra_rtd import pair_networks
-from .unpadding_electra_rtd import (
-    PaddedBatch,
-    UnpaddedBatch,
-    attend_unpadded,
-    warn_if_attention_cannot_drop,
     where_true,
 )
+from .pairing_electra_rtd import pair_networks
+from .unpadding_electra_rtd import PaddedBatch, UnpaddedBatch, attend_unpadded, warn_if_attention_cannot_drop
 
 
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -105,8 +100,6 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             }
         self.post_init()
         self.unseen_labels = 3  # batches whose labels are looked at on an accelerator
-        self.unpadded_attention = None  # or a name in `unpadding_electra_rtd.WAYS`; by default the first that works
-        self.fill_tokens_to = 1  # a batch without padding gets a multiple of as many tokens, for compiled layers
 
     @classmethod
     def from_generator_discriminator_pretrained(cls, generator, discriminator, *, tokenizer=None, **config_overrides):
@@ -205,8 +198,8 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         with torch.set_grad_enabled(learns and config.gen_weight > 0):
             hidden = layout.at(masked, self.generator.electra(**inputs)[0])  # (M, H)
             originals, numbers = (values.flatten()[masked] for values in (original_ids, uniform(SAMPLE)))  # (M,) each
-            found = generate(self.generator, hidden, originals, config.sampling_temperature, numbers)
-            mlm_loss, gen_acc, sampled_ids = found
+            predicted = generate(self.generator, hidden, originals, config.sampling_temperature, numbers)
+        mlm_loss, gen_acc, sampled_ids = predicted
 
         # Discriminate. A sample that equals the original counts as original.
         disc_input_ids = original_ids.flatten().index_copy(0, masked, sampled_ids).view_as(original_ids)  # (B, L)
@@ -309,7 +302,7 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         if self.training:
             warn_if_attention_cannot_drop(networks)
         if not as_batch and counts and counts[0] > 0 and attend_unpadded(networks):
-            return UnpaddedBatch(attended, position_ids, counts[0], self.unpadded_attention, self.fill_tokens_to)
+            return UnpaddedBatch(attended, position_ids, counts[0])
         return PaddedBatch(attended, position_ids)
 
     def _uniform_numbers(self, original_ids, attended):

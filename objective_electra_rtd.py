@@ -24,6 +24,16 @@ def is_any_of(values, ids):
     return found
 
 
+def where_true(mask, count=None):
+    """The cells of a mask (bool, any shape) that are true, counted from 0 through all its rows: int64, (count,).
+
+    Their number (`int`), where it is known, spares an accelerator a stop to find it out.
+    """
+    if count is None or mask.is_cpu:
+        return mask.flatten().nonzero().squeeze(-1)
+    return (~mask.flatten()).argsort(stable=True)[:count]
+
+
 def choose_masked_positions(candidates, mask_prob, uniform):
     """Exactly `ceil(mask_prob * candidates)` of each sequence's candidates, uniformly without replacement.
 

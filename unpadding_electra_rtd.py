@@ -9,7 +9,8 @@ Shapes: B sequences in a batch, L tokens in the longest with its padding; withou
 rectangles, R rows of W tokens; D numbers a head.
 """
 
-from functools import cached_property, lru_cache
+import re
+from functools import cached_property
 from itertools import pairwise
 
 import torch
@@ -19,6 +20,8 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.electra import modeling_electra
 from transformers.utils import logging
+
+from .objective_electra_rtd import where_true
 
 
 logger = logging.get_logger(__name__)
@@ -41,22 +44,8 @@ def pad_input(values, indices, shape):
     return padded.index_copy(0, indices, values).unflatten(0, shape)
 
 
-def where_true(mask, count=None):
-    """Places of a mask's true cells, counted from 0 through all rows. Where their number is known, nobody has to wait
-    for an accelerator to find it.
-
-    Args: mask (bool, any shape); count (`int`, *optional*). Returns: int64, (count,).
-    """
-    if count is None or mask.is_cpu:
-        return mask.flatten().nonzero().squeeze(-1)
-    return (~mask.flatten()).argsort(stable=True)[:count]
-
-
 class PaddedBatch:
-    """The batch as it came: the reference, and the way wherever the other is not safe.
-
-    Args: attended (bool, (B, L)); position_ids (int64, (B, L)).
-    """
+    """The batch as it came: the reference, and the way wherever the other is not safe. Args: as [`UnpaddedBatch`]."""
 
     def __init__(self, attended, position_ids):
         # A row without tokens attends to its padding: softmax over nothing is not a number.
@@ -85,33 +74,26 @@ class PaddedBatch:
 class UnpaddedBatch:
     """The T attended tokens of the batch in one row, (1, T), the longest sequence first.
 
-    Args:
-        attended (bool, (B, L)); position_ids (int64, (B, L))
-        count (`int`): T, the number of attended tokens, at least 1.
-        way (`str`, *optional*): of attention, in [`WAYS`]; by default the first that works here.
-        fill_to (`int`): copies of one token fill T up to a multiple of this. Nothing attends to them or reads them.
+    Args: attended (bool, (B, L)), with at least one token; position_ids (int64, (B, L)); count (`int`): T.
     """
 
-    def __init__(self, attended, position_ids, count, way=None, fill_to=1):
-        self.shape, self.count, self.way, device = attended.shape, count, way, attended.device
+    def __init__(self, attended, position_ids, count):
+        self.attended, self.shape, device = attended, attended.shape, attended.device
         self.lengths, order = attended.sum(dim=-1).sort(descending=True, stable=True)  # (B,), (B,)
         cells = torch.arange(attended.numel(), device=device).view(self.shape)  # (B, L)
         self.indices = cells[order].flatten()[where_true(attended[order], count)]  # (T,): a token's place in the batch
-        self.fill = -count % fill_to
-        self.filled = nn.functional.pad(self.indices, (0, self.fill))  # the first cell, if need be
         numbers = torch.arange(count, device=device)
         self.tokens = pad_input(numbers, self.indices, self.shape).flatten()  # (B * L,): the inverse
-        self.position_ids = unpad_input(position_ids, self.filled)[None]  # (1, T)
+        self.position_ids = unpad_input(position_ids, self.indices)[None]  # (1, T)
         self.cu_seqlens = nn.functional.pad(self.lengths.cumsum(dim=0), (1, 0)).int()  # (B + 1,): rows may be empty
         self.max_seqlen = min(count, attended.shape[1])  # at most: the exact number is on the device
-        self.attended = attended
 
     def inputs(self, input_ids, token_type_ids, config):
         """Arguments of a network's forward; input_ids and token_type_ids (or `None`) of shape (B, L)."""
         if token_type_ids is not None:
-            token_type_ids = unpad_input(known_types(token_type_ids, config), self.filled)[None]  # (1, T)
+            token_type_ids = unpad_input(known_types(token_type_ids, config), self.indices)[None]  # (1, T)
         inputs = {
-            "input_ids": unpad_input(input_ids, self.filled)[None],  # (1, T)
+            "input_ids": unpad_input(input_ids, self.indices)[None],  # (1, T)
             "token_type_ids": token_type_ids,
             "position_ids": self.position_ids,
             "return_dict": True,
@@ -129,19 +111,24 @@ class UnpaddedBatch:
 
     def padded(self, logits):
         """(1, T) to (B, L), with 0 where there is no token."""
-        return pad_input(logits.squeeze(0)[: self.count], self.indices, self.shape)
+        return pad_input(logits.squeeze(0), self.indices, self.shape)
 
     def attend(self, attention, module, query, key, value, dropout=0.0, scaling=None, **kwargs):
-        """Attention within each sequence: query, key and value (float, (1, heads, T, D)) to (1, T, heads, D).
-
-        attention: a function of `transformers`, for rectangles. The stock `sdpa` gives way to what needs none.
-        """
-        tokens = [states.squeeze(0).transpose(0, 1)[: self.count] for states in (query, key, value)]  # (T, heads, D)
-        way = "rows"
-        if attention is ALL_ATTENTION_FUNCTIONS["sdpa"]:
-            way = choose_way(tokens[0], dropout, self.way)
-        output = WAYS[way](self, *tokens, dropout, scaling, attention, module)  # (T, heads, D)
-        return nn.functional.pad(output, (0, 0, 0, 0, 0, self.fill))[None]
+        """Attention within each sequence: query, key and value (float, (1, heads, T, D)) to (1, T, heads, D)."""
+        sizes = [len(cells) for _, cells in self.rectangles]
+        tokens = [states.squeeze(0).transpose(0, 1).split(sizes) for states in (query, key, value)]  # (t, heads, D)
+        attended = []
+        for (there, cells), *of_rows in zip(self.rectangles, *tokens, strict=True):
+            if there.numel() == len(cells):  # full
+                states, mask = [one.unflatten(0, there.shape) for one in of_rows], None
+            else:  # the mask is added to the scores
+                states = [pad_input(one, cells, there.shape) for one in of_rows]
+                mask = torch.zeros(there.shape, dtype=query.dtype, device=query.device)
+                mask = mask.masked_fill(~there, torch.finfo(query.dtype).min)[:, None, None]  # (R, 1, 1, W)
+            states = [one.transpose(1, 2) for one in states]  # (R, heads, W, D) each
+            output = attention(module, *states, mask, dropout=dropout, scaling=scaling)[0]  # (R, W, heads, D)
+            attended.append(output.flatten(0, 1) if mask is None else unpad_input(output, cells))  # (t, heads, D)
+        return (torch.cat(attended) if len(attended) > 1 else attended[0])[None]
 
     @cached_property
     def rectangles(self):
@@ -157,108 +144,6 @@ class UnpaddedBatch:
 def is_flash(config):
     """Whether a network's attention is a flash package or a kernel of the Hub, which read boundaries: `bool`."""
     return "flash" in (config._attn_implementation or "")
-
-
-# ---- Ways of attention within sequences -----------------------------------------------------------------------------
-# Args: batch ([`UnpaddedBatch`]); query, key, value (float, (T, heads, D)); dropout (`float`); scaling (`float`,
-# *optional*); for rectangles an attention of `transformers`, and its module. Returns: (T, heads, D).
-
-
-def flash_operator(batch, query, key, value, dropout, scaling, *stock):
-    """The operator that `scaled_dot_product_attention` calls for nested tensors: CUDA, float16 and bfloat16."""
-    starts, longest = (batch.cu_seqlens,) * 2, (batch.max_seqlen,) * 2
-    attend = torch.ops.aten._flash_attention_forward
-    return attend(query, key, value, *starts, *longest, dropout, False, False, scale=scaling)[0]
-
-
-def efficient_operator(batch, query, key, value, dropout, scaling, *stock):
-    """Likewise the memory-efficient one: float32 too."""
-    starts, longest = (batch.cu_seqlens,) * 2, (batch.max_seqlen,) * 2
-    attend = torch.ops.aten._efficient_attention_forward
-    states = [one[None] for one in (query, key, value)]  # (1, T, heads, D) each
-    return attend(*states, None, *starts, *longest, dropout, 0, True, scale=scaling)[0].squeeze(0)
-
-
-def nested_tensors(batch, query, key, value, dropout, scaling, *stock):
-    """What of torch is public: slower to set up, the same operators below."""
-    starts, nested = batch.cu_seqlens.long(), torch.nested.nested_tensor_from_jagged
-    states = [nested(one, starts, max_seqlen=batch.max_seqlen).transpose(1, 2) for one in (query, key, value)]
-    output = nn.functional.scaled_dot_product_attention(*states, dropout_p=dropout, scale=scaling)
-    return output.transpose(1, 2).values()
-
-
-def rows(batch, query, key, value, dropout, scaling, attention, module):
-    """Padded rectangles of sequences, with any attention of `transformers` on any device."""
-    sizes = [len(cells) for _, cells in batch.rectangles]
-    parts = zip(batch.rectangles, *(states.split(sizes) for states in (query, key, value)), strict=True)
-    attended = []
-    for (there, cells), *tokens in parts:
-        is_full, mask = there.numel() == len(cells), None
-        states = [one.unflatten(0, there.shape) if is_full else pad_input(one, cells, there.shape) for one in tokens]
-        if not is_full:  # what is added to the scores
-            mask = torch.zeros(there.shape, dtype=query.dtype, device=query.device)
-            mask = mask.masked_fill(~there, torch.finfo(query.dtype).min)[:, None, None]  # (R, 1, 1, W)
-        states = [one.transpose(1, 2) for one in states]  # (R, heads, W, D) each
-        output = attention(module, *states, mask, dropout=dropout, scaling=scaling)[0]  # (R, W, heads, D)
-        attended.append(output.flatten(0, 1) if is_full else unpad_input(output, cells))  # (t, heads, D)
-    return torch.cat(attended)
-
-
-# In the order in which they are tried.
-WAYS = {"flash": flash_operator, "efficient": efficient_operator, "nested": nested_tensors, "rows": rows}
-
-
-def choose_way(query, dropout=0.0, asked_for=None):
-    """The first way that works, or the one that is asked for. A CPU has rows alone by itself.
-
-    Args: query (float, (T, heads, D)); dropout (`float`); asked_for (`str`, *optional*). Returns: `str`, in [`WAYS`].
-    """
-    names = [asked_for] if asked_for else ["rows"] if query.is_cpu else WAYS
-    kind = (query.device, query.dtype, *query.shape[1:], dropout)
-    for name in names:
-        if why_not(name, *kind) is None:
-            return name
-    usable = [name for name in WAYS if why_not(name, *kind) is None]
-    reason = why_not(asked_for, *kind)
-    raise ValueError(
-        f"`unpadded_attention` is {asked_for!r}: {reason}. Choose one of {usable}, or None for the first."
-    )
-
-
-@lru_cache
-def why_not(way, device, dtype, heads, size, dropout=0.0):
-    """Why a way does not work, or `None`: it is tried once, on four short sequences, against the definition.
-
-    Args: way (`str`); device, dtype (of torch); heads, size (`int`): D; dropout (`float`). Returns: `str` or `None`.
-    """
-    if way not in WAYS:
-        return "there is no such way"
-    if way == "rows":
-        return None
-    lengths = [64, 33, 5, 0]
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
-        attended = (torch.arange(64) < torch.tensor(lengths)[:, None]).to(device)
-        batch = UnpaddedBatch(attended, attended.long(), sum(lengths))
-        numbers = torch.arange(3 * sum(lengths) * heads * size, device=device).sin()
-        states = numbers.view(3, -1, heads, size).to(dtype).requires_grad_()  # query, key and value
-        expected = torch.cat([_attention(*one) for one in states.float().split(lengths, dim=1)])  # (T, heads, D)
-        try:
-            found = WAYS[way](batch, *states, 0.0, None)
-            pairs = [(found, expected)]
-            pairs.append([torch.autograd.grad(one.float().square().sum(), states)[0] for one in pairs[0]])
-            with torch.random.fork_rng([device] if device.type == "cuda" else []):
-                finite = WAYS[way](batch, *states, dropout, None).isfinite().all()
-        except (AttributeError, ImportError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-            return f"{type(error).__name__}: {str(error).split('. ')[0]}"
-        wrong = torch.stack([(ours - right).abs().max() / right.abs().max() for ours, right in pairs]).max().item()
-    # Rounding is a hundredth at most. A row that sees another is wrong by tenths, and NaN is not below anything.
-    return None if wrong < 0.03 and finite else f"its results are wrong, by {wrong:.2f} of the largest"
-
-
-def _attention(query, key, value):
-    """The definition, for one sequence: (T, heads, D) each."""
-    scores = torch.einsum("qhd,khd->hqk", query, key) / query.shape[-1] ** 0.5
-    return torch.einsum("hqk,khd->qhd", scores.softmax(dim=-1), value)
 
 
 def cut_by_length(lengths):
@@ -297,11 +182,11 @@ def attend_unpadded(networks):
 def warn_if_attention_cannot_drop(networks):
     """Say once where an attention has no dropout, and a configuration asks for some."""
     for config in (network.config for network in networks):
-        share = config.attention_probs_dropout_prob
-        if config._attn_implementation == "flash_attention_3" and share > 0:
+        name, share = config._attn_implementation or "", config.attention_probs_dropout_prob
+        if re.search("flash[-_]att(n|ention)[-_]?[34]", name) and share > 0:  # kernels of the Hub too
             logger.warning_once(
-                f"flash_attention_3 has no dropout: attention_probs_dropout_prob={share} has no effect. Set it to 0, "
-                "or take another attention: `model.set_attn_implementation('sdpa')`."
+                f"{name} has no dropout: attention_probs_dropout_prob={share} has no effect. Set it to 0, or take "
+                "another attention: `model.set_attn_implementation('sdpa')`."
             )
 
 
