@@ -7,6 +7,7 @@ import torch
 from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining
 
 from electra_rtd import ElectraRTDForPreTraining, objective_electra_rtd
+from electra_rtd.train_tools.unpadded_attention import use_unpadded_attention
 
 from .tokens import Tokens
 
@@ -39,10 +40,11 @@ class Ground:
         self.sizes = SIZES[device.type]
         self.vocab_size = self.sizes["vocab_size"]
 
-    def model(self, dropout=0.0, attention="sdpa", seed=0):
+    def model(self, dropout=0.0, attention="sdpa", seed=0, as_adapt=False):
         """A pair of two layers each, with random numbers on every weight, so that each one counts.
 
-        Args: dropout (`float`); attention (`str`): of `transformers`; seed (`int`).
+        Args: dropout (`float`); attention (`str`): of `transformers`; seed (`int`); as_adapt (`bool`): with attention
+            by boundaries, as `adapt` trains on a GPU.
         Returns: [`ElectraRTDForPreTraining`], in eval mode, on the device.
         """
         torch.manual_seed(seed)
@@ -57,6 +59,8 @@ class Ground:
             for parameter in model.parameters():
                 parameter.add_(0.05 * torch.randn(parameter.shape))
         set_attention(model, attention)
+        if as_adapt:
+            use_unpadded_attention(model)
         return model.to(self.device).eval()
 
     def _config(self, hidden_size, dropout):

@@ -1,40 +1,38 @@
 """Beside the step benchmark: what each piece of ours is worth on this card. Lanes of one model, which is switched."""
 
+from functools import partial
 from statistics import fmean
 from unittest import mock
 
 import torch
 
-from electra_rtd import objective_electra_rtd, unpadding_electra_rtd
+from electra_rtd import objective_electra_rtd
+from electra_rtd.train_tools import unpadded_attention
+from electra_rtd.train_tools.unpadded_attention import ROWS, WAYS, use_unpadded_attention
+
+from .steps import OURS
 
 
 HEAD_BOUNDS = (2**23, 2**26, 2**28)
-FILL_TO = 1_024  # tokens: compiled layers see few shapes
 
 
 def each_way(bench, case):
-    """Ours by each way of attention within sequences, and as it chooses by itself.
+    """Ours by each way of attention within sequences.
 
     Args: bench ([`Bench`]); case ([`Case`]). Returns: `dict`, of [`Bench.measure`]; ways that do not work here failed.
     """
-    model = bench.training(case.shape, "ours").model
-    reasons = {way: why_not(model, way, bench.device) for way in unpadding_electra_rtd.WAYS}
-    names = {"as chosen": None, **{way: way for way, reason in reasons.items() if reason is None}}
-
-    def choose(way):
-        def before():
-            model.unpadded_attention = way
-
-        return before
+    model = bench.training(case.shape, OURS).model
+    reasons = {way: why_not(model, way, bench.device) for way in (*WAYS, ROWS)}
 
     def lanes(case):
         batches = bench.draw(case)
-        return {name: bench.lane(case, "ours", choose(way), batches=batches) for name, way in names.items()}
+        switches = {way: partial(use_unpadded_attention, model, way) for way, reason in reasons.items() if not reason}
+        return {way: bench.lane(case, OURS, switch, batches=batches) for way, switch in switches.items()}
 
     try:
         found = bench.measure(case, lanes)
     finally:
-        model.unpadded_attention = None
+        use_unpadded_attention(model)
     return {**found, "failed": {**{way: reason for way, reason in reasons.items() if reason}, **found["failed"]}}
 
 
@@ -44,7 +42,7 @@ def why_not(model, way, device):
         config = network.config
         heads, dropout = config.num_attention_heads, config.attention_probs_dropout_prob
         size = config.hidden_size // heads
-        reason = unpadding_electra_rtd.why_not(way, device, torch.bfloat16, heads, size, dropout)
+        reason = unpadded_attention.why_not(way, device, torch.bfloat16, heads, size, dropout)
         if reason is not None:
             return reason
     return None
@@ -65,7 +63,7 @@ def head_bounds(bench, case):
     def lanes(case):
         batches = bench.draw(case)
         return {
-            f"2^{logits.bit_length() - 1} logits": bench.lane(case, "ours", bound(logits), batches=batches)
+            f"2^{logits.bit_length() - 1} logits": bench.lane(case, OURS, bound(logits), batches=batches)
             for logits in HEAD_BOUNDS
         }
 
@@ -79,25 +77,24 @@ def rows_of(tokens, bench):
 
 
 def compiled_layers(bench, case):
-    """Ours with compiled layers on batches filled up to multiples of [`FILL_TO`] tokens, beside ours as it is.
+    """Ours with compiled layers beside ours as it is.
 
     Args: bench ([`Bench`]); case ([`Case`]). Returns: `dict`, of [`Bench.measure`].
     """
     from electra_rtd.train_tools.compiled_layers import compile_layers  # here: where it does not import, the rest runs
 
-    bench.forget(case.shape, "ours", "compiled")
-    training = bench.training(case.shape, "ours", again="compiled")
-    training.model.fill_tokens_to = FILL_TO
+    bench.forget(case.shape, OURS, "compiled")
+    training = bench.training(case.shape, OURS, again="compiled")
     compile_layers(training.model)
 
     def lanes(case):
         batches = bench.draw(case)
         return {
-            "ours": bench.lane(case, "ours", batches=batches),
-            "compiled layers": bench.lane(case, "ours", training=training, batches=batches),
+            OURS: bench.lane(case, OURS, batches=batches),
+            "compiled layers": bench.lane(case, OURS, training=training, batches=batches),
         }
 
     try:
         return bench.measure(case, lanes)
     finally:
-        bench.forget(case.shape, "ours", "compiled")
+        bench.forget(case.shape, OURS, "compiled")

@@ -8,7 +8,7 @@ from .checks import CHECKS
 from .ground import Ground
 from .more import compiled_layers, each_way, head_bounds, rows_of
 from .profiling import profile_steps
-from .steps import CASES, TINY_CASES, Case
+from .steps import CASES, OURS, TINY_CASES, Case
 from .trainer import each_setting
 
 
@@ -110,5 +110,5 @@ def _trainer(bench, case, steps):
 
 def _by_tokens(bench, shape, sizes):
     for tokens in sizes:
-        case = Case(shape, "ragged", rows_of(tokens, bench), ("ours", "mlm"))
+        case = Case(shape, "ragged", rows_of(tokens, bench), (OURS, "mlm"))
         yield Station(f"tokens a step: {shape}, about {tokens:,}", lambda case=case: bench.contenders(case))

@@ -7,6 +7,8 @@ import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
+from .steps import OURS
+
 
 STEPS = 3
 TOP = 25
@@ -21,7 +23,7 @@ def profile_steps(bench, case):
     Args: bench ([`Bench`]); case ([`Case`]). Returns: `dict`: seconds of a step, and of what, most expensive first; on
         a GPU, the share of the step's time in which it computes, its kernels and launches.
     """
-    training = bench.training(case.shape, "ours")
+    training = bench.training(case.shape, OURS)
     batches = [training.batch_of(rows) for rows in bench.draw(case)[: 2 + STEPS]]
     for batch in batches[:2]:
         training.train_on(batch)

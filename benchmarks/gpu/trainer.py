@@ -7,6 +7,7 @@ import torch
 from transformers import DataCollatorWithPadding, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from ..contenders.common import LEARNING_RATE
+from .steps import OURS
 
 
 STEPS, COUNTED_FROM = 60, 20
@@ -64,10 +65,10 @@ def each_setting(bench, case, steps=STEPS, counted_from=COUNTED_FROM):
 
 def _train(bench, case, settings, steps, counted_from):
     timer = Timer(bench.device, counted_from)
-    bench.forget(case.shape, "ours", "trainer")  # accelerate wraps what it has prepared, once more each time
+    bench.forget(case.shape, OURS, "trainer")  # accelerate wraps what it has prepared, once more each time
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
-            model=bench.training(case.shape, "ours", again="trainer").model,
+            model=bench.training(case.shape, OURS, again="trainer").model,
             args=TrainingArguments(
                 output_dir=folder,
                 max_steps=steps,

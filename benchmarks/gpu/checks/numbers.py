@@ -25,9 +25,8 @@ def finite_where_half_is_padding(ground):
     """
     figures = {}
     for lengths in ODD:
-        for layout in ("padded", "rows"):
+        for layout in ("padded", "rectangles"):
             model = ground.model()
-            model.unpadded_attention = "rows"
             named = {"output_hidden_states": True} if layout == "padded" else {}
             output, gradients = step(model, ground.batch(lengths), ground.autocast(torch.bfloat16), **named)
             total = float(sum(values.norm() for values in gradients.values()))
@@ -48,7 +47,7 @@ def sixteen_bits(ground):
     for dtype in (torch.bfloat16, torch.float16):
         kind = str(dtype).removeprefix("torch.")
         with samples_without_logits(), torch.no_grad(), ground.autocast(dtype):
-            found = ground.model()(**ground.batch())
+            found = ground.model(as_adapt=True)(**ground.batch())
         for name in ("mlm_loss", "disc_loss"):
             figures[f"{kind}, {name}"] = difference(found[name], expected[name])
             values = f"{float(found[name]):.4f}, not {float(expected[name]):.4f}"
@@ -61,7 +60,7 @@ def sixteen_bits(ground):
 
 def _steps_under(ground, dtype):
     """Args: ground; dtype. Returns: `int`, steps that changed the weights. Raises: AssertionError: some got lost."""
-    model = ground.model(dropout=0.1).train()
+    model = ground.model(dropout=0.1, as_adapt=True).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     scaler = torch.amp.GradScaler(ground.device.type, enabled=dtype == torch.float16)
     weight, taken = model.discriminator.get_input_embeddings().weight, 0
@@ -107,7 +106,7 @@ def checkpointed(ground):
     """
     steps = []
     for again in (False, True):
-        model = ground.model(dropout=0.1).train()
+        model = ground.model(dropout=0.1, as_adapt=True).train()
         if again:
             with warnings.catch_warnings():  # newer releases have another name for it
                 warnings.simplefilter("ignore", FutureWarning)
@@ -141,7 +140,7 @@ def deterministic(ground):
 
 
 def _deterministic_losses(ground):
-    model = ground.model(dropout=0.1).train()
+    model = ground.model(dropout=0.1, as_adapt=True).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     enable_full_determinism(0)
     losses = []

@@ -20,7 +20,7 @@ def losses_fall(ground):
 
     Args: ground ([`Ground`]). Returns: `dict` of means of the first and the last five. Raises: AssertionError.
     """
-    model = ground.model(dropout=0.1).train()
+    model = ground.model(dropout=0.1, as_adapt=True).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, fused=True)
     batch, losses = ground.batch(), []
     for _ in range(STEPS):
@@ -45,7 +45,7 @@ def few_synchronisations(ground):
     """
     if ground.device.type != "cuda":
         raise Skipped("a CPU has no synchronisations to count")
-    model = ground.model(dropout=0.1).train()
+    model = ground.model(dropout=0.1, as_adapt=True).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     batch = ground.batch()
 
@@ -78,7 +78,8 @@ def trainer_resumes(ground):
         for name, resume in (("whole", None), ("resumed", "checkpoint-3")):
             tokens = ground.tokens()
             trainer = Trainer(
-                model=ground.model(dropout=0.1, seed=0 if resume is None else 1),  # its own weights must not matter
+                # The weights of one that goes on must not matter.
+                model=ground.model(dropout=0.1, seed=0 if resume is None else 1, as_adapt=True),
                 args=training_arguments(ground, folder),
                 train_dataset=[{"input_ids": row} for row in tokens.rows],
                 data_collator=DataCollatorWithPadding(tokens.tokenizer()),
