@@ -61,6 +61,11 @@ def few_synchronisations(ground):
         one_step()
     with counted_synchronisations() as found:
         one_step()
+    return demand_few(found)
+
+
+def demand_few(found):
+    """Args: found ([`Synchronisations`]): of a step. Returns: `dict` of count and places. Raises: AssertionError."""
     places = dict(found.places)
     demand(found.count <= MOST_SYNCHRONISATIONS, f"{found.count} synchronisations a step: {places}")
     return {"synchronisations a step": found.count, "places": places}
