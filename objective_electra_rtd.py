@@ -25,7 +25,7 @@ def is_any_of(values, ids):
 
 
 def where_true(mask, count=None):
-    """The cells of a mask (bool, any shape) that are true, counted from 0 through all its rows: int64, (count,).
+    """Cells of a mask (bool, any shape) that are true, counted through all its rows: int64, (count,).
 
     Their number (`int`), where it is known, spares an accelerator a stop to find it out.
     """

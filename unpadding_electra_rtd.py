@@ -82,8 +82,7 @@ class UnpaddedBatch:
         self.lengths, order = attended.sum(dim=-1).sort(descending=True, stable=True)  # (B,), (B,)
         cells = torch.arange(attended.numel(), device=device).view(self.shape)  # (B, L)
         self.indices = cells[order].flatten()[where_true(attended[order], count)]  # (T,): a token's place in the batch
-        numbers = torch.arange(count, device=device)
-        self.tokens = pad_input(numbers, self.indices, self.shape).flatten()  # (B * L,): the inverse
+        self.tokens = pad_input(cells.flatten()[:count], self.indices, self.shape).flatten()  # (B * L,): the inverse
         self.position_ids = unpad_input(position_ids, self.indices)[None]  # (1, T)
         self.cu_seqlens = nn.functional.pad(self.lengths.cumsum(dim=0), (1, 0)).int()  # (B + 1,): rows may be empty
         self.max_seqlen = min(count, attended.shape[1])  # at most: the exact number is on the device
@@ -98,12 +97,11 @@ class UnpaddedBatch:
             "position_ids": self.position_ids,
             "return_dict": True,
         }
-        if is_flash(config):
+        if "flash" in config._attn_implementation:  # a package, or a kernel of the Hub
             boundaries = {"cu_seq_lens_q": self.cu_seqlens, "cu_seq_lens_k": self.cu_seqlens}
             return {**inputs, **boundaries, "max_length_q": self.max_seqlen, "max_length_k": self.max_seqlen}
         # A mask of four dimensions passes through `transformers` as it is, and nobody reads this one.
-        no_mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=self.indices.device)
-        return {**inputs, "attention_mask": no_mask, "unpadded": self}
+        return {**inputs, "attention_mask": self.attended.new_ones(1, 1, 1, 1), "unpadded": self}
 
     def at(self, masked, hidden):
         """Hidden states at M tokens: (1, T, H) to (M, H); masked (int64, (M,)): their places, see [`where_true`]."""
@@ -141,11 +139,6 @@ class UnpaddedBatch:
         return [(one, where_true(one)) for one in there]
 
 
-def is_flash(config):
-    """Whether a network's attention is a flash package or a kernel of the Hub, which read boundaries: `bool`."""
-    return "flash" in (config._attn_implementation or "")
-
-
 def cut_by_length(lengths):
     """Where a new rectangle saves much of attention's squares: the first rows. Args: lengths (descending)."""
     firsts = [0]
@@ -171,8 +164,8 @@ def attend_unpadded(networks):
     """
     known = {*UNPADDED_ATTENTION, *UNPADDED_ATTENTION.values()}
     configs = [network.config for network in networks if network._supports_attention_backend]
-    able = [config for config in configs if config._attn_implementation in known or is_flash(config)]
-    if len(able) < len(networks):
+    able = [name in known or "flash" in name for name in (config._attn_implementation for config in configs)]
+    if len(able) < len(networks) or not all(able):
         return False
     for config in configs:
         config._attn_implementation = UNPADDED_ATTENTION.get(config._attn_implementation, config._attn_implementation)
@@ -194,8 +187,7 @@ def knowing_boundaries(stock):
     """A stock attention, `"eager"` or `"sdpa"`, with one argument more: `unpadded` ([`UnpaddedBatch`], *optional*)."""
 
     def attend(module, query, key, value, attention_mask, unpadded=None, **kwargs):
-        eager = stock == "eager"
-        attention = modeling_electra.eager_attention_forward if eager else ALL_ATTENTION_FUNCTIONS[stock]
+        attention = modeling_electra.eager_attention_forward if stock == "eager" else ALL_ATTENTION_FUNCTIONS[stock]
         if unpadded is None:
             return attention(module, query, key, value, attention_mask, **kwargs)
         # The batch brings the code along: another release of this file may have taken the name in the meantime.

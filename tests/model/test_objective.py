@@ -13,6 +13,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import DataCollatorForLanguageModeling, ElectraForMaskedLM, ElectraForPreTraining
 
 import electra_rtd
@@ -381,6 +382,44 @@ def test_a_token_of_probability_zero_is_never_sampled(uniform, impossible, make_
     samples = draw_samples(model, ids, rows=50)
     assert ((samples >= 0) & (samples < ids.vocab_size)).all()
     assert not torch.isin(samples, torch.tensor(ruled_out)).any()
+
+
+@pytest.fixture
+def deterministic():
+    """What `full_determinism` asks of torch."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("deterministic")
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_deterministic_algorithms_sample_the_same_distribution(temperature, make_model, ids):
+    test_samples_follow_the_softmax_of_logits_over_temperature(temperature, True, make_model, ids)
+
+
+@pytest.mark.usefixtures("deterministic")
+@pytest.mark.parametrize("uniform", [0.0, 2**-24, 1 - 2**-24, None])
+def test_deterministic_algorithms_never_sample_a_token_of_probability_zero(uniform, make_model, ids, monkeypatch):
+    test_a_token_of_probability_zero_is_never_sampled(uniform, -math.inf, make_model, ids, monkeypatch)
+
+
+@pytest.mark.usefixtures("deterministic")
+@pytest.mark.parametrize("training", [True, False])
+def test_deterministic_algorithms_add_up_whole_numbers_alone(training, make_model, make_batch):
+    """On CUDA a running sum of floating-point numbers is not deterministic, and an error then."""
+    summed = set()
+
+    class RunningSums(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if "cumsum" in str(func):
+                summed.add(args[0].dtype)
+            return func(*args, **(kwargs or {}))
+
+    model = make_model().train(training)
+    with RunningSums():
+        model(**make_batch((12, 7, 3))).loss.backward()
+    assert torch.int64 in summed and not any(dtype.is_floating_point for dtype in summed)
 
 
 def test_equal_random_numbers_do_not_change_how_many_are_masked(make_model, make_batch, monkeypatch):

@@ -175,7 +175,9 @@ def test_an_attention_that_knows_no_boundaries_reads_padded_batches(make_model, 
     assert_close(output.loss, expected.loss)
 
 
-@pytest.mark.parametrize("attention", ["flash_attention_2", "flash_attention_3"])
+@pytest.mark.parametrize(
+    "attention", ["flash_attention_2", "flash_attention_3", "flash_attention_4", "kernels-community/flash-attn2"]
+)
 def test_flash_attention_gets_the_starts_of_the_rows_and_no_mask(attention, make_model, make_batch, monkeypatch):
     """A stand-in takes the place of the kernel, which needs a GPU, and checks what it is handed."""
     model, batch = make_model(mask_prob=0.3), make_batch((12, 30, 3, 0))
@@ -205,25 +207,31 @@ def test_flash_attention_gets_the_starts_of_the_rows_and_no_mask(attention, make
 
 
 @pytest.mark.parametrize(
-    ("dropout", "training", "warns"), [(0.1, True, True), (0.1, False, False), (0.0, True, False)]
+    ("attention", "dropout", "training", "warns"),
+    [
+        ("flash_attention_3", 0.1, True, True),
+        ("flash_attention_3", 0.1, False, False),
+        ("flash_attention_3", 0.0, True, False),
+        ("flash_attention_2", 0.1, True, False),
+        ("flash_attention_4", 0.1, True, True),
+        ("kernels-community/vllm-flash-attn3", 0.1, True, True),
+        ("kernels-community/flash-attn4@v1", 0.1, True, True),
+        ("kernels-community/flash-attn2", 0.1, True, False),
+    ],
 )
 def test_an_attention_without_dropout_says_that_it_has_none(
-    dropout, training, warns, make_model, make_batch, monkeypatch, caplog
+    attention, dropout, training, warns, make_model, make_batch, monkeypatch, caplog
 ):
     model = make_model(dropout=dropout).train(training)
-    monkeypatch.setitem(
-        ALL_ATTENTION_FUNCTIONS._global_mapping,
-        "flash_attention_3",
-        lambda module, query, *arguments, **kwargs: (query.transpose(1, 2), None),
-    )
+    kernel = lambda module, query, *arguments, **kwargs: (query.transpose(1, 2), None)  # noqa: E731
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._global_mapping, attention, kernel)
     for network in (model.generator, model.discriminator):
-        monkeypatch.setattr(network.config, "_attn_implementation_internal", "flash_attention_3")
+        monkeypatch.setattr(network.config, "_attn_implementation_internal", attention)
     unpadding.logger.warning_once.cache_clear()
     with caplog.at_level("WARNING"):
         model(**make_batch())
-    assert [f"attention_probs_dropout_prob={dropout} has no effect" in text for text in caplog.messages] == [
-        True
-    ] * warns
+    expected = [f"{attention} has no dropout: attention_probs_dropout_prob={dropout} has no effect"] * warns
+    assert [text.split(". Set")[0] for text in caplog.messages] == expected
 
 
 # ---- Names, checkpoints, compilation --------------------------------------------------------------------------------
