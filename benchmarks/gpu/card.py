@@ -2,7 +2,7 @@
 
 import accelerate
 import torch
-from torch.nn.attention import SDPBackend, _cur_sdpa_kernel_backends
+from torch.nn.attention import SDPBackend
 
 from ..flops import MatrixProduct, data_sheet_rate
 from ..machine import describe_machine
@@ -40,6 +40,8 @@ def attention_kernels(device):
 
     Args: device (`torch.device`). Returns: `dict`.
     """
+    from torch.nn.attention import _cur_sdpa_kernel_backends  # here: it is not public, and only this needs it
+
     order = [kernel.name for kernel in _cur_sdpa_kernel_backends(with_priority=True)]
     return {"in_order": order, "chosen": chosen_kernels(device)}
 

@@ -1,26 +1,30 @@
 """`make gpu`: what it reads, in which order it looks, what it writes and when, and that it needs no more than said."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
 import subprocess
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from torch.autograd import DeviceType
 from transformers import DataCollatorForLanguageModeling
 
 from benchmarks import ROOT, report
-from benchmarks.gpu import course, data, more, steps
+from benchmarks.gpu import course, data, more, profiling, steps
 from benchmarks.gpu.course import main
 from benchmarks.gpu.ground import Ground, Skipped
 from benchmarks.gpu.lanes import Lane, TooLarge, bytes_of, take_turns
 from benchmarks.gpu.plan import Station, plan
 from benchmarks.gpu.record import Clock, Record
 from benchmarks.gpu.steps import Bench, Case
+from benchmarks.gpu.synchronisations import MESSAGE
 from benchmarks.gpu.table import gpu_tables
 from benchmarks.gpu.tokens import read_tokens, write_tokens
 
@@ -366,6 +370,105 @@ def test_lanes_of_ways_and_bounds_put_everything_back(tokens, tmp_path):
     layers = bench.training("tiny", steps.OURS).model.generator.electra.encoder.layer
     assert {"nested", "rows"} == set(found["lanes"]) and {layer.attention.self.way for layer in layers} == {None}
     assert "CPU" in found["failed"]["flash"]
+
+
+class Cuda:
+    """torch's calls for a GPU, in the place of one: clock and memory go on with each step that is trained."""
+
+    def __init__(self, monkeypatch):
+        self.milliseconds, self.allocated, self.peak, self.mode = 0.0, 1_000, 0, "default"
+        names = ("synchronize", "reset_peak_memory_stats", "memory_allocated", "max_memory_allocated")
+        for name in (*names, "set_sync_debug_mode"):
+            monkeypatch.setattr(torch.cuda, name, getattr(self, name))
+        monkeypatch.setattr(torch.cuda, "Event", lambda enable_timing: CudaEvent(self))
+
+    def synchronize(self):
+        pass
+
+    def reset_peak_memory_stats(self):
+        self.peak = self.allocated
+
+    def memory_allocated(self):
+        return self.allocated
+
+    def max_memory_allocated(self):
+        return self.peak
+
+    def set_sync_debug_mode(self, mode):
+        self.mode = mode
+
+    def step(self, milliseconds, memory, waits):
+        self.milliseconds += milliseconds
+        self.peak = max(self.peak, self.allocated + memory)
+        for _ in range(waits * (self.mode == "warn")):
+            warnings.warn(f"{MESSAGE} (Triggered internally at ...)", stacklevel=1)
+
+
+class CudaEvent:
+    def __init__(self, cuda):
+        self.cuda = cuda
+
+    def record(self):
+        self.at = self.cuda.milliseconds
+
+    def elapsed_time(self, other):
+        return other.at - self.at
+
+
+class CudaTraining(Training):
+    device = SimpleNamespace(type="cuda")
+
+    def __init__(self, cuda, *costs):
+        super().__init__([], "")
+        self.cuda, self.costs, self.model = cuda, costs, torch.nn.Linear(10, 10, bias=False)
+        self.optimizer.state = {}
+
+    def train_on(self, batch):
+        self.cuda.step(*self.costs)
+        return super().train_on(batch)
+
+
+def test_on_a_gpu_its_own_clock_memory_and_waits_are_taken(tokens, monkeypatch):
+    cuda = Cuda(monkeypatch)
+    costs = {"ours": (10.0, 5_000, 1), "plain": (30.0, 70_000, 4)}
+    rows = [tokens.rows[:2]] * 20
+    lanes = {name: Lane(CudaTraining(cuda, *cost), rows, useful=lambda rows: 1e9) for name, cost in costs.items()}
+    figures, failed = take_turns(lanes, Clock(1))
+    assert failed == {} and cuda.mode == "default"
+    assert {name: lane["milliseconds"]["median"] for name, lane in figures.items()} == {"ours": 10.0, "plain": 30.0}
+    # A step's peak above what was there, whoever else was, and its own weights.
+    assert {name: lane["peak_memory"] for name, lane in figures.items()} == {"ours": 5_400, "plain": 70_400}
+    assert {name: lane["synchronisations"]["count"] for name, lane in figures.items()} == {"ours": 1, "plain": 4}
+    assert next(iter(figures["plain"]["synchronisations"]["places"])).startswith("benchmarks/test_gpu.py:")
+    assert figures["ours"]["against"]["plain"]["median"] == pytest.approx(3.0)
+    assert figures["ours"]["useful_flops_per_second"] == pytest.approx(1e9 / 0.01)
+
+
+def test_a_profile_of_a_gpu_counts_kernels_launches_waits_and_the_busy_share(tokens, monkeypatch):
+    def event(name, microseconds, device_type=DeviceType.CUDA, is_user_annotation=False):
+        time_range = SimpleNamespace(elapsed_us=lambda: microseconds)
+        named = {"name": name, "time_range": time_range, "device_type": device_type}
+        return SimpleNamespace(**named, is_user_annotation=is_user_annotation)
+
+    events = (
+        [event("gemm", 1_500)] * 6 + [event("softmax", 500)] * 3 + [event("a step", 9_000, is_user_annotation=True)]
+    )
+    events += [event("cudaLaunchKernel", 5, DeviceType.CPU)] * 6 + [event("cuLaunchKernel", 5, DeviceType.CPU)] * 3
+    events += [event("cudaStreamSynchronize", 5, DeviceType.CPU)] * 3
+    found = contextlib.nullcontext(SimpleNamespace(events=lambda: events))
+    monkeypatch.setattr(profiling, "profile", lambda activities: found)
+    seconds = iter([0.021, 0.024])  # of three steps, without the profiler and with it
+    monkeypatch.setattr(profiling, "_seconds", lambda training, batches: next(seconds))
+    bench = bench_of(tokens)
+    bench.device, bench.rounds = SimpleNamespace(type="cuda"), 5
+    bench._built[("tiny", steps.OURS, 0)] = Training([], "ours")
+    figures = profiling.profile_steps(bench, Case("tiny", "ragged", 2))
+    assert figures["top"] == [
+        {"name": "gemm", "milliseconds": 3.0, "calls": 2.0},
+        {"name": "softmax", "milliseconds": 0.5, "calls": 1.0},
+    ]
+    assert (figures["kernels"], figures["launches"], figures["waits"]) == (3.0, 3.0, {"cudaStreamSynchronize": 1.0})
+    assert figures["busy_share"] == pytest.approx(0.5) and figures["seconds"] == pytest.approx(0.007)
 
 
 def test_rows_of_a_step_follow_from_the_tokens_that_it_is_to_have(tokens):

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import warnings
 from unittest import mock
 
@@ -88,6 +89,9 @@ def compiled(ground):
     """
     if ground.clock is not None and ground.clock.left() < COMPILING:
         raise Skipped(f"it may take {COMPILING} s, and {ground.clock.left():.0f} s are left")
+    compilers = [os.environ.get("CC", "gcc"), "clang"]
+    if ground.device.type == "cuda" and not any(map(shutil.which, compilers)):
+        raise Skipped(f"there is no C compiler, which it needs: {' or '.join(compilers)}")
     torch.compiler.reset()
     backend = "inductor" if ground.device.type == "cuda" else "eager"
     with samples_without_logits():
