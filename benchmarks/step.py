@@ -70,12 +70,16 @@ def main(arguments=None):
                 print(f"Written to {path.parent.name}/{path.name}; `make bench-report` shows it.\n")
 
 
-def choose_contenders(names, scenario):
+def choose_contenders(names, scenario, device="cpu"):
     """Those of a scenario. Ours on like-length batches stands in for itself among the random ones only.
 
-    Args: names (`list[str]` or `None`); scenario (`str`). Returns: `dict[str, Contender]`.
+    Args: names (`list[str]` or `None`); scenario, device (`str`). Returns: `dict[str, Contender]`.
     """
-    chosen = {name: contender for name, contender in available().items() if names is None or name in names}
+    chosen = {
+        name: contender
+        for name, contender in available().items()
+        if (contender.device in (None, device) if names is None else name in names)
+    }
     if scenario != "ragged":
         chosen = {name: contender for name, contender in chosen.items() if contender.batches is None}
     return chosen
@@ -94,7 +98,7 @@ def measure(options, text, shape, dtype, scenario):
     """
     device = choose_device(options.device)
     batch_size = options.batch_size or BATCH_SIZE[scenario]
-    contenders = choose_contenders(options.contenders, scenario)
+    contenders = choose_contenders(options.contenders, scenario, device.type)
     with tempfile.TemporaryDirectory() as folder:
         text.tokenizer.save_pretrained(folder)
         setup = {

@@ -141,7 +141,8 @@ def look_at_all(stations, record, clock, options):
     if others:
         say(clock, f"{len(others)} of them are of other code than this")
     new = [station for station in stations if station.name not in kept and station.name not in failed]
-    again = [station for station in stations if station.name in failed and not options.only_new]
+    again = [station for station in stations if station.name in failed and station.name not in kept]
+    again = [] if options.only_new else again
     for station in [*new, *again]:
         on_gpu = options.device == "cuda"
         if clock.left() < (station.seconds if on_gpu else 0):

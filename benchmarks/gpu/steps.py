@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from ..batches import FULL_LENGTH, draw_batches
-from ..contenders import build
+from ..contenders import CONTENDERS, build
 from ..contenders.common import Setup
 from ..flops import data_sheet_rate, useful_flops
 from ..shapes import pair_configs
@@ -12,9 +12,8 @@ from .lanes import ROUNDS, WARMUP, Lane, TooLarge, free_memory, take_turns
 
 DTYPE = "bfloat16"
 WORDS = {"ragged": "ragged", "like-length": "similar length", "full": f"rows of {FULL_LENGTH}"}
-# Name -> file in `benchmarks/contenders`. The first is what `adapt` trains on a GPU, the second the model files alone.
-OURS = "ours, by boundaries"
-WHO = {OURS: "by_boundaries", "ours": "ours", "plain": "plain", "mlm": "mlm"}
+OURS = "ours, by boundaries"  # what `adapt` trains on a GPU; `ours` is the model files alone
+WHO = (OURS, "ours", "plain", "mlm")
 
 
 @dataclass(frozen=True)
@@ -25,13 +24,13 @@ class Case:
         shape (`str`): in `benchmarks.shapes.SHAPES`.
         batches (`str`): in `benchmarks.batches.SCENARIOS`.
         rows (`int`): of a batch.
-        who (`tuple[str, ...]`): in [`WHO`].
+        who (`tuple[str, ...]`): in `benchmarks.contenders.CONTENDERS`.
     """
 
     shape: str
     batches: str
     rows: int
-    who: tuple[str, ...] = tuple(WHO)
+    who: tuple[str, ...] = WHO
 
     def name(self):
         """Returns: `str`."""
@@ -72,7 +71,7 @@ class Bench:
         key = shape, who, again
         if key not in self._built:
             setup = Setup(shape, self.tokens.vocab_size, self.tokenizer, DTYPE, self.device.type)
-            self._built[key] = build(WHO[who], setup)
+            self._built[key] = build(CONTENDERS[who].module, setup)
         return self._built[key]
 
     def forget(self, *key):

@@ -289,6 +289,12 @@ def test_ours_on_batches_of_like_length_stands_among_the_random_ones_only():
     assert "ours, like-length" not in step.choose_contenders(None, "full")
 
 
+def test_what_is_other_on_a_gpu_alone_is_measured_there_or_by_name():
+    assert "ours, by boundaries" not in step.choose_contenders(None, "ragged")
+    assert "ours, by boundaries" in step.choose_contenders(None, "ragged", "cuda")
+    assert list(step.choose_contenders(["ours, by boundaries"], "full")) == ["ours, by boundaries"]
+
+
 def test_text_asked_for_is_read_and_described_without_paths(tmp_path):
     file = tmp_path / "mine.txt"
     file.write_text("나는 학교에 간다.\n너는 책을 읽는다.\n", encoding="utf-8")
