@@ -8,9 +8,10 @@ import time
 def run():
     """The command. Returns: `int`, its exit status."""
     started = time.monotonic()
-    # Before anything is imported that reads them: no file is to be looked for on a network that is not there.
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    # Before anything is imported that reads them.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no file is looked for on a network that is not there
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # with several cards, the Trainer would take all of them
     from .course import main
 
     return main(started=started)

@@ -151,6 +151,7 @@ def look_at_all(stations, record, clock, options):
         status = look_at(station, record, clock)
         if on_gpu and status == "failed" and not device_answers():
             return True
+        free_memory()
         if status == "failed" and station.is_check and options.stop:
             say(clock, "ended, since a check failed (--stop)")
             break
@@ -169,7 +170,6 @@ def look_at(station, record, clock):
     except Exception as error:  # of whatever library: it is a finding, and the others go on
         status, lines = "failed", traceback.format_exc().replace(str(Path.cwd()), ".").splitlines()
         found = {"reason": f"{type(error).__name__}: {error}", "traceback": lines[-TRACEBACK:]}
-    free_memory()
     seconds = clock.elapsed() - start
     record.add(station.name, status, is_check=station.is_check, seconds=round(seconds, 1), **found)
     say(clock, f"{station.name}: {status} ({seconds:.1f} s)")

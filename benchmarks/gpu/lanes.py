@@ -52,7 +52,7 @@ def take_turns(lanes, clock, warmup=WARMUP, rounds=ROUNDS):
 
     Args: lanes (`dict[str, Lane]`); clock ([`Clock`]): where it is over, [`ENOUGH`] rounds do; warmup, rounds (`int`).
     Returns: `dict[str, dict]`, the figures of each lane; `dict[str, str]`, why others have none.
-    Raises: TooLarge: out of memory.
+    Raises: TooLarge: out of memory; RuntimeError: nobody could step.
     """
     failed, synchronisations = {}, {}
     on_device = _batches_on_device(lanes)
@@ -67,6 +67,8 @@ def take_turns(lanes, clock, warmup=WARMUP, rounds=ROUNDS):
                 fits = False
             except Exception as error:  # of whatever kernel: the reason is a result, and the others go on
                 failed[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+            if name in failed and lanes[name].training.device.type == "cuda":
+                torch.cuda.synchronize()  # raises where the card takes nothing more from this process
             if not fits or name in failed:
                 lanes[name].training.optimizer.zero_grad()
             if not fits:
@@ -75,6 +77,8 @@ def take_turns(lanes, clock, warmup=WARMUP, rounds=ROUNDS):
                 continue
             if number >= warmup:
                 lanes[name].reports.append(report)
+    if len(failed) == len(lanes):
+        raise RuntimeError(f"nobody could step: {failed}")
     for name, lane in lanes.items():
         if name not in failed and lane.training.device.type == "cuda":
             lane.before()

@@ -271,6 +271,19 @@ def test_a_card_that_answers_no_more_is_left_to_a_new_process_with_the_time_that
     assert words.endswith("--stop --only step") and "--minutes 3.00" in words
 
 
+def test_the_station_after_which_the_card_answers_no_more_is_recorded_and_none_comes_after_it(monkeypatch, tmp_path):
+    record, seen = Record(tmp_path / "gpu-cuda.json", {}), []
+    looks = {"a": dict, "b": fails(RuntimeError("CUDA error: an illegal memory access")), "c": dict}
+    stations = [Station(name, lambda name=name: (seen.append(name), looks[name]())[1]) for name in looks]
+    monkeypatch.setattr(course, "device_answers", lambda: False)
+    options = SimpleNamespace(device="cuda", only_new=False, stop=False)
+    assert course.look_at_all(stations, record, Clock(1), options) is True
+    assert seen == ["a", "b"] and record.with_status("failed") == ["b"]
+    options.only_new = True  # as the next process is started
+    assert course.look_at_all(stations, record, Clock(1), options) is False
+    assert seen == ["a", "b", "c"]
+
+
 def test_names_of_the_plan_are_different_and_goals_come_first(tokens):
     bench = Bench(tokens, "", torch.device("cpu"), Clock(1))
     names = [station.name for station in plan(bench, ["small", "base"])]
@@ -340,6 +353,12 @@ def test_one_that_fails_is_left_out_with_the_reason_and_the_others_go_on(tokens)
     bench = bench_of(tokens, ours=Training([], "ours"), plain=Training([], "plain", fails=(8,)))
     found = bench.contenders(Case("tiny", "ragged", 8, ("ours", "plain")))
     assert list(found["lanes"]) == ["ours"] and found["failed"] == {"plain": "RuntimeError: no kernel"}
+
+
+def test_where_nobody_can_step_the_station_fails(tokens):
+    bench = bench_of(tokens, ours=Training([], "ours", fails=(8,)))
+    with pytest.raises(RuntimeError, match=r"nobody could step: .*no kernel"):
+        bench.contenders(Case("tiny", "ragged", 8, ("ours",)))
 
 
 def test_where_the_time_is_over_five_rounds_do(tokens):
