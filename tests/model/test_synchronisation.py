@@ -11,6 +11,7 @@ from transformers import ElectraPreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from electra_rtd.objective_electra_rtd import where_true
+from electra_rtd.train_tools import RTDMetricsCallback
 
 
 if not ElectraPreTrainedModel._supports_attention_backend:
@@ -119,6 +120,18 @@ def test_logits_in_parts_ask_no_more(on_device, asked, monkeypatch):
     model, batch = on_device()
     model.train()(**batch).loss.backward()
     assert asked == [(2,)]
+
+
+def test_the_metrics_callback_asks_nothing_until_the_trainer_logs(on_device, asked):
+    model, batch = on_device()
+    metrics = RTDMetricsCallback()
+    metrics.on_train_begin(None, None, None, model=model)
+    for _ in range(2):
+        with CopiesFromTheProcessor() as copies:
+            model.train()(**batch).loss.backward()
+            metrics.on_step_end(None, None, None)
+    assert asked == [(2,), (2,)]
+    assert copies.seen == []
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (2, 64)])
