@@ -4,6 +4,7 @@ It is made where the package is installed, with `datasets`; the machine with the
 """
 
 import argparse
+import math
 import random
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from ..text import add_text_options, read_rows
 from .tokens import DEFAULT, SPECIAL, Tokens, write_tokens
 
 
-MOST_TOKENS = 6_000_000
+LEAST_TOKENS, MOST_TOKENS = 200_000, 6_000_000  # the least is three times the largest batch
 MOST_BYTES = 15 * 10**6  # so that it travels easily
 # Of the texts that are read by default, by the name of a file; `--licence` says it of others.
 LICENCES = {
@@ -42,7 +43,10 @@ def main(arguments=None):
     special_ids = {name: getattr(text.tokenizer, f"{name}_id") for name in SPECIAL}
     licence = options.licence or licence_of(text.files)
     rows = at_most([row for row in text.rows if len(row) > 2], MOST_TOKENS)
-    tokens = Tokens(rows, vocab_rows(text.tokenizer), special_ids, describe(text, rows), licence)
+    times = math.ceil(LEAST_TOKENS / max(1, sum(map(len, rows))))  # the same sentences take as long again
+    description = describe(text, rows) + (f", {times} times over" if times > 1 else "")
+    rows = rows * times
+    tokens = Tokens(rows, vocab_rows(text.tokenizer), special_ids, description, licence)
     size = write_tokens(options.output, tokens)
     if size > MOST_BYTES:
         options.output.unlink()

@@ -124,7 +124,8 @@ def test_without_cuda_the_command_says_how_to_try_it(tokens_file, capsys):
 
 
 @pytest.fixture
-def text_options(tmp_path):
+def text_options(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "LEAST_TOKENS", 20)
     (tmp_path / "mine.txt").write_text("나는 학교에 간다.\n너는 책을 읽는다.\n나는 간다.\n", encoding="utf-8")
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "나는", "학교에", "간다", "."]
     (tmp_path / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
@@ -134,8 +135,9 @@ def text_options(tmp_path):
 
 def test_gpu_data_writes_the_sentences_with_their_text_and_licence(text_options):
     found = read_tokens(data.main([*text_options, "--licence", "my own"]))
-    assert found.rows[0] == [2, 5, 6, 7, 8, 3] and len(found.rows) == 3
+    assert found.rows[0] == found.rows[3] == [2, 5, 6, 7, 8, 3] and len(found.rows) == 6
     assert found.licence == "my own" and found.text.startswith("3 sentences of mine.txt; vocabulary ")
+    assert found.text.endswith(", 2 times over")  # a text that is too short for a batch
     assert found.special_ids["mask_token"] == 4 and found.vocab_size == 35_000
 
 
@@ -147,8 +149,9 @@ def test_gpu_data_asks_for_the_licence_of_a_text_that_it_does_not_know(text_opti
 
 def test_gpu_data_keeps_a_sample_of_a_text_that_is_too_long_and_says_so(text_options, monkeypatch):
     monkeypatch.setattr(data, "MOST_TOKENS", 12)
+    monkeypatch.setattr(data, "LEAST_TOKENS", 0)
     found = read_tokens(data.main([*text_options, "--licence", "my own"]))
-    assert sum(map(len, found.rows)) <= 12 and found.text.startswith("2 of the 3 sentences")
+    assert sum(map(len, found.rows)) <= 12 and len(found.rows) == 2 and found.text.startswith("2 of the 3 sentences")
 
 
 def test_gpu_data_leaves_no_file_that_is_too_large(text_options, monkeypatch):
