@@ -8,6 +8,7 @@ import torch
 
 from electra_rtd import objective_electra_rtd
 from electra_rtd.train_tools import unpadded_attention
+from electra_rtd.train_tools.compiled_layers import compile_layers
 from electra_rtd.train_tools.unpadded_attention import ROWS, WAYS, use_unpadded_attention
 
 from .steps import OURS
@@ -76,16 +77,14 @@ def rows_of(tokens, bench):
     return max(1, round(tokens / fmean(map(len, bench.tokens.rows))))
 
 
-def compiled_layers(bench, case):
+def compiled(bench, case, **settings):
     """Ours with compiled layers beside ours as it is.
 
-    Args: bench ([`Bench`]); case ([`Case`]). Returns: `dict`, of [`Bench.measure`].
+    Args: bench ([`Bench`]); case ([`Case`]); **settings: of `compile_layers`. Returns: `dict`, of [`Bench.measure`].
     """
-    from electra_rtd.train_tools.compiled_layers import compile_layers  # here: where it does not import, the rest runs
-
     bench.forget(case.shape, OURS, "compiled")
     training = bench.training(case.shape, OURS, again="compiled")
-    compile_layers(training.model)
+    compile_layers(training.model, **settings)
 
     def lanes(case):
         batches = bench.draw(case)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from .card import attention_kernels, matrix_product
 from .checks import CHECKS
 from .ground import Ground
-from .more import compiled_layers, each_way, head_bounds, rows_of
+from .more import compiled, each_way, head_bounds, rows_of
 from .profiling import profile_steps
 from .steps import CASES, OURS, TINY_CASES, Case
 from .trainer import each_setting
@@ -17,7 +17,7 @@ TOKENS, TINY_TOKENS = (4_000, 16_000, 64_000), (100,)  # of a step of small
 TRAINER_STEPS, TINY_TRAINER_STEPS = (60, 20), (4, 2)  # all, and those that are not counted
 # The least time that each needs on a GPU, in seconds.
 SECONDS, COMPILING, TRAINING = 15, 75, 40
-COMPILE_CHECK = "torch.compile"  # its minute comes after the step benchmark
+COMPILE_CHECKS = ("compiled layers", "torch.compile")  # their minutes come after the step benchmark
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,14 @@ def plan(bench, shapes):
     tiny = shapes == ["tiny"]
     cases = [case for case in (TINY_CASES if tiny else CASES) if case.shape in shapes]
     ground = Ground(bench.device, bench.clock)
-    compiling = check(COMPILE_CHECK, ground, COMPILING)
     return [
         Station("the card: kernels of attention", lambda: attention_kernels(bench.device)),
         Station("the card: matrix product", lambda: matrix_product(bench.device, TINY_PRODUCT if tiny else PRODUCT)),
-        *(check(name, ground) for name in CHECKS if name != COMPILE_CHECK),
+        *(check(name, ground) for name in CHECKS if name not in COMPILE_CHECKS),
         *(Station(f"step: {case.name()}", lambda case=case: bench.contenders(case)) for case in cases),
         *_tiny_rest(bench) * tiny,
         *_rest(bench, shapes) * (not tiny),
-        compiling,
+        *(check(name, ground, COMPILING) for name in COMPILE_CHECKS),
     ]
 
 
@@ -73,6 +72,7 @@ def _rest(bench, shapes):
         _trainer(bench, few, TRAINER_STEPS),
         _compiled(bench, ragged),
         _bounds(bench, ragged),
+        _with_graphs(bench, few),
     ]
     return [station for station in stations if any(f": {shape}," in station.name for shape in shapes)]
 
@@ -101,7 +101,14 @@ def _profile(bench, case):
 
 
 def _compiled(bench, case):
-    return Station(f"compiled layers: {case.name()}", lambda: compiled_layers(bench, case), seconds=COMPILING)
+    return Station(f"compiled layers: {case.name()}", lambda: compiled(bench, case), seconds=COMPILING)
+
+
+def _with_graphs(bench, case):
+    """A graph of CUDA for each shape: nothing is launched one by one, but each shape is compiled by itself."""
+    settings = {"multiple": 1_024, "options": {"triton.cudagraphs": True}}
+    name = f"compiled layers with CUDA graphs: {case.name()}"
+    return Station(name, lambda: compiled(bench, case, **settings), seconds=2 * COMPILING)
 
 
 def _trainer(bench, case, steps):

@@ -14,6 +14,7 @@ def gpu_tables(content):
         ("**Logits at a time** (ours)", "bounds of the vocabulary head: "),
         ("**Tokens a step**", "tokens a step: "),
         ("**Compiled layers** (ours)", "compiled layers: "),
+        ("**Compiled layers with CUDA graphs** (ours)", "compiled layers with CUDA graphs: "),
     ):
         entries = {name.removeprefix(prefix): entry for name, entry in found.items() if name.startswith(prefix)}
         if entries:

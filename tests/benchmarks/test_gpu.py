@@ -527,7 +527,7 @@ def test_all_of_it_runs_here_at_the_tiny_shape(run, tmp_path):
     assert status == 0, {name: entry for name, entry in found.items() if entry["status"] == "failed"}
     skipped = {name for name, entry in found.items() if entry["status"] == "skipped"}
     assert skipped == {"check: flash attention packages", "check: synchronisations a step"}
-    assert len(found) == 23
+    assert len(found) == 24
     profile = found["profile: tiny, ragged, 8 rows"]["figures"]
     assert 5 < len(profile["top"]) <= 25 and profile["seconds"] > 0
     trainer = found["Trainer: tiny, ragged, 8 rows"]["figures"]["milliseconds"]

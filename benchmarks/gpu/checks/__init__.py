@@ -22,4 +22,5 @@ CHECKS = {
     "full determinism": numbers.deterministic,
     "the Trainer, and a resumed one": training.trainer_resumes,
     "torch.compile": numbers.compiled,
+    "compiled layers": numbers.compiled_layers,
 }

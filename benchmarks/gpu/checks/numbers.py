@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from transformers import enable_full_determinism
 
+from electra_rtd.train_tools.compiled_layers import compile_layers, undo
+
 from ..ground import Skipped, compare, demand, difference, samples_without_logits, step
 from .objective import LOWER
 
@@ -87,11 +89,7 @@ def compiled(ground):
     On a CPU the graph is recorded and run as it is: compiling there needs a C++ compiler.
     Args: ground ([`Ground`]). Returns: `dict` of figures. Raises: AssertionError; Skipped: no time for it.
     """
-    if ground.clock is not None and ground.clock.left() < COMPILING:
-        raise Skipped(f"it may take {COMPILING} s, and {ground.clock.left():.0f} s are left")
-    compilers = [os.environ.get("CC", "gcc"), "clang"]
-    if ground.device.type == "cuda" and not any(map(shutil.which, compilers)):
-        raise Skipped(f"there is no C compiler, which it needs: {' or '.join(compilers)}")
+    demand_compiler(ground)
     torch.compiler.reset()
     backend = "inductor" if ground.device.type == "cuda" else "eager"
     with samples_without_logits():
@@ -101,6 +99,36 @@ def compiled(ground):
         found = step(model, ground.batch())
     torch.compiler.reset()
     return compare(f"by {backend}", found, expected, loss=1e-4, gradients=1e-3)
+
+
+def compiled_layers(ground):
+    """Compiled layers on batches without padding compute the same losses and gradients as plain ones.
+
+    Args: ground ([`Ground`]). Returns: `dict` of figures. Raises: AssertionError; Skipped: no time for it.
+    """
+    demand_compiler(ground)
+    backend = "inductor" if ground.device.type == "cuda" else "eager"
+    model, figures = ground.model(as_adapt=True), {}
+    for rows in (None, 3):  # two shapes
+        batch = ground.batch(ground.lengths()[:rows])
+        with samples_without_logits():
+            compile_layers(model, backend=backend)
+            found = step(model, batch)
+            undo(model)
+            expected = step(model, batch)
+        figures |= compare(f"{len(batch['input_ids'])} rows by {backend}", found, expected, loss=1e-4, gradients=1e-3)
+    encoders = [network.electra.encoder for network in (model.generator, model.discriminator)]
+    demand(all(encoder.compiled.functions for encoder in encoders), "nothing was compiled: the plain layers ran")
+    return figures
+
+
+def demand_compiler(ground):
+    """Args: ground ([`Ground`]). Raises: Skipped: there is no time to compile, or nothing to do it with."""
+    if ground.clock is not None and ground.clock.left() < COMPILING:
+        raise Skipped(f"it may take {COMPILING} s, and {ground.clock.left():.0f} s are left")
+    compilers = [os.environ.get("CC", "gcc"), "clang"]
+    if ground.device.type == "cuda" and not any(map(shutil.which, compilers)):
+        raise Skipped(f"there is no C compiler, which it needs: {' or '.join(compilers)}")
 
 
 def checkpointed(ground):
