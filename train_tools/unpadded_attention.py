@@ -19,9 +19,12 @@ from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.utils import logging
 
 from ..unpadding_electra_rtd import UNPADDED_ATTENTION, UnpaddedBatch
 
+
+logger = logging.get_logger(__name__)
 
 NAME = "electra_rtd_boundaries"
 ROWS = "rows"  # padded rectangles, as the model files do it: the way that always works
@@ -37,7 +40,7 @@ def use_unpadded_attention(model, way=None):
 
     Raises:
         ValueError: there is no such way, or the installed `transformers` has no attention to plug in for ELECTRA
-            (before 5.0). A way that does not work is refused by the first batch, where its device is known.
+            (before 5.0). Whether a way works is found out with the first batch, where its device is known.
     """
     if not model._supports_attention_backend:
         raise ValueError("Attention by boundaries needs transformers 5.0 or newer: before, ELECTRA has one attention.")
@@ -109,7 +112,10 @@ WAYS = {"flash": flash_operator, "efficient": efficient_operator, "nested": nest
 
 
 def choose_way(query, dropout=0.0, asked_for=None):
-    """The first way that works, or the one that is asked for. A CPU gets rows: nothing there reads boundaries faster.
+    """The way that is asked for, where it works with such numbers; else the first that does. A CPU gets rows: nothing
+    there reads boundaries faster.
+
+    A model meets several kinds of numbers: trained in bfloat16, it is looked at in float32 in between.
 
     Args:
         query (float, (T, heads, D)); dropout (`float`)
@@ -117,22 +123,18 @@ def choose_way(query, dropout=0.0, asked_for=None):
 
     Returns:
         `str`: a name in [`WAYS`], or `"rows"`.
-
-    Raises:
-        ValueError: the way that is asked for does not work; with the reason, and those that do.
     """
     kind = (query.device, query.dtype, *query.shape[1:], dropout)
-    if asked_for is None:
-        names = () if query.is_cpu else WAYS
-        return next((name for name in names if why_not(name, *kind) is None), ROWS)
-    reason = why_not(asked_for, *kind)
-    if reason is not None:
-        working = [name for name in (*WAYS, ROWS) if why_not(name, *kind) is None]
-        raise ValueError(
-            f"Attention by the way {asked_for!r} does not work here ({reason}). Choose one of {', '.join(working)}, "
-            "or None for the first of them."
+    if asked_for is not None:
+        reason = why_not(asked_for, *kind)
+        if reason is None:
+            return asked_for
+        logger.warning_once(
+            f"Attention by {asked_for!r} was asked for, and does not work with {query.dtype} on {query.device} "
+            f"({reason}): another way is taken there."
         )
-    return asked_for
+    names = () if query.is_cpu else WAYS
+    return next((name for name in names if why_not(name, *kind) is None), ROWS)
 
 
 @lru_cache

@@ -184,14 +184,15 @@ def test_the_first_way_that_works_is_chosen_and_rows_where_none_does(monkeypatch
     assert ways.choose_way(query_on_an_accelerator()) == "rows"
 
 
-def test_the_way_that_is_asked_for_is_chosen_and_refused_with_the_reason_where_it_does_not_work(monkeypatch):
+def test_the_way_that_is_asked_for_is_chosen_and_where_it_does_not_work_another_with_the_reason(monkeypatch, caplog):
     monkeypatch.setattr(ways, "WAYS", {"a": mixes_sequences, "b": sequence_by_sequence, "c": sequence_by_sequence})
+    ways.logger.warning_once.cache_clear()
     assert ways.choose_way(query_on_an_accelerator(), asked_for="c") == "c"
     assert ways.choose_way(query_on_an_accelerator(), asked_for="rows") == "rows"
-    with pytest.raises(
-        ValueError, match=r"'a' does not work here \(its results are wrong.*\)\. Choose one of b, c, rows"
-    ):
-        ways.choose_way(query_on_an_accelerator(), asked_for="a")
+    assert caplog.messages == []
+    assert ways.choose_way(query_on_an_accelerator(), asked_for="a") == "b"
+    (said,) = caplog.messages
+    assert "'a' was asked for, and does not work with torch.float32 on cpu (its results are wrong" in said
 
 
 def test_a_cpu_gets_rows_without_a_trial(monkeypatch):
