@@ -11,10 +11,10 @@ from ..machine import describe_machine
 ROWS, HEADS, LENGTH, SIZE = 4, 4, 128, 64  # of an attention that torch is asked about
 
 
-def describe_card(device, threads, tokens, shapes):
+def describe_card(device, threads, tokens, tiny):
     """What the results of a run hold for.
 
-    Args: device (`torch.device`); threads (`int`); tokens ([`Tokens`]); shapes (`list[str]`). Returns: `dict`.
+    Args: device (`torch.device`); threads (`int`); tokens ([`Tokens`]); tiny (`bool`). Returns: `dict`.
     """
     facts = {**describe_machine(device, threads), "accelerate": accelerate.__version__, "cuda": torch.version.cuda}
     if device.type == "cuda":
@@ -23,7 +23,7 @@ def describe_card(device, threads, tokens, shapes):
             "memory_gib": round(properties.total_memory / 2**30, 1),
             "capability": f"{properties.major}.{properties.minor}",
         }
-    return facts | {"text": tokens.text, "licence": tokens.licence, "tokens": tokens.digest, "shapes": sorted(shapes)}
+    return facts | {"text": tokens.text, "licence": tokens.licence, "tokens": tokens.digest, "tiny": tiny}
 
 
 def matrix_product(device, size):

@@ -61,15 +61,19 @@ def main(arguments=None, started=None):
         if options.device == "cuda" and not torch.cuda.is_available():
             raise OSError("There is no CUDA here. `--device cpu --shape tiny` tries the command itself.")
         tokens = read_tokens(options.tokens)
-        with tempfile.TemporaryDirectory() as folder, quiet():
-            tokens.tokenizer().save_pretrained(folder)
-            return _run(options, tokens, folder, clock)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        tokens.tokenizer().save_pretrained(folder)
+        status = _run(options, tokens, folder, clock)
+    if status is None:
+        go_on_in_a_new_process(options, clock)
+    return status
 
 
 def _run(options, tokens, folder, clock):
+    """Returns: `int`, the exit status; `None` where the card takes nothing more from this process."""
     device, rounds = torch.device(options.device), TINY_ROUNDS if options.shape == ["tiny"] else (WARMUP, ROUNDS)
     if device.type == "cpu":
         torch.set_num_threads(options.threads)
@@ -82,12 +86,12 @@ def _run(options, tokens, folder, clock):
     if options.list:
         print("\n".join(station.name for station in stations))
         return 0
-    facts = describe_card(device, options.threads, tokens, options.shape)
+    facts = describe_card(device, options.threads, tokens, tiny=options.shape == ["tiny"])
     record = Record(output_path(options), facts, options.fresh)
     record.begin(command_line(options), datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
     say(clock, f"{facts['device']}, torch {facts['torch']}, transformers {facts['transformers']}; {facts['text']}")
     if look_at_all(stations, record, clock, options):
-        go_on_in_a_new_process(options, clock)
+        return None
     return conclude(record, stations, clock)
 
 
