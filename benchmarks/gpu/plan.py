@@ -17,7 +17,8 @@ TOKENS, TINY_TOKENS = (4_000, 16_000, 64_000), (100,)  # of a step of small
 TRAINER_STEPS, TINY_TRAINER_STEPS = (60, 20), (4, 2)  # all, and those that are not counted
 # The least time that each needs on a GPU, in seconds.
 SECONDS, COMPILING, TRAINING = 15, 75, 40
-COMPILE_CHECKS = ("compiled layers", "torch.compile")  # their minutes come after the step benchmark
+# Checks that take a minute each, which comes after the step benchmark.
+COMPILED_LAYERS, COMPILED_MODEL = "compiled layers", "torch.compile"
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,9 @@ def plan(bench, shapes):
     return [
         Station("the card: kernels of attention", lambda: attention_kernels(bench.device)),
         Station("the card: matrix product", lambda: matrix_product(bench.device, TINY_PRODUCT if tiny else PRODUCT)),
-        *(check(name, ground) for name in CHECKS if name not in COMPILE_CHECKS),
+        *(check(name, ground) for name in CHECKS if name not in (COMPILED_LAYERS, COMPILED_MODEL)),
         *(Station(f"step: {case.name()}", lambda case=case: bench.contenders(case)) for case in cases),
-        *_tiny_rest(bench) * tiny,
-        *_rest(bench, shapes) * (not tiny),
-        *(check(name, ground, COMPILING) for name in COMPILE_CHECKS),
+        *(_tiny_rest(bench, ground) if tiny else _rest(bench, ground, shapes)),
     ]
 
 
@@ -61,23 +60,26 @@ def check(name, ground, seconds=SECONDS):
     return Station(f"check: {name}", lambda: CHECKS[name](ground), is_check=True, seconds=seconds)
 
 
-def _rest(bench, shapes):
+def _rest(bench, ground, shapes):
     full, ragged, few = Case("base", "full", 64), Case("base", "ragged", 256), Case("small", "ragged", 32)
     stations = [
         *(_ways(bench, case) for case in (full, ragged)),
         *(_profile(bench, case) for case in (full, few)),
         _bounds(bench, full),
         *_by_tokens(bench, "small", TOKENS),
+        check(COMPILED_LAYERS, ground, COMPILING),
         _compiled(bench, few),
         _trainer(bench, few, TRAINER_STEPS),
+        check(COMPILED_MODEL, ground, COMPILING),
         _compiled(bench, ragged),
         _bounds(bench, ragged),
         _with_graphs(bench, few),
     ]
-    return [station for station in stations if any(f": {shape}," in station.name for shape in shapes)]
+    names = tuple(f": {shape}," for shape in shapes)
+    return [one for one in stations if one.is_check or any(name in one.name for name in names)]
 
 
-def _tiny_rest(bench):
+def _tiny_rest(bench, ground):
     few = TINY_CASES[0]
     return [
         _ways(bench, few),
@@ -85,6 +87,8 @@ def _tiny_rest(bench):
         _bounds(bench, few),
         *_by_tokens(bench, "tiny", TINY_TOKENS),
         _trainer(bench, few, TINY_TRAINER_STEPS),
+        check(COMPILED_LAYERS, ground),
+        check(COMPILED_MODEL, ground),
     ]
 
 

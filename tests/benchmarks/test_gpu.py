@@ -18,6 +18,7 @@ from transformers import DataCollatorForLanguageModeling
 
 from benchmarks import ROOT, report
 from benchmarks.gpu import course, data, more, profiling, steps
+from benchmarks.gpu.checks import CHECKS
 from benchmarks.gpu.course import main
 from benchmarks.gpu.ground import Ground, Skipped
 from benchmarks.gpu.lanes import Lane, TooLarge, bytes_of, take_turns
@@ -294,6 +295,9 @@ def test_names_of_the_plan_are_different_and_goals_come_first(tokens):
     assert names[0].startswith("the card") and names[2].startswith("check: ")
     first_step = next(name for name in names if name.startswith("step"))
     assert first_step == "step: base, rows of 512, 64 rows"
+    checks = {f"check: {name}" for name in CHECKS}
+    assert checks <= set(names) and checks <= {station.name for station in plan(bench, ["small"])}
+    assert names.index("check: compiled layers") < names.index("compiled layers: small, ragged, 32 rows")
     assert not [name for name in (station.name for station in plan(bench, ["small"])) if "base" in name]
 
 
@@ -568,6 +572,7 @@ sys.meta_path[:] = [Fewer if one is PathFinder else one for one in others]
 socket.socket.connect = connect
 sys.path[:] = [ROOT, *(folder for folder in sys.path if folder not in ("", ROOT))]
 
+from benchmarks.gpu.checks import CHECKS
 from benchmarks.gpu.course import main
 
 status = main(arguments)
