@@ -29,9 +29,10 @@ class Contender:
     device: str | None = None
 
 
+BY_BOUNDARIES = "ours, by boundaries"  # what `adapt` trains on a GPU; "ours" is the model files alone
 CONTENDERS = {
     "ours": Contender("ours"),
-    "ours, by boundaries": Contender("by_boundaries", "attention as `adapt` has it on a GPU", device="cuda"),
+    BY_BOUNDARIES: Contender("by_boundaries", "attention as `adapt` has it on a GPU", device="cuda"),
     "ours, like-length": Contender("ours", "on batches of like length", batches="like-length"),
     "ours, generator frozen": Contender("frozen", "as `adapt --freeze generator`: its forward pass alone"),
     "ours, attention in parts": Contender("in_parts", "as `adapt --attention_in_parts`"),

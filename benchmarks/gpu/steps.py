@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from ..batches import FULL_LENGTH, draw_batches
+from ..contenders import BY_BOUNDARIES as OURS
 from ..contenders import CONTENDERS, build
 from ..contenders.common import Setup
 from ..flops import data_sheet_rate, useful_flops
@@ -12,7 +13,6 @@ from .lanes import ROUNDS, WARMUP, Lane, TooLarge, free_memory, take_turns
 
 DTYPE = "bfloat16"
 WORDS = {"ragged": "ragged", "like-length": "similar length", "full": f"rows of {FULL_LENGTH}"}
-OURS = "ours, by boundaries"  # what `adapt` trains on a GPU; `ours` is the model files alone
 WHO = (OURS, "ours", "plain", "mlm")
 
 

@@ -1,5 +1,8 @@
 """The results as tables of docs/performance.md. It imports nothing that draws: the GPU's machine writes them too."""
 
+from ..contenders import BY_BOUNDARIES as OURS
+
+
 GIB = 2**30
 LONGEST_NAME, LONGEST_REASON = 90, 300  # characters
 
@@ -7,7 +10,7 @@ LONGEST_NAME, LONGEST_REASON = 90, 300  # characters
 def gpu_tables(content):
     """Args: content (`dict`): of the record. Returns: `str`, in Markdown."""
     found = content["found"]
-    parts = [_about(content), _checks(found)]
+    parts = [_about(content), _checks(found), _goals(found)]
     for title, prefix in (
         ("**Steps**", "step: "),
         ("**Ways of attention within sequences** (ours)", "ways of attention: "),
@@ -54,6 +57,26 @@ def _checks(found):
     failed = [name for name, entry in checks.items() if entry["status"] == "failed"]
     warning = "**A check failed: the timings below are not to be trusted.**\n\n" if failed else ""
     return warning + table(["check", "result", "reason"], rows)
+
+
+def _goals(found):
+    """What was set as a goal for a GPU, where the cases that it is about were measured."""
+    lanes = {
+        name.removeprefix("step: "): (entry["figures"]["lanes"][OURS], entry["figures"]["data_sheet_rate"])
+        for name, entry in found.items()
+        if name.startswith("step: ") and OURS in entry.get("figures", {}).get("lanes", {})
+    }
+    rows = []
+    for name, (lane, data_sheet_rate) in lanes.items():
+        if name.startswith("base, rows of 512") and data_sheet_rate:
+            share = lane["useful_flops_per_second"] / data_sheet_rate
+            rows.append([f"share of the data sheet's peak: {name}", "at least 50%", f"{share:.1%}"])
+        if "ragged" in name and "mlm" in lane["against"]:
+            rows.append([f"two networks against MLM of one: {name}", "above 1", _spread(lane["against"]["mlm"], 2)])
+    waits = [lane["synchronisations"]["count"] for lane, _ in lanes.values() if lane["synchronisations"]]
+    if waits:
+        rows.append(["synchronisations a step", "at most 2", f"{min(waits)} to {max(waits)}"])
+    return f"**Goals** ({OURS})\n\n{table(['goal', 'set', 'measured'], rows)}" if rows else ""
 
 
 def _lanes(entries):

@@ -637,6 +637,30 @@ def test_the_table_warns_of_a_failed_check_and_shows_shares_memory_and_waits():
     assert "not to be trusted" not in gpu_tables({"facts": facts, "runs": [], "found": passed})
 
 
+def test_the_table_holds_what_was_measured_against_the_goals():
+    def lane(useful, waits, against):
+        spread = {"median": against, "p10": 1.0, "p90": 3.0}
+        lane = {"tokens_per_second": 1.0, "with_padding_per_second": 1.0, "milliseconds": spread, "peak_memory": None}
+        against = {"mlm": spread}
+        waits = {"count": waits, "places": {}}
+        return {**lane, "useful_flops_per_second": useful, "against": against, "synchronisations": waits}
+
+    def step(lane):
+        figures = {"lanes": {steps.OURS: lane}, "failed": {}, "notes": [], "data_sheet_rate": 1e15}
+        return {"status": "measured", "is_check": False, "code": "a", "figures": figures}
+
+    found = {
+        "step: base, rows of 512, 64 rows": step(lane(4.1e14, 1, 0.7)),
+        "step: small, ragged, 32 rows": step(lane(1e14, 2, 1.4)),
+        "step: small, ragged, 256 rows": {"status": "failed", "is_check": False, "code": "a", "reason": "x"},
+    }
+    names = ("device", "cuda", "torch", "transformers", "accelerate", "python", "text")
+    text = gpu_tables({"facts": dict.fromkeys(names, "one"), "runs": [], "found": found})
+    assert "| share of the data sheet's peak: base, rows of 512, 64 rows | at least 50% | 41.0% |" in text
+    assert "| two networks against MLM of one: small, ragged, 32 rows | above 1 | 1.40 (1.00 to 3.00) |" in text
+    assert "| synchronisations a step | at most 2 | 1 to 2 |" in text
+
+
 def test_the_page_has_one_place_for_the_table_of_a_gpu():
     page = report.PAGE.read_text(encoding="utf-8")
     assert "| a |" in report.replace_between_markers(page, report.GPU, "| a |")
