@@ -31,7 +31,7 @@ def where_true(mask, count=None):
     """
     if count is None or mask.is_cpu:
         return mask.flatten().nonzero().squeeze(-1)
-    return (~mask.flatten()).argsort(stable=True)[:count]
+    return mask.flatten().byte().argsort(descending=True, stable=True)[:count]
 
 
 def choose_masked_positions(candidates, mask_prob, uniform):
