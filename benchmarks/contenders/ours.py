@@ -45,7 +45,8 @@ def logits_at_once(model):
 
 
 def dense_logits(model):
-    """Logits at every token, of which those of masked tokens are kept."""
+    """Logits at every token, of which those of masked tokens are kept: all of them at once."""
+    logits_at_once(model)  # in parts, who is masked would be looked for in each part
     seen = {}
 
     def every_token(layout, masked, hidden):

@@ -177,7 +177,9 @@ def test_ours_without_a_piece_computes_the_same_expectations(setup, rows, monkey
     # What a switch patches is put back afterwards.
     monkeypatch.setattr(modeling_electra_rtd, "UnpaddedBatch", modeling_electra_rtd.UnpaddedBatch)
     monkeypatch.setattr(objective_electra_rtd, "sample_tokens", objective_electra_rtd.sample_tokens)
-    monkeypatch.setattr(objective_electra_rtd, "LOGITS_AT_ONCE", objective_electra_rtd.LOGITS_AT_ONCE)
+    monkeypatch.setattr(objective_electra_rtd, "LOGITS_AT_ONCE", {"cpu": 7 * setup.vocab_size})  # several parts
+    elsewhere = objective_electra_rtd.LOGITS_AT_ONCE_ELSEWHERE
+    monkeypatch.setattr(objective_electra_rtd, "LOGITS_AT_ONCE_ELSEWHERE", elsewhere)
     monkeypatch.setattr(unpadding_electra_rtd, "cut_by_length", unpadding_electra_rtd.cut_by_length)
     monkeypatch.setattr(unpadding_electra_rtd.UnpaddedBatch, "at", unpadding_electra_rtd.UnpaddedBatch.at)
     batch = pad_rows(rows, setup.load_tokenizer().pad_token_id)
