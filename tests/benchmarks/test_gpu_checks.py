@@ -191,6 +191,14 @@ def test_determinism_is_off_again_afterwards(cpu):
     assert not torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.deterministic
 
 
+@pytest.mark.slow
+def test_deterministic_runs_have_a_process_of_their_own_on_a_gpu_which_fails_with_its_reason(cpu, monkeypatch):
+    runs = numbers.losses_alone(torch.device("cpu"))
+    assert runs[0] == runs[1] == numbers.deterministic(cpu)["losses"]
+    with pytest.raises(AssertionError, match="it does not work: .*device"):
+        numbers.losses_alone(torch.device("meta"))
+
+
 def test_a_gradient_that_is_missing_or_not_a_number_differs():
     right = {"a": torch.ones(3), "b": torch.full((3,), 1e-6)}
     assert ground.gradient_difference({**right, "b": torch.zeros(3)}, right)[0] < 0.01  # far below the largest

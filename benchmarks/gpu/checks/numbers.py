@@ -1,23 +1,28 @@
 """Do the numbers stay right: at odd lengths, in 16 bits, compiled, computed twice, and in the same order each time?"""
 
+import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 import warnings
 from unittest import mock
 
 import numpy as np
 import torch
-from transformers import enable_full_determinism
 
 from electra_rtd.train_tools.compiled_layers import compile_layers, undo
 
+from ... import ROOT
+from .. import alone
 from ..ground import Skipped, compare, demand, difference, samples_without_logits, step
 from .objective import LOWER
 
 
 ODD = ((128, 64), (256, 192))  # tokens of the two rows of a batch: pytorch#196678
 STEPS = {torch.bfloat16: 3, torch.float16: 16}  # a GradScaler begins too high, and leaves out some
+ALONE = 120  # seconds, of a process of its own
 COMPILING = 60  # seconds at most, with what it starts
 
 
@@ -154,32 +159,29 @@ def deterministic(ground):
 
     Args: ground ([`Ground`]). Returns: `dict` of the losses. Raises: AssertionError.
     """
-    torch.ones(8, 8, device=ground.device) @ torch.ones(8, 8, device=ground.device)  # cuBLAS takes its usual workspace
+    runs = losses_alone(ground.device) if ground.device.type == "cuda" else _losses_here(ground)
+    demand(all(run == runs[0] for run in runs), f"two runs differ: {' and '.join(map(str, runs))}")
+    demand(len(set(runs[0])) == len(runs[0]), f"nothing was learned: {runs[0]}")
+    return {"losses": runs[0]}
+
+
+def losses_alone(device):
+    """In a process of their own, see `alone.py`. Args: device (`torch.device`). Returns: `list[list[float]]`."""
+    command = [sys.executable, "-m", alone.__name__, device.type]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=ALONE)
+    demand(made.returncode == 0, f"it does not work: {' '.join(made.stderr.strip().splitlines()[-3:])}")
+    return json.loads(made.stdout.strip().splitlines()[-1])
+
+
+def _losses_here(ground):
     states = random.getstate(), np.random.get_state()
     algorithms = torch.are_deterministic_algorithms_enabled()
     cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
     try:
         with mock.patch.dict(os.environ):  # what it sets there would reach the processes that we start
-            runs = [_deterministic_losses(ground) for _ in range(2)]
+            return alone.losses_of_runs(ground)
     finally:
         torch.use_deterministic_algorithms(algorithms)
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
         random.setstate(states[0])
         np.random.set_state(states[1])
-    demand(runs[0] == runs[1], f"two runs differ: {runs[0]} and {runs[1]}")
-    demand(len(set(runs[0])) == len(runs[0]), f"nothing was learned: {runs[0]}")
-    return {"losses": runs[0]}
-
-
-def _deterministic_losses(ground):
-    model = ground.model(dropout=0.1, as_adapt=True).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
-    enable_full_determinism(0)
-    losses = []
-    for _ in range(3):
-        loss = model(**ground.batch()).loss
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(float(loss.detach()))
-    return losses
