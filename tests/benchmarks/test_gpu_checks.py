@@ -195,7 +195,7 @@ def test_determinism_is_off_again_afterwards(cpu):
 def test_deterministic_runs_have_a_process_of_their_own_on_a_gpu_which_fails_with_its_reason(cpu, monkeypatch):
     runs = numbers.losses_alone(torch.device("cpu"))
     assert runs[0] == runs[1] == numbers.deterministic(cpu)["losses"]
-    with pytest.raises(AssertionError, match="it does not work: .*device"):
+    with pytest.raises(AssertionError, match=r"it does not work: .*device"):
         numbers.losses_alone(torch.device("meta"))
 
 
