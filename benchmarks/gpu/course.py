@@ -61,6 +61,7 @@ def main(arguments=None, started=None):
         if options.device == "cuda" and not torch.cuda.is_available():
             raise OSError("There is no CUDA here. `--device cpu --shape tiny` tries the command itself.")
         tokens = read_tokens(options.tokens)
+        make_folder(output_path(options).parent)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -100,6 +101,16 @@ def output_path(options):
     # Figures of a CPU are no results of a GPU.
     path = options.output or (RESULTS if options.device == "cuda" else DEFAULT.parent)
     return path if path.suffix == ".json" else path / f"gpu-{options.device}.json"
+
+
+def make_folder(folder):
+    """Args: folder (`Path`). Raises: OSError: nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"No results can be written to {folder} ({error}): `--output FOLDER` takes another.") from error
+    if not os.access(folder, os.W_OK):
+        raise OSError(f"No results can be written to {folder}: `--output FOLDER` takes another.")
 
 
 def command_line(options):

@@ -113,6 +113,12 @@ def test_a_file_that_cannot_be_used_is_refused_with_what_to_do(tokens, tokens_fi
     assert message in error and "make gpu-data" in error and "--tokens FILE" in error
 
 
+def test_a_folder_that_cannot_be_written_to_is_refused_before_anything_is_looked_at(tokens_file, tmp_path, capsys):
+    words = ["--device", "cpu", "--shape", "tiny", "--tokens", str(tokens_file)]
+    assert main([*words, "--output", str(tokens_file / "below")]) == 2  # a file is no folder
+    assert "No results can be written to" in capsys.readouterr().err
+
+
 def test_without_a_file_the_command_that_makes_it_is_named(tmp_path, capsys):
     assert main(["--device", "cpu", "--tokens", str(tmp_path / "none.npz")]) == 2
     assert "`make gpu-data`" in capsys.readouterr().err
