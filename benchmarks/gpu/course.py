@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import datetime
 import os
+import re
 import shlex
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 import torch
 import transformers
 
+from .. import ROOT
 from ..machine import RESULTS
 from .card import describe_card
 from .ground import Skipped
@@ -183,14 +185,20 @@ def look_at(station, record, clock):
     except AssertionError as error:
         status, found = "failed", {"reason": str(error) or "a broken assertion"}
     except Exception as error:  # of whatever library: it is a finding, and the others go on
-        status, lines = "failed", traceback.format_exc().replace(str(Path.cwd()), ".").splitlines()
-        found = {"reason": f"{type(error).__name__}: {error}", "traceback": lines[-TRACEBACK:]}
+        status, lines = "failed", without_folders(traceback.format_exc()).splitlines()
+        found = {"reason": without_folders(f"{type(error).__name__}: {error}"), "traceback": lines[-TRACEBACK:]}
     seconds = clock.elapsed() - start
     record.add(station.name, status, is_check=station.is_check, seconds=round(seconds, 1), **found)
     say(clock, f"{station.name}: {status} ({seconds:.1f} s)")
     for line in lines_of(found):
         print(f"         {line}", flush=True)
     return status
+
+
+def without_folders(text):
+    """Args: text (`str`). Returns: `str`, without the folders of this machine: results may be shown to anybody."""
+    text = text.replace(str(ROOT), ".").replace(tempfile.gettempdir(), "...")
+    return re.sub(r"/[^\s\"']*/(site|dist)-packages/", "", text)
 
 
 def lines_of(found):

@@ -203,8 +203,15 @@ def test_a_failed_check_is_recorded_the_rest_goes_on_and_the_timings_are_not_tru
     assert [found[name]["status"] for name in looks] == ["failed", "skipped", "failed", "measured"]
     assert found["check_a"]["reason"] == "a loss differs by 1" and found["check_b"]["reason"] == "not here"
     assert "KeyError" in found["other"]["reason"] and "raise error" in "".join(found["other"]["traceback"])
-    assert str(ROOT) not in json.dumps(found)
+    assert str(ROOT) not in json.dumps(found) and "benchmarks/gpu/course.py" in json.dumps(found)
     assert "the timings are not to be trusted" in capsys.readouterr().out
+
+
+def test_what_is_kept_of_an_error_names_no_folder_of_the_machine(run, monkeypatch):
+    Stations(monkeypatch, a=lambda: torch.nn.functional.softmax("no tensor", dim=0))
+    found = run()[1]["found"]["a"]
+    assert any('File "torch/nn/functional.py"' in line for line in found["traceback"])
+    assert "site-packages" not in json.dumps(found)
 
 
 def test_with_stop_the_first_failed_check_is_the_last(run, monkeypatch):
