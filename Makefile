@@ -22,9 +22,11 @@ LOWEST_TESTS := tests/test_dependencies.py tests/model/test_plugin.py tests/trai
 unexport PYTHONDONTWRITEBYTECODE
 # `make bench-step BENCH_OPTIONS="--shape small --scenario ragged"`; each lists its own with `--help`.
 BENCH_OPTIONS ?=
+# A machine with CUDA has its own torch: `make gpu` takes the Python that is named, or .venv's where there is one.
+GPU_PYTHON = $(if $(and $(filter file,$(origin PYTHON)),$(wildcard $(BIN)/python)),$(BIN)/python,$(PYTHON))
 
 .PHONY: help adapt test test-rest test-all style killed docs common compat clients lowest build clean
-.PHONY: bench-step bench-data bench-trainer bench-watching bench-scaling bench-report
+.PHONY: bench-step bench-data bench-trainer bench-watching bench-scaling bench-report gpu gpu-data
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 15
@@ -87,6 +89,12 @@ bench-watching: $(VENV)/installed ## measure what RTDSampleCallback adds to a st
 bench-scaling: $(VENV)/installed ## measure cost against tokens, padding, vocabulary, width and depth
 	$(BIN)/python -m benchmarks.scaling $(BENCH_OPTIONS)
 
+gpu-data: $(VENV)/installed ## write the token ids that `make gpu` needs, .gpu/tokens.npz, to take to a machine with CUDA
+	$(BIN)/python -m benchmarks.gpu.data $(BENCH_OPTIONS)
+
+gpu: ## check a GPU and measure there: torch, transformers, accelerate do; `make gpu PYTHON=python3` makes no .venv
+	$(GPU_PYTHON) -m benchmarks.gpu $(BENCH_OPTIONS)
+
 bench-report: $(VENV)/installed ## write what was measured into docs/performance.md
 	$(BIN)/python -m benchmarks.report
 
@@ -100,7 +108,7 @@ build: $(VENV)/installed ## build the wheel, and try it in a clean environment
 	$(VENV)-wheel/bin/electra-rtd adapt --example --max_steps 2 --output_dir $(VENV)-wheel/sample
 
 clean: ## remove environments, caches and builds
-	rm -rf $(VENV) $(VENV)-wheel .style .bench .compat build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-wheel .style .bench .gpu .compat build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 $(VENV)/installed: pyproject.toml constraints.txt __init__.py  # which holds the version
 	@echo "Setting up $(VENV), once: about a hundred packages, torch the largest. It takes some minutes."

@@ -8,9 +8,10 @@ import datasets
 
 from electra_rtd.train_tools.data import read_text, tokenize_text
 
+from .batches import MAX_LENGTH
 from .end_to_end import BATCH_SIZE, parse_arguments, run_trainer
 from .machine import choose_device, describe_machine, write_run
-from .text import MAX_LENGTH, Text, default_text, default_tokenizer, describe_text
+from .text import Text, default_text, default_tokenizer, describe_text
 
 
 def main(arguments=None):

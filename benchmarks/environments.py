@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 
-from .text import ROOT
+from . import ROOT
 
 
 ENVIRONMENTS = ROOT / ".bench"

@@ -21,7 +21,10 @@ DATA_SHEET_TFLOPS = {
     "NVIDIA A100 80GB PCIe": {"float32": 19.5, "bfloat16": 312.0},
     "NVIDIA H100 80GB HBM3": {"float32": 67.0, "bfloat16": 989.5},
     "NVIDIA H100 PCIe": {"float32": 51.0, "bfloat16": 756.5},
+    "NVIDIA H100 NVL": {"float32": 60.0, "bfloat16": 835.5},
     "NVIDIA H200": {"float32": 67.0, "bfloat16": 989.5},
+    "NVIDIA H200 NVL": {"float32": 60.0, "bfloat16": 835.5},
+    "NVIDIA GH200 480GB": {"float32": 67.0, "bfloat16": 989.5},
     "NVIDIA L4": {"float32": 30.3, "bfloat16": 121.0},
     "NVIDIA L40S": {"float32": 91.6, "bfloat16": 362.0},
 }
@@ -67,6 +70,16 @@ def rtd_flops(generator, discriminator, lengths):
     head = discriminator.hidden_size**2 + discriminator.hidden_size
     detection = 3 * (encoder_flops(discriminator, lengths) + 2 * head * sum(lengths))
     return mlm_flops(generator, lengths) + detection
+
+
+def useful_flops(name, configs, rows):
+    """Of one step. Args: name (`str`); configs (two `ElectraConfig`s); rows (`list[list[int]]`). Returns: `int`."""
+    generator, discriminator = configs
+    lengths = [len(row) for row in rows]
+    if name == "mlm":
+        return mlm_flops(discriminator, lengths)
+    without_backward = mlm_flops(generator, lengths) * 2 // 3 if name == "ours, generator frozen" else 0
+    return rtd_flops(generator, discriminator, lengths) - without_backward
 
 
 def data_sheet_rate(dtype):

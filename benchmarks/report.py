@@ -10,8 +10,9 @@ import re
 import matplotlib
 import numpy as np
 
+from . import ROOT
+from .gpu.table import gpu_tables
 from .machine import RESULTS
-from .text import ROOT
 
 
 matplotlib.use("Agg")
@@ -25,13 +26,18 @@ FIGURES = ROOT / "docs" / "performance"
 # Okabe and Ito's colours, which colour-blind readers tell apart.
 BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#999999"
 MIB = 2**20
+GPU = "gpu-cuda"  # the one file of `make gpu`
 
 
 def main():
     """Write the tables into the page, and the figures beside it."""
     FIGURES.mkdir(parents=True, exist_ok=True)
     page = PAGE.read_text(encoding="utf-8")
-    for path in sorted(RESULTS.glob("*.json")):
+    for path in sorted(path for path in RESULTS.glob("*.json") if path.suffixes == [".json"]):
+        if path.stem == GPU:
+            page = replace_between_markers(page, GPU, gpu_tables(json.loads(path.read_text(encoding="utf-8"))))
+            print(path.name)
+            continue
         kind, runs = path.stem.split("-")[0], json.loads(path.read_text(encoding="utf-8"))
         text = TABLES[kind](runs)
         if kind in DRAWINGS:

@@ -11,9 +11,9 @@ from statistics import median
 
 import numpy as np
 
+from .batches import VOCAB_SIZE
 from .contenders.common import Setup
 from .environments import python_path
-from .text import VOCAB_SIZE
 from .worker import request_of
 
 

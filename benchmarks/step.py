@@ -7,13 +7,14 @@ import argparse
 import tempfile
 from statistics import fmean
 
+from .batches import SCENARIOS, draw_batches
 from .contenders import CONTENDERS, Contender
 from .contenders.ours import PIECES
-from .flops import data_sheet_rate, mlm_flops, rtd_flops
+from .flops import data_sheet_rate, useful_flops
 from .machine import add_machine_options, choose_device, describe_machine, write_run
 from .rounds import paired_ratio, run_rounds, spread, start_workers, vocab_rows
 from .shapes import SHAPES, pair_configs
-from .text import SCENARIOS, add_text_options, draw_batches, read_rows
+from .text import add_text_options, read_rows
 
 
 BATCH_SIZE = {"ragged": 16, "like-length": 16, "full": 4}
@@ -69,12 +70,16 @@ def main(arguments=None):
                 print(f"Written to {path.parent.name}/{path.name}; `make bench-report` shows it.\n")
 
 
-def choose_contenders(names, scenario):
+def choose_contenders(names, scenario, device="cpu"):
     """Those of a scenario. Ours on like-length batches stands in for itself among the random ones only.
 
-    Args: names (`list[str]` or `None`); scenario (`str`). Returns: `dict[str, Contender]`.
+    Args: names (`list[str]` or `None`); scenario, device (`str`). Returns: `dict[str, Contender]`.
     """
-    chosen = {name: contender for name, contender in available().items() if names is None or name in names}
+    chosen = {
+        name: contender
+        for name, contender in available().items()
+        if (contender.device in (None, device) if names is None else name in names)
+    }
     if scenario != "ragged":
         chosen = {name: contender for name, contender in chosen.items() if contender.batches is None}
     return chosen
@@ -93,7 +98,7 @@ def measure(options, text, shape, dtype, scenario):
     """
     device = choose_device(options.device)
     batch_size = options.batch_size or BATCH_SIZE[scenario]
-    contenders = choose_contenders(options.contenders, scenario)
+    contenders = choose_contenders(options.contenders, scenario, device.type)
     with tempfile.TemporaryDirectory() as folder:
         text.tokenizer.save_pretrained(folder)
         setup = {
@@ -178,16 +183,6 @@ def summarise(reports, products, batches, shape, vocab_size):
             },
         }
     return figures
-
-
-def useful_flops(name, configs, rows):
-    """Of one step. Args: name (`str`); configs (two `ElectraConfig`s); rows (`list[list[int]]`). Returns: `int`."""
-    generator, discriminator = configs
-    lengths = [len(row) for row in rows]
-    if name == "mlm":
-        return mlm_flops(discriminator, lengths)
-    without_backward = mlm_flops(generator, lengths) * 2 // 3 if name == "ours, generator frozen" else 0
-    return rtd_flops(generator, discriminator, lengths) - without_backward
 
 
 def print_run(run):

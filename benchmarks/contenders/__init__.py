@@ -18,6 +18,7 @@ class Contender:
         environment (`str`, *optional*): the packages of `benchmarks.environments` that it needs.
         batches (`str`, *optional*): the scenario of its batches, where it is not that of the run.
         piece (`str`, *optional*): the piece of ours that is switched off.
+        device (`str`, *optional*): where it is another than the others, `"cuda"`; elsewhere it is measured by name.
     """
 
     module: str
@@ -25,10 +26,13 @@ class Contender:
     environment: str | None = None
     batches: str | None = None
     piece: str | None = None
+    device: str | None = None
 
 
+BY_BOUNDARIES = "ours, by boundaries"  # what `adapt` trains on a GPU; "ours" is the model files alone
 CONTENDERS = {
     "ours": Contender("ours"),
+    BY_BOUNDARIES: Contender("by_boundaries", "attention as `adapt` has it on a GPU", device="cuda"),
     "ours, like-length": Contender("ours", "on batches of like length", batches="like-length"),
     "ours, generator frozen": Contender("frozen", "as `adapt --freeze generator`: its forward pass alone"),
     "ours, attention in parts": Contender("in_parts", "as `adapt --attention_in_parts`"),

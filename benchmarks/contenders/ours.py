@@ -26,11 +26,15 @@ def build(setup):
 
 def padded_batches(model):
     """Padding is computed, as by stock ELECTRA."""
-    modeling_electra_rtd.UnpaddedBatch = unpadding_electra_rtd.PaddedBatch
+
+    def padded(attended, position_ids, *without_padding):
+        return unpadding_electra_rtd.PaddedBatch(attended, position_ids)
+
+    modeling_electra_rtd.UnpaddedBatch = padded
 
 
 def one_group(model):
-    """All rows are as wide as the longest in attention."""
+    """All rows are as wide as the longest in attention: of a CPU, which has rectangles of similar length."""
     unpadding_electra_rtd.cut_by_length = lambda lengths: [0]
 
 
@@ -41,13 +45,13 @@ def logits_at_once(model):
 
 
 def dense_logits(model):
-    """Logits at every token, of which those of masked tokens are kept."""
+    """Logits at every token, of which those of masked tokens are kept: all of them at once."""
+    logits_at_once(model)  # in parts, who is masked would be looked for in each part
     seen = {}
-    at = unpadding_electra_rtd.UnpaddedBatch.at
 
     def every_token(layout, masked, hidden):
-        seen["masked"] = at(layout, masked, torch.arange(hidden.shape[1])[None])  # (M,), among the tokens
-        return hidden[0]  # (T, H)
+        seen["masked"] = layout.tokens[masked]  # (M,), among the tokens
+        return hidden.squeeze(0)  # (T, H)
 
     class Head(torch.nn.Module):
         """The head for every token, and of its logits those of masked tokens."""

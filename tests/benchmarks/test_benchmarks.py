@@ -1,19 +1,21 @@
 """Benchmarks measure what they say: who steps when, ratios, useful operations, equal losses, the page's own words."""
 
 import json
+import math
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import machine, report, scaling, step, watching
-from benchmarks.contenders import Contender, ours, plain
+from benchmarks import flops, machine, report, scaling, step, watching
+from benchmarks.batches import draw_batches, join_rows
+from benchmarks.contenders import Contender, mlm, ours, plain
 from benchmarks.contenders.common import Setup, pad_rows, stock_pair
 from benchmarks.flops import MatrixProduct, data_sheet_rate, mlm_flops, rtd_flops
 from benchmarks.rounds import paired_ratio, run_rounds, start_workers
 from benchmarks.shapes import SHAPES, pair_configs
-from benchmarks.text import SHARED, default_text, draw_batches, join_rows, read_rows
+from benchmarks.text import SHARED, default_text, read_rows
 from electra_rtd import ElectraRTDForPreTraining, modeling_electra_rtd, objective_electra_rtd, unpadding_electra_rtd
 
 
@@ -135,6 +137,34 @@ def test_plain_masks_as_many_of_each_row_as_ours(setup, rows, ids):
     assert not (found & ~candidates).any()
 
 
+def test_plain_masks_fifteen_percent_of_each_row_rounded_up_and_each_candidate_as_often_as_the_others():
+    lengths = torch.arange(201)
+    candidates = torch.arange(200) < lengths[:, None]
+    expected = [math.ceil(round(0.15 * length, 6)) for length in range(201)]
+    assert plain.draw_mask(candidates).sum(dim=1).tolist() == expected
+    torch.manual_seed(0)
+    row = torch.tensor([True] * 7 + [False] * 3).repeat(7_000, 1)
+    often = plain.draw_mask(row).sum(dim=0)  # two of seven candidates in each row
+    assert often.sum() == 14_000 and not often[7:].any()
+    assert (often[:7] - 2_000).abs().max() < 200  # five standard deviations
+
+
+def test_collating_is_not_a_part_of_the_timed_step(setup, rows, monkeypatch):
+    contender, clock = mlm.build(setup), SimpleNamespace(now=0.0)
+    monkeypatch.setattr(flops, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+
+    def takes(seconds, run):
+        def slow(argument):
+            clock.now += seconds
+            return run(argument)
+
+        return slow
+
+    contender.collate = takes(100.0, contender.collate)
+    contender.train_on = takes(1.0, contender.train_on)
+    assert contender.step(rows[:4])["seconds"] == 1.0
+
+
 def test_gumbel_sampling_follows_the_softmax():
     torch.manual_seed(0)
     logits = torch.tensor([0.0, 1.0, 2.0])
@@ -147,7 +177,9 @@ def test_ours_without_a_piece_computes_the_same_expectations(setup, rows, monkey
     # What a switch patches is put back afterwards.
     monkeypatch.setattr(modeling_electra_rtd, "UnpaddedBatch", modeling_electra_rtd.UnpaddedBatch)
     monkeypatch.setattr(objective_electra_rtd, "sample_tokens", objective_electra_rtd.sample_tokens)
-    monkeypatch.setattr(objective_electra_rtd, "LOGITS_AT_ONCE", objective_electra_rtd.LOGITS_AT_ONCE)
+    monkeypatch.setattr(objective_electra_rtd, "LOGITS_AT_ONCE", {"cpu": 7 * setup.vocab_size})  # several parts
+    elsewhere = objective_electra_rtd.LOGITS_AT_ONCE_ELSEWHERE
+    monkeypatch.setattr(objective_electra_rtd, "LOGITS_AT_ONCE_ELSEWHERE", elsewhere)
     monkeypatch.setattr(unpadding_electra_rtd, "cut_by_length", unpadding_electra_rtd.cut_by_length)
     monkeypatch.setattr(unpadding_electra_rtd.UnpaddedBatch, "at", unpadding_electra_rtd.UnpaddedBatch.at)
     batch = pad_rows(rows, setup.load_tokenizer().pad_token_id)
@@ -257,6 +289,12 @@ def test_ours_on_batches_of_like_length_stands_among_the_random_ones_only():
     assert "ours, like-length" in step.choose_contenders(None, "ragged")
     assert "ours, like-length" not in step.choose_contenders(None, "like-length")
     assert "ours, like-length" not in step.choose_contenders(None, "full")
+
+
+def test_what_is_other_on_a_gpu_alone_is_measured_there_or_by_name():
+    assert "ours, by boundaries" not in step.choose_contenders(None, "ragged")
+    assert "ours, by boundaries" in step.choose_contenders(None, "ragged", "cuda")
+    assert list(step.choose_contenders(["ours, by boundaries"], "full")) == ["ours, by boundaries"]
 
 
 def test_text_asked_for_is_read_and_described_without_paths(tmp_path):
