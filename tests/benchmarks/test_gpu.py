@@ -677,3 +677,19 @@ def test_the_table_holds_what_was_measured_against_the_goals():
 def test_the_page_has_one_place_for_the_table_of_a_gpu():
     page = report.PAGE.read_text(encoding="utf-8")
     assert "| a |" in report.replace_between_markers(page, report.GPU, "| a |")
+
+
+def test_the_report_writes_the_table_of_a_gpu_and_leaves_what_was_put_aside(tmp_path, monkeypatch):
+    facts = {"device": "A card", "cuda": "13.0", "torch": "2.11", "transformers": "5.17", "accelerate": "1.15"}
+    Record(tmp_path / "gpu-cuda.json", {"device": "an older card"})._write()
+    record = Record(tmp_path / "gpu-cuda.json", {**facts, "python": "3.12", "text": "some text"})
+    record.add("check: one", "passed", is_check=True)
+    assert (tmp_path / "gpu-cuda.before.json").exists()
+    page = tmp_path / "performance.md"
+    page.write_text("By hand.\n<!-- bench:gpu-cuda -->\nNobody.\n<!-- /bench:gpu-cuda -->\n", encoding="utf-8")
+    for name, place in {"RESULTS": tmp_path, "PAGE": page, "FIGURES": tmp_path / "figures"}.items():
+        monkeypatch.setattr(report, name, place)
+    report.main()
+    text = page.read_text(encoding="utf-8")
+    assert "By hand." in text and "Nobody." not in text and "older" not in text
+    assert "A card, torch 2.11, CUDA 13.0" in text and "| one | passed |  |" in text
