@@ -541,10 +541,12 @@ dist.init_process_group("gloo")
 model = ElectraRTDForPreTraining.from_pretrained(folder).eval()  # eval: the corruption is the batch's own
 graphs = []
 compiled_layers.compile_layers(model, backend=lambda graph, inputs: graphs.append(1) or graph.forward)
-DistributedDataParallel(model)(**torch.load(batches)[dist.get_rank()]).loss.backward()
+parallel = DistributedDataParallel(model)
+parallel(**torch.load(batches)[dist.get_rank()]).loss.backward()
 assert len(graphs) == 2, graphs
 if dist.get_rank() == 0:
-    torch.save({name: parameter.grad for name, parameter in model.named_parameters()}, gradients)
+    torch.save({name: parameter.grad.clone() for name, parameter in model.named_parameters()}, gradients)
+del parallel  # gloo now and then hangs where a reducer outlives its group
 dist.barrier()
 dist.destroy_process_group()
 """
