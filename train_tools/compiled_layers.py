@@ -12,12 +12,9 @@ batches have more shapes than torch keeps; that is for options that cannot do wi
 Dropout draws other random numbers than in plain layers: the same distribution, but not the same run.
 """
 
-import signal
 import statistics
-import threading
 import time
 import types
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -28,6 +25,7 @@ from transformers.models.electra.modeling_electra import ElectraEncoder
 from transformers.training_args import ParallelMode
 
 from ..unpadding_electra_rtd import UNPADDED_ATTENTION, pad_input, unpad_input
+from .step_timing import TooLong, as_it_was, deadline, seconds_of_steps, step
 from .unpadded_attention import NAME as BY_BOUNDARIES
 from .unpadded_attention import ROWS, WAYS, choose_way
 
@@ -111,7 +109,7 @@ class CompiledEncoder(ElectraEncoder):
 
     def _find_function(self, hidden, unpadded):
         """What runs the layers, the way of attention, boundaries and number of tokens; `None` for the stock way."""
-        if self.compiled is None or unpadded is None or not torch.is_grad_enabled() or torch.compiler.is_compiling():
+        if self.compiled is None or unpadded is None or not torch.is_grad_enabled():
             return None
         if self.training and any(layer.gradient_checkpointing for layer in self.layer):
             return None
@@ -239,7 +237,7 @@ def compile_layers(model, *, layers_at_once=1, multiple=None, backend="inductor"
 
     Where a batch keeps its padding (hidden states or attentions are asked for), where nothing is learned, under
     gradient checkpointing, and where the whole model is compiled, the stock layers run. A deep copy is plain, and so
-    is what a file holds.
+    is what a file holds. Hooks on a layer or its attention do not run where it is compiled.
 
     Args:
         model ([`ElectraRTDForPreTraining`])
@@ -312,17 +310,20 @@ def pays(model, batches, *, autocast=None, seconds_to_compile=SECONDS_TO_COMPILE
     reason = why_not(model)
     if reason is not None:
         return Verdict(False, reason)
-    with _as_it_was(model):
+    undo(model)
+    with as_it_was(model):
         for batch in batches:
-            _step(model.train(), batch, autocast)
+            step(model.train(), batch, autocast)
         expected = _figures(model, batches[0], autocast)
         compile_layers(model, **settings)
         try:
             return _compare(model, batches, autocast, seconds_to_compile, settings, expected)
-        except _TooLong:
+        except TooLong:
             return Verdict(False, f"compiling took more than {seconds_to_compile:.0f} s")
         except Exception as error:  # one of many tools fails or is not there: plain layers need none of them
             return Verdict(False, f"compiling failed: {_first_words(error)}")
+        finally:
+            undo(model)
 
 
 def _first_words(error):
@@ -333,15 +334,15 @@ def _first_words(error):
 
 def _compare(model, batches, autocast, seconds_to_compile, settings, expected):
     begin = time.perf_counter()
-    with _deadline(seconds_to_compile):
+    with deadline(seconds_to_compile):
         for batch in batches:
-            _step(model.train(), batch, autocast)
+            step(model.train(), batch, autocast)
             if time.perf_counter() > begin + seconds_to_compile:  # where there is no alarm
-                raise _TooLong
+                raise TooLong
         found = _figures(model, batches[0], autocast)
     to_compile = time.perf_counter() - begin
-    apart = [abs(ours - plain) / abs(plain) for ours, plain in zip(found, expected, strict=True)]
-    if not max(apart) <= TOLERANCES[autocast or torch.float32]:  # NaN is not below anything
+    share = TOLERANCES[autocast or torch.float32]
+    if not all(abs(ours - plain) <= share * abs(plain) for ours, plain in zip(found, expected, strict=True)):  # or NaN
         ours, plain = (f"loss {loss:.4f} and gradient {norm:.4f}" for loss, norm in (found, expected))
         return Verdict(False, f"the results differ: {ours}, with plain layers {plain}")
     seconds: dict[bool, list[float]] = {False: [], True: []}
@@ -350,7 +351,7 @@ def _compare(model, batches, autocast, seconds_to_compile, settings, expected):
     for _ in range(ROUNDS_OF_TIMING):
         for compiled, taken in seconds.items():
             compile_layers(model, **settings) if compiled else undo(model)
-            taken.append(_seconds_of_steps(model, batches, autocast))
+            taken.append(seconds_of_steps(model, batches, autocast))
         if time.perf_counter() > end:
             break
     plain, ours = (statistics.median(seconds[compiled]) / len(batches) for compiled in (False, True))
@@ -361,72 +362,8 @@ def _compare(model, batches, autocast, seconds_to_compile, settings, expected):
     return Verdict(chosen, why, plain, ours, to_compile)
 
 
-def _step(model, batch, autocast):
-    model.zero_grad(set_to_none=True)
-    with torch.autocast(model.device.type, dtype=autocast, enabled=autocast is not None):
-        loss = model(**batch).loss
-    loss.backward()
-    return loss
-
-
 def _figures(model, batch, autocast):
     """The loss and the length of its gradient, in eval mode: without dropout, and with one corruption."""
-    loss = _step(model.eval(), batch, autocast)
+    loss = step(model.eval(), batch, autocast)
     gradients = [parameter.grad.norm() for parameter in model.parameters() if parameter.grad is not None]
     return loss.item(), torch.stack(gradients).norm().item()
-
-
-def _seconds_of_steps(model, batches, autocast):
-    _wait(model.device)
-    begin = time.perf_counter()
-    for batch in batches:
-        _step(model, batch, autocast)
-    _wait(model.device)
-    return time.perf_counter() - begin
-
-
-def _wait(device):
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
-
-
-@contextmanager
-def _as_it_was(model):
-    """Gives a model back its gradients, its mode, its plain layers and torch its random numbers."""
-    mode, unseen, device = model.training, model.unseen_labels, model.device
-    undo(model)
-    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
-    try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            yield
-    finally:
-        undo(model)
-        model.train(mode)
-        model.unseen_labels = unseen
-        for parameter, gradient in gradients:
-            parameter.grad = gradient
-
-
-class _TooLong(BaseException):
-    """Not an `Exception`: what compiles catches those."""
-
-
-@contextmanager
-def _deadline(seconds):
-    """Raises [`_TooLong`] in the block after some seconds, where signals can do that."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
-        yield
-        return
-
-    def stop(number, frame):
-        raise _TooLong
-
-    handler, begin = signal.signal(signal.SIGALRM, stop), time.monotonic()
-    of_others, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler)
-        if of_others:
-            signal.setitimer(signal.ITIMER_REAL, max(of_others + begin - time.monotonic(), 0.001), interval)

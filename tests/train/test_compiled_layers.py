@@ -8,6 +8,7 @@ import logging
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from transformers import AutoModel, ElectraForPreTraining, ElectraPreTrainedMode
 
 from electra_rtd.train_tools import compiled_layers as compiled
 from electra_rtd.train_tools import unpadded_attention as ways
+from electra_rtd.train_tools.step_timing import TooLong, deadline
 from electra_rtd.unpadding_electra_rtd import UnpaddedBatch
 
 
@@ -411,7 +413,7 @@ def clock(monkeypatch):
 
     def say(plain, ours):
         taken = {False: plain, True: ours}
-        monkeypatch.setattr(compiled, "_seconds_of_steps", lambda model, *others: taken[compiled.are_compiled(model)])
+        monkeypatch.setattr(compiled, "seconds_of_steps", lambda model, *others: taken[compiled.are_compiled(model)])
 
     return say
 
@@ -487,6 +489,23 @@ def test_a_batch_that_plain_layers_refuse_is_an_error_and_so_is_a_wrong_setting(
         compiled.pays(make_model(), [batch], backend=Recorder())
 
 
+def test_time_is_up_at_once_and_the_alarm_of_others_still_rings():
+    rang = []
+    before = signal.signal(signal.SIGALRM, lambda *arguments: rang.append(1))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(TooLong), deadline(0.05):
+            time.sleep(30)
+        assert not rang
+        with deadline(60):
+            pass
+        time.sleep(0.6)
+        assert rang == [1] and signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def test_a_reason_against_it_is_the_verdict_without_a_step(make_model, monkeypatch):
     model = make_model()
     checkpoint_activations(model)
@@ -541,10 +560,12 @@ dist.init_process_group("gloo")
 model = ElectraRTDForPreTraining.from_pretrained(folder).eval()  # eval: the corruption is the batch's own
 graphs = []
 compiled_layers.compile_layers(model, backend=lambda graph, inputs: graphs.append(1) or graph.forward)
-DistributedDataParallel(model)(**torch.load(batches)[dist.get_rank()]).loss.backward()
+parallel = DistributedDataParallel(model)
+parallel(**torch.load(batches)[dist.get_rank()]).loss.backward()
 assert len(graphs) == 2, graphs
 if dist.get_rank() == 0:
-    torch.save({name: parameter.grad for name, parameter in model.named_parameters()}, gradients)
+    torch.save({name: parameter.grad.clone() for name, parameter in model.named_parameters()}, gradients)
+del parallel  # gloo now and then hangs where a reducer outlives its group
 dist.barrier()
 dist.destroy_process_group()
 """

@@ -1,0 +1,88 @@
+"""Steps of a model that are only taken to see how long they take: nothing stays of them, and they end in time."""
+
+import signal
+import threading
+import time
+from contextlib import contextmanager
+
+import torch
+
+
+def step(model, batch, autocast):
+    """Forward and backward.
+
+    Args:
+        model ([`ElectraRTDForPreTraining`]), batch (`dict` of `torch.LongTensor` of shape `(B, L)`): on one device.
+        autocast (`torch.dtype` or `None`): of mixed precision.
+
+    Returns:
+        `torch.FloatTensor` of shape `()`: the loss.
+    """
+    model.zero_grad(set_to_none=True)
+    with torch.autocast(model.device.type, dtype=autocast, enabled=autocast is not None):
+        loss = model(**batch).loss
+    loss.backward()
+    return loss
+
+
+def seconds_of_steps(model, batches, autocast):
+    """Seconds that steps take until the device has done them: `float`. Args: as of [`step`], for several batches."""
+    _wait(model.device)
+    begin = time.perf_counter()
+    for batch in batches:
+        step(model, batch, autocast)
+    _wait(model.device)
+    return time.perf_counter() - begin
+
+
+def _wait(device):
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)  # since torch 2.6
+
+
+@contextmanager
+def as_it_was(model):
+    """Runs a block, and gives a model back its gradients and its mode, and torch its random numbers.
+
+    Args:
+        model ([`ElectraRTDForPreTraining`])
+    """
+    mode, unseen, device = model.training, model.unseen_labels, model.device
+    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            yield
+    finally:
+        model.train(mode)
+        model.unseen_labels = unseen
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
+
+
+class TooLong(BaseException):
+    """Time is up. Not an `Exception`: compilers catch those."""
+
+
+@contextmanager
+def deadline(seconds):
+    """Raises [`TooLong`] in the block when time is up: in the main thread, and where the system has timers for it.
+
+    Args:
+        seconds (`float`)
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def stop(number, frame):
+        raise TooLong
+
+    handler, begin = signal.signal(signal.SIGALRM, stop), time.monotonic()
+    of_others, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        if of_others:
+            signal.setitimer(signal.ITIMER_REAL, max(of_others + begin - time.monotonic(), 0.001), interval)
