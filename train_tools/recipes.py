@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from transformers import Trainer, set_seed
+from transformers.trainer_utils import enable_full_determinism
 
 from ..hub_tools.export import export_discriminator
 from ..hub_tools.run_record import write_record
@@ -121,7 +122,9 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
     folder.refuse_inside(arguments.sources())
     refuse_damaged([arguments.generator, arguments.discriminator, arguments.checkpoint, arguments.tokenizer])
     last_checkpoint = folder.last_checkpoint or training_args.resume_from_checkpoint
-    set_seed(training_args.seed)
+    # torch asks once what cuBLAS may do, at the first product on a card: before anything is tried there.
+    seed_all = enable_full_determinism if training_args.full_determinism else set_seed
+    seed_all(training_args.seed)
     with training_args.main_process_first(desc="reading text"):  # the others read the cache
         train_text, validation_text = read_texts(arguments, training_args.seed)
     model, tokenizer = load_start(arguments, train_text, last_checkpoint)

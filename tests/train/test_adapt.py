@@ -141,6 +141,26 @@ def test_a_run_that_dies_is_named_and_stopped_where_asked(text, pair, tmp_path, 
     assert "a lower --learning_rate" in shown and "push" not in shown.split("Try:")[1]
 
 
+def test_full_determinism_is_on_before_anything_is_tried_on_the_device(text, pair, monkeypatch):
+    """torch looks at cuBLAS's setting once in a process, at the first product on a card."""
+    seen = []
+
+    def choose(*arguments, **named):
+        seen.append((torch.are_deterministic_algorithms_enabled(), os.environ.get("CUBLAS_WORKSPACE_CONFIG")))
+        raise ValueError("seen enough")
+
+    monkeypatch.setattr(recipes, "choose", choose)
+    for name in ("CUDA_LAUNCH_BLOCKING", "CUBLAS_WORKSPACE_CONFIG", "ASCEND_LAUNCH_BLOCKING", "HCCL_DETERMINISTIC"):
+        monkeypatch.setenv(name, "")  # put back afterwards
+    monkeypatch.setenv("FLASH_ATTENTION_DETERMINISTIC", "")
+    try:
+        assert adapt(*pair, "--train_file", text, "--output_dir", "out", "--use_cpu", "--full_determinism") == 2
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.deterministic = False
+    assert seen == [(True, ":16:8")]
+
+
 def test_held_out_sentences_are_shown_in_the_language_asked_for(text, pair, capsys):
     paths = ["--train_file", text, "--text_column", "sen", "--output_dir", "out"]
     assert adapt(*pair, *paths, *QUICK, "--sample-steps", 2, "--lang", "ko") == 0
