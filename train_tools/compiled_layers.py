@@ -95,20 +95,19 @@ class CompiledEncoder(ElectraEncoder):
         found = self._find_function(hidden_states, kwargs.get("unpadded"))
         if found is None:
             return super().forward(hidden_states, attention_mask, **kwargs)
-        function, way, boundaries, tokens = found
+        function, way, boundaries, tokens, at_once = found
         hidden = hidden_states.reshape(-1, hidden_states.shape[-1])  # (T, H)
         count = len(hidden)
         if tokens > count:
             hidden = nn.functional.pad(hidden, (0, 0, 0, tokens - count))
         # Not a view: a graph is recorded for what its inputs are views of, and the first layer's are often views.
         hidden = torch.ops.aten._unsafe_view(hidden, hidden.shape)
-        for first in range(0, len(self.layer), self.compiled.layers_at_once):
-            few = tuple(self.layer[first : first + self.compiled.layers_at_once])
-            hidden = function(few, hidden, boundaries, way)
+        for first in range(0, len(self.layer), at_once):
+            hidden = function(tuple(self.layer[first : first + at_once]), hidden, boundaries, way)
         return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=hidden[None, :count])
 
     def _find_function(self, hidden, unpadded):
-        """What runs the layers, the way of attention, boundaries and number of tokens; `None` for the stock way."""
+        """What runs layers, the way of attention, boundaries, tokens and layers at once; `None` for the stock way."""
         if self.compiled is None or unpadded is None or not torch.is_grad_enabled():
             return None
         if self.training and any(layer.gradient_checkpointing for layer in self.layer):
@@ -127,7 +126,7 @@ class CompiledEncoder(ElectraEncoder):
         boundaries, tokens = find_boundaries(unpadded, self.compiled.multiple, in_rows=way == ROWS)
         shape = (tokens, len(boundaries.cu_seqlens), boundaries.max_seqlen)
         function = self.compiled.function(shape)
-        return None if function is None else (function, way, boundaries, tokens)
+        return None if function is None else (function, way, boundaries, tokens, self.compiled.layers_at_once)
 
     def __getstate__(self):
         # A copy, or what is read from a file, is plain until it is compiled itself.
@@ -343,8 +342,8 @@ def _compare(model, batches, autocast, seconds_to_compile, settings, expected):
     to_compile = time.perf_counter() - begin
     share = TOLERANCES[autocast or torch.float32]
     if not all(abs(ours - plain) <= share * abs(plain) for ours, plain in zip(found, expected, strict=True)):  # or NaN
-        ours, plain = (f"loss {loss:.4f} and gradient {norm:.4f}" for loss, norm in (found, expected))
-        return Verdict(False, f"the results differ: {ours}, with plain layers {plain}")
+        figures = [f"loss {loss:.4f} and gradient {norm:.4f}" for loss, norm in (found, expected)]
+        return Verdict(False, f"the results differ: {', with plain layers '.join(figures)}")
     seconds: dict[bool, list[float]] = {False: [], True: []}
     end = time.perf_counter() + SECONDS_OF_TIMING
     model.train()

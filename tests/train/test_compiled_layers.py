@@ -25,9 +25,14 @@ from electra_rtd.train_tools.step_timing import TooLong, deadline
 from electra_rtd.unpadding_electra_rtd import UnpaddedBatch
 
 
-pytestmark = pytest.mark.skipif(
-    not ElectraPreTrainedModel._supports_attention_backend, reason="this release's ELECTRA has no attention to plug in"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not ElectraPreTrainedModel._supports_attention_backend,
+        reason="this release's ELECTRA has no attention to plug in",
+    ),
+    # torch's compiler imports what torch has deprecated.
+    pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"),
+]
 RAGGED = [(30, 7, 3), (12, 9), (21, 20, 19, 5), (40, 1), (8, 8, 8), (13,), (33, 2, 2, 2, 2), (17, 11), (64, 30, 5)]
 RAGGED += [(50, 49), (10, 9, 8, 7, 6, 5), (25, 12, 4)]
 
