@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .compiled_layers import IN_GRAPH
 from .from_scratch import SIZES
 from .language import LANGUAGES
 from .unpadded_attention import ROWS, WAYS
@@ -178,6 +179,11 @@ class AdaptArguments:
         if self.attention_in_parts and self.unpadded_attention:
             raise ValueError(
                 "`attention_in_parts` is for a CPU, `unpadded_attention` for an accelerator: give one of them."
+            )
+        if self.compile_layers == "yes" and self.unpadded_attention not in (None, *IN_GRAPH):
+            raise ValueError(
+                f"`compile_layers=yes` cannot do `unpadded_attention={self.unpadded_attention}`, which no graph holds: "
+                f"give one of {', '.join(IN_GRAPH)}, or leave one of the two out."
             )
         if self.resume and self.overwrite:
             raise ValueError("`resume` goes on with what `overwrite` removes: give one of them.")

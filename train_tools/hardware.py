@@ -3,11 +3,12 @@
 import os
 import statistics
 import time
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+
+from .step_timing import as_it_was, seconds_of_steps, step
 
 
 # bfloat16 units by their names in /proc/cpuinfo, which are part of Linux's interface: two of x86, one of Arm.
@@ -135,25 +136,17 @@ def time_threads(model, batch, numbers, *, bf16=False):
     seconds: dict[int, list[float]] = {number: [] for number in numbers}
     end = time.perf_counter() + SECONDS_OF_TIMING
     try:
-        with _training_without_trace(model, torch.device("cpu")):
+        with as_it_was(model):
+            model.train()
             for _ in range(ROUNDS_OF_TIMING):
                 for number in seconds:
                     torch.set_num_threads(number)
-                    seconds[number].append(_seconds_of_step(model, batch, bf16))
+                    seconds[number].append(seconds_of_steps(model, [batch], torch.bfloat16 if bf16 else None))
                 if time.perf_counter() > end:
                     break
     finally:
         torch.set_num_threads(threads_before)
     return {number: statistics.median(taken[1:] or taken) for number, taken in seconds.items()}  # the first warms up
-
-
-def _seconds_of_step(model, batch, bf16):
-    model.zero_grad(set_to_none=True)
-    begin = time.perf_counter()
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-        loss = model(**batch).loss
-    loss.backward()
-    return time.perf_counter() - begin
 
 
 def rows_that_fit(model, row, most, device, *, dtype=None):
@@ -171,9 +164,9 @@ def rows_that_fit(model, row, most, device, *, dtype=None):
         `int`: rows, at least 1
     """
     home, rows = model.device, most
-    with _training_without_trace(model, device):
+    with as_it_was(model, device):
         try:
-            model.to(device)
+            model.train().to(device)
             while rows > 1 and not _fits(model, row, rows, device, dtype):
                 rows //= 2
         finally:
@@ -201,22 +194,5 @@ def _step_with_optimizer_states(model, row, rows, device, dtype):
     spare = torch.cuda.mem_get_info(device)[1] // 20 if device.type == "cuda" else 0
     states.append(torch.empty(spare, dtype=torch.uint8, device=device))
     input_ids = torch.tensor([row], device=device).repeat(rows, 1)  # (rows, L)
-    with torch.autocast(device.type, dtype=dtype) if dtype else nullcontext():
-        loss = model(input_ids=input_ids, attention_mask=torch.ones_like(input_ids)).loss
-    loss.backward()
+    step(model, {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}, dtype)
     del states
-
-
-@contextmanager
-def _training_without_trace(model, device):
-    """Train mode in a block, which leaves the mode, the gradients and torch's generators as they were."""
-    mode, gradients = model.training, [(parameter, parameter.grad) for parameter in model.parameters()]
-    devices = [device] if device.type in ("cuda", "xpu") else []
-    model.train()
-    try:
-        with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):
-            yield
-    finally:
-        model.train(mode)
-        for parameter, gradient in gradients:
-            parameter.grad = gradient

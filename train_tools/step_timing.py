@@ -1,4 +1,4 @@
-"""Steps of a model that are only taken to see how long they take: nothing stays of them, and they end in time."""
+"""Steps of a model that are only taken to see how long they take, or whether they fit: nothing stays of them."""
 
 import signal
 import threading
@@ -41,16 +41,18 @@ def _wait(device):
 
 
 @contextmanager
-def as_it_was(model):
+def as_it_was(model, device=None):
     """Runs a block, and gives a model back its gradients and its mode, and torch its random numbers.
 
     Args:
         model ([`ElectraRTDForPreTraining`])
+        device (`torch.device`, *optional*): where the block computes, if that is not where the model is.
     """
-    mode, unseen, device = model.training, model.unseen_labels, model.device
+    mode, unseen, device = model.training, model.unseen_labels, device or model.device
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
+    devices = [device] if device.type in ("cuda", "xpu") else []
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):
             yield
     finally:
         model.train(mode)

@@ -144,3 +144,11 @@ def test_a_run_with_compiled_layers_ends_with_a_pair_that_anybody_loads(text, pa
     figures = [json.loads(Path(how, "adapt_results.json").read_text())["after"]["loss"] for how in ("no", "yes")]
     assert figures[1] == pytest.approx(figures[0], rel=0.02)
     assert cli.main(["verify", "yes"]) == 0
+
+
+@pytest.mark.parametrize("way", ["efficient", "nested"])
+def test_a_way_of_attention_that_no_graph_holds_is_refused_beside_compiled_layers(way):
+    start = {"from_scratch": "tiny", "train_file": ["text.txt"], "unpadded_attention": way}
+    with pytest.raises(ValueError, match=f"`unpadded_attention={way}`, which no graph holds: give one of flash, rows"):
+        AdaptArguments(**start, compile_layers="yes")
+    AdaptArguments(**start, compile_layers="no")
