@@ -182,8 +182,8 @@ class AdaptArguments:
             )
         if self.compile_layers == "yes" and self.unpadded_attention not in (None, *IN_GRAPH):
             raise ValueError(
-                f"`compile_layers=yes` cannot do `unpadded_attention={self.unpadded_attention}`, which no graph holds: "
-                f"give one of {', '.join(IN_GRAPH)}, or leave one of the two out."
+                f"`compile_layers=yes` cannot do `unpadded_attention={self.unpadded_attention}`, which no graph "
+                f"holds: give one of {', '.join(IN_GRAPH)}, or leave one of the two out."
             )
         if self.resume and self.overwrite:
             raise ValueError("`resume` goes on with what `overwrite` removes: give one of them.")
