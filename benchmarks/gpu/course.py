@@ -17,7 +17,7 @@ import transformers
 from .. import ROOT
 from ..machine import RESULTS
 from .card import describe_card
-from .ground import Skipped
+from .ground import NoTime, Skipped
 from .lanes import ROUNDS, WARMUP, free_memory
 from .plan import plan
 from .record import Clock, Record
@@ -60,7 +60,7 @@ def main(arguments=None, started=None):
     options = parse_arguments(arguments)
     clock = Clock(options.minutes, started)
     try:
-        if options.device == "cuda" and not torch.cuda.is_available():
+        if options.device == "cuda" and not torch.cuda.is_available() and not options.list:
             raise OSError("There is no CUDA here. `--device cpu --shape tiny` tries the command itself.")
         tokens = read_tokens(options.tokens)
         make_folder(output_path(options).parent)
@@ -86,6 +86,9 @@ def _run(options, tokens, folder, clock):
         for station in plan(bench, options.shape)
         if options.only is None or any(words in station.name for words in options.only)
     ]
+    if not stations:
+        print(f"No name holds {' or '.join(options.only)}: `--list` shows them.", file=sys.stderr)
+        return 2
     if options.list:
         print("\n".join(station.name for station in stations))
         return 0
@@ -180,6 +183,9 @@ def look_at(station, record, clock):
     start, found = clock.elapsed(), {}
     try:
         status, found = "passed" if station.is_check else "measured", {"figures": station.look()}
+    except NoTime as reason:  # nothing was found, so nothing is recorded
+        say(clock, f"{station.name}: left out, {reason}")
+        return "left out"
     except Skipped as reason:
         status, found = "skipped", {"reason": str(reason)}
     except AssertionError as error:

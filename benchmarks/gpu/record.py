@@ -93,9 +93,11 @@ class Record:
 
 
 def code_digest():
-    """Tells apart what was measured. Returns: `str`, of the model files and of the benchmarks."""
+    """Tells apart what was measured. Returns: `str`, of the model files, `train_tools` and the benchmarks."""
     digest = hashlib.sha256()
-    for path in sorted([*ROOT.glob("*_electra_rtd.py"), *(ROOT / "benchmarks").rglob("*.py")]):
+    folders = [ROOT / "benchmarks", ROOT / "train_tools"]  # attention by boundaries and compiled layers are there
+    files = [path for folder in folders for path in folder.rglob("*.py")]
+    for path in sorted([*ROOT.glob("*_electra_rtd.py"), *files]):
         digest.update(path.relative_to(ROOT).as_posix().encode())
         with contextlib.suppress(FileNotFoundError):  # removed in between
             digest.update(path.read_bytes())
