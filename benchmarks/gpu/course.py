@@ -40,7 +40,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--minutes", type=float, default=8.0, help="in all; what has no time left is left out")
     parser.add_argument("--output", type=Path, help="folder or .json file; default: benchmarks/results")
     parser.add_argument("--fresh", action="store_true", help="begin anew, and do not go on with what is there")
-    parser.add_argument("--only-new", action="store_true", help="do not try again what failed before")
+    parser.add_argument("--only-new", action="store_true", help="do not try again what failed or could not run")
     parser.add_argument("--only", nargs="+", metavar="WORDS", help="what has one of these words in its name")
     parser.add_argument("--stop", action="store_true", help="end at the first check that fails")
     parser.add_argument("--list", action="store_true", help="show the names of all that is looked at, and end")
@@ -148,12 +148,12 @@ def quiet():
 
 
 def look_at_all(stations, record, clock, options):
-    """What is new first, and then what failed in an earlier run.
+    """What is new first, and then what failed in an earlier run, or could not run there.
 
     Args: stations (`list[Station]`); record ([`Record`]); clock ([`Clock`]); options (`argparse.Namespace`).
     Returns: `bool`: whether the card takes nothing any more from this process, as after an illegal access.
     """
-    failed = record.with_status("failed")
+    failed = [*record.with_status("failed"), *record.with_status("skipped")]
     kept = [station.name for station in stations if record.has(station.name)]
     if kept:
         say(clock, f"{len(kept)} results are there already; `--fresh` begins anew")
@@ -259,5 +259,6 @@ def conclude(record, stations, clock):
         say(clock, f"failed: {'; '.join(failed)}")
     if record.failed_checks():
         say(clock, "the timings are not to be trusted: a check failed")
-    say(clock, f"written to {record.path.name} and {table.name}; `make bench-report` shows a GPU's")
+    shown = "; `make bench-report` puts it into docs/performance.md" if record.path.parent == RESULTS else ""
+    say(clock, f"written to {record.path} and {table.name}{shown}")
     return 1 if failed else 0

@@ -63,7 +63,7 @@ class Record:
 
     def has(self, name):
         """Whether a run need not look again. Args: name (`str`): of a finding. Returns: `bool`."""
-        return self.content["found"].get(name, {}).get("status") in ("passed", "measured", "skipped")
+        return self.content["found"].get(name, {}).get("status") in ("passed", "measured")
 
     def add(self, name, status, is_check, **fields):
         """What was found.

@@ -17,7 +17,7 @@ from torch.autograd import DeviceType
 from transformers import DataCollatorForLanguageModeling
 
 from benchmarks import ROOT, report
-from benchmarks.gpu import course, data, more, profiling, record, steps
+from benchmarks.gpu import __main__, course, data, more, profiling, record, steps
 from benchmarks.gpu.checks import CHECKS
 from benchmarks.gpu.course import main
 from benchmarks.gpu.ground import Ground, NoTime, Skipped
@@ -233,6 +233,22 @@ def test_a_cut_off_run_leaves_what_it_had_and_the_next_goes_on_with_what_failed_
     stations.seen.clear()
     assert run()[0] == 0 and stations.seen == []
     assert run("--fresh")[0] == 0 and stations.seen == ["a", "b", "c", "d"]
+
+
+def test_a_check_that_could_not_run_is_tried_again(run, monkeypatch):
+    stations = Stations(monkeypatch, check_a=fails(Skipped("not installed")), b=dict)
+    run()
+    assert run("--only-new")[1]["found"]["check_a"]["status"] == "skipped" and stations.seen == ["check_a", "b"]
+    stations.looks["check_a"] = dict
+    assert run()[1]["found"]["check_a"]["status"] == "passed" and stations.seen == ["check_a", "b", "check_a"]
+
+
+def test_an_interrupt_is_said_in_a_line(monkeypatch, capsys):
+    for name in ("HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.setenv(name, os.environ.get(name, "0"))  # put back afterwards
+    monkeypatch.setattr(course, "main", lambda started: fails(KeyboardInterrupt())())
+    assert __main__.run() == 130
+    assert "the same command goes on" in capsys.readouterr().err
 
 
 def test_what_failed_is_left_alone_with_only_new(run, monkeypatch):
