@@ -45,7 +45,7 @@ class Record:
         self.content = {"format": FORMAT, "facts": facts, "runs": [], "found": {}}
         path.parent.mkdir(parents=True, exist_ok=True)
         before = None if fresh else self._read()
-        if before is not None and before.get("format") == FORMAT and before.get("facts") == facts:
+        if isinstance(before, dict) and before.get("format") == FORMAT and before.get("facts") == facts:
             self.content = before
         elif path.exists():
             os.replace(path, path.with_suffix(".before.json"))

@@ -305,9 +305,10 @@ def test_results_of_another_card_or_text_are_put_aside_and_a_broken_file_too(tmp
     assert again.has("a") and not again.of_other_code()
     other = Record(path, {"device": "two"})
     assert not other.has("a") and "one" in (tmp_path / "gpu-cuda.before.json").read_text()
-    path.write_text("{", encoding="utf-8")
-    assert not Record(path, {"device": "one"}).has("a")
-    assert (tmp_path / "gpu-cuda.before.json").read_text() == "{"
+    for broken in ("{", "[1]"):
+        path.write_text(broken, encoding="utf-8")
+        assert not Record(path, {"device": "one"}).has("a")
+        assert (tmp_path / "gpu-cuda.before.json").read_text() == broken
 
 
 def test_results_of_other_code_are_kept_and_named(tmp_path, monkeypatch):
