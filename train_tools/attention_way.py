@@ -74,9 +74,7 @@ def _refuse(way, kinds):
     reason = _why_not(way, kinds)
     if reason is not None:
         working = ", ".join(name for name in (*WAYS, ROWS) if _why_not(name, kinds) is None)
-        raise ValueError(
-            f"`{SETTING}={way}` does not work here ({reason}). Give one of {working}, or leave it out for the fastest."
-        )
+        raise ValueError(f"`{SETTING}={way}` does not work here ({reason}). Give one of {working}, or leave it out.")
 
 
 def _why_not(way, kinds):

@@ -11,6 +11,7 @@ from ..hub_tools.names import is_hub_id
 
 
 STARTS = ("generator", "discriminator", "checkpoint", "from_scratch", "tokenizer")
+GIVEN = ("freeze", "attention_in_parts", "unpadded_attention", "compile_layers")  # what is chosen stands in `fast`
 TRAINING_SETTINGS = (
     "learning_rate",
     "lr_scheduler_type",
@@ -40,7 +41,7 @@ def describe_run(arguments, training_args, choices=()):
     files = arguments.train_file or []
     settings = {name: _without_path(getattr(arguments, name)) for name in STARTS}
     settings |= {"train_file": ", ".join(map(_without_path, files)), "max_seq_length": arguments.max_seq_length}
-    settings |= {"freeze": arguments.freeze}
+    settings |= {name: getattr(arguments, name) for name in GIVEN}
     settings |= {name: getattr(training_args, name) for name in TRAINING_SETTINGS}
     settings |= {library.__name__: library.__version__ for library in LIBRARIES}
     settings["lr_scheduler_type"] = str(getattr(training_args.lr_scheduler_type, "value", "")) or None

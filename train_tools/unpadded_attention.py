@@ -17,6 +17,7 @@ from functools import lru_cache
 
 import torch
 from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -69,7 +70,7 @@ def attend(module, query, key, value, attention_mask, unpadded=None, dropout=0.0
     if filled > count:
         query, key, value = (states[:, :, :count] for states in (query, key, value))
     tokens = [states.squeeze(0).transpose(0, 1) for states in (query, key, value)]  # (T, heads, D)
-    way = choose_way(tokens[0], dropout, module.way)
+    way = choose_way(tokens[0], dropout, getattr(module, "way", None))  # None: built from a model's configuration
     if way == ROWS:
         output = unpadded.attend(sdpa, module, query, key, value, dropout=dropout, scaling=scaling)
     else:
@@ -152,7 +153,8 @@ def why_not(way, device, dtype, heads, size, dropout=0.0):
     if way == ROWS:
         return None
     lengths = [64, 33, 5, 0]
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
+    alone = torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False)
+    with alone[0], alone[1], alone[2], saved_tensors_hooks(_itself, _itself):  # a checkpoint around it counts nothing
         attended = (torch.arange(64) < torch.tensor(lengths)[:, None]).to(device)
         batch = UnpaddedBatch(attended, attended.long(), sum(lengths))
         numbers = torch.arange(3 * sum(lengths) * heads * size, device=device).sin()
@@ -170,6 +172,10 @@ def why_not(way, device, dtype, heads, size, dropout=0.0):
     if wrong < TOLERANCE and is_finite:  # NaN is not below anything
         return None
     return f"its results are wrong, by {wrong:.2f} of the largest" if is_finite else "with dropout it gives NaN"
+
+
+def _itself(tensor):
+    return tensor
 
 
 def _attention(query, key, value):

@@ -14,7 +14,11 @@ def run():
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # with several cards, the Trainer would take all of them
     from .course import main
 
-    return main(started=started)
+    try:
+        return main(started=started)
+    except KeyboardInterrupt:
+        print("\nStopped. What was found is kept: the same command goes on, and writes the table.", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

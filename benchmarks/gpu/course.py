@@ -17,7 +17,7 @@ import transformers
 from .. import ROOT
 from ..machine import RESULTS
 from .card import describe_card
-from .ground import Skipped
+from .ground import NoTime, Skipped
 from .lanes import ROUNDS, WARMUP, free_memory
 from .plan import plan
 from .record import Clock, Record
@@ -40,7 +40,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--minutes", type=float, default=8.0, help="in all; what has no time left is left out")
     parser.add_argument("--output", type=Path, help="folder or .json file; default: benchmarks/results")
     parser.add_argument("--fresh", action="store_true", help="begin anew, and do not go on with what is there")
-    parser.add_argument("--only-new", action="store_true", help="do not try again what failed before")
+    parser.add_argument("--only-new", action="store_true", help="do not try again what failed or could not run")
     parser.add_argument("--only", nargs="+", metavar="WORDS", help="what has one of these words in its name")
     parser.add_argument("--stop", action="store_true", help="end at the first check that fails")
     parser.add_argument("--list", action="store_true", help="show the names of all that is looked at, and end")
@@ -60,7 +60,7 @@ def main(arguments=None, started=None):
     options = parse_arguments(arguments)
     clock = Clock(options.minutes, started)
     try:
-        if options.device == "cuda" and not torch.cuda.is_available():
+        if options.device == "cuda" and not torch.cuda.is_available() and not options.list:
             raise OSError("There is no CUDA here. `--device cpu --shape tiny` tries the command itself.")
         tokens = read_tokens(options.tokens)
         make_folder(output_path(options).parent)
@@ -86,6 +86,9 @@ def _run(options, tokens, folder, clock):
         for station in plan(bench, options.shape)
         if options.only is None or any(words in station.name for words in options.only)
     ]
+    if not stations:
+        print(f"No name holds {' or '.join(options.only)}: `--list` shows them.", file=sys.stderr)
+        return 2
     if options.list:
         print("\n".join(station.name for station in stations))
         return 0
@@ -145,12 +148,12 @@ def quiet():
 
 
 def look_at_all(stations, record, clock, options):
-    """What is new first, and then what failed in an earlier run.
+    """What is new first, and then what failed in an earlier run, or could not run there.
 
     Args: stations (`list[Station]`); record ([`Record`]); clock ([`Clock`]); options (`argparse.Namespace`).
     Returns: `bool`: whether the card takes nothing any more from this process, as after an illegal access.
     """
-    failed = record.with_status("failed")
+    failed = [*record.with_status("failed"), *record.with_status("skipped")]
     kept = [station.name for station in stations if record.has(station.name)]
     if kept:
         say(clock, f"{len(kept)} results are there already; `--fresh` begins anew")
@@ -180,6 +183,9 @@ def look_at(station, record, clock):
     start, found = clock.elapsed(), {}
     try:
         status, found = "passed" if station.is_check else "measured", {"figures": station.look()}
+    except NoTime as reason:  # nothing was found, so nothing is recorded
+        say(clock, f"{station.name}: left out, {reason}")
+        return "left out"
     except Skipped as reason:
         status, found = "skipped", {"reason": str(reason)}
     except AssertionError as error:
@@ -253,5 +259,6 @@ def conclude(record, stations, clock):
         say(clock, f"failed: {'; '.join(failed)}")
     if record.failed_checks():
         say(clock, "the timings are not to be trusted: a check failed")
-    say(clock, f"written to {record.path.name} and {table.name}; `make bench-report` shows a GPU's")
+    shown = "; `make bench-report` puts it into docs/performance.md" if record.path.parent == RESULTS else ""
+    say(clock, f"written to {record.path} and {table.name}{shown}")
     return 1 if failed else 0

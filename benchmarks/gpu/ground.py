@@ -27,6 +27,10 @@ class Skipped(Exception):
     """A check that cannot run here, and why."""
 
 
+class NoTime(Exception):
+    """A check for which too little time is left: the next run looks."""
+
+
 class Ground:
     """What a check gets.
 

@@ -45,7 +45,7 @@ class Record:
         self.content = {"format": FORMAT, "facts": facts, "runs": [], "found": {}}
         path.parent.mkdir(parents=True, exist_ok=True)
         before = None if fresh else self._read()
-        if before is not None and before.get("format") == FORMAT and before.get("facts") == facts:
+        if isinstance(before, dict) and before.get("format") == FORMAT and before.get("facts") == facts:
             self.content = before
         elif path.exists():
             os.replace(path, path.with_suffix(".before.json"))
@@ -63,7 +63,7 @@ class Record:
 
     def has(self, name):
         """Whether a run need not look again. Args: name (`str`): of a finding. Returns: `bool`."""
-        return self.content["found"].get(name, {}).get("status") in ("passed", "measured", "skipped")
+        return self.content["found"].get(name, {}).get("status") in ("passed", "measured")
 
     def add(self, name, status, is_check, **fields):
         """What was found.
@@ -93,9 +93,11 @@ class Record:
 
 
 def code_digest():
-    """Tells apart what was measured. Returns: `str`, of the model files and of the benchmarks."""
+    """Tells apart what was measured. Returns: `str`, of the model files, `train_tools` and the benchmarks."""
     digest = hashlib.sha256()
-    for path in sorted([*ROOT.glob("*_electra_rtd.py"), *(ROOT / "benchmarks").rglob("*.py")]):
+    folders = [ROOT / "benchmarks", ROOT / "train_tools"]  # attention by boundaries and compiled layers are there
+    files = [path for folder in folders for path in folder.rglob("*.py")]
+    for path in sorted([*ROOT.glob("*_electra_rtd.py"), *files]):
         digest.update(path.relative_to(ROOT).as_posix().encode())
         with contextlib.suppress(FileNotFoundError):  # removed in between
             digest.update(path.read_bytes())

@@ -17,10 +17,10 @@ from torch.autograd import DeviceType
 from transformers import DataCollatorForLanguageModeling
 
 from benchmarks import ROOT, report
-from benchmarks.gpu import course, data, more, profiling, steps
+from benchmarks.gpu import __main__, course, data, more, profiling, record, steps
 from benchmarks.gpu.checks import CHECKS
 from benchmarks.gpu.course import main
-from benchmarks.gpu.ground import Ground, Skipped
+from benchmarks.gpu.ground import Ground, NoTime, Skipped
 from benchmarks.gpu.lanes import Lane, TooLarge, bytes_of, take_turns
 from benchmarks.gpu.plan import Station, plan
 from benchmarks.gpu.record import Clock, Record
@@ -235,6 +235,22 @@ def test_a_cut_off_run_leaves_what_it_had_and_the_next_goes_on_with_what_failed_
     assert run("--fresh")[0] == 0 and stations.seen == ["a", "b", "c", "d"]
 
 
+def test_a_check_that_could_not_run_is_tried_again(run, monkeypatch):
+    stations = Stations(monkeypatch, check_a=fails(Skipped("not installed")), b=dict)
+    run()
+    assert run("--only-new")[1]["found"]["check_a"]["status"] == "skipped" and stations.seen == ["check_a", "b"]
+    stations.looks["check_a"] = dict
+    assert run()[1]["found"]["check_a"]["status"] == "passed" and stations.seen == ["check_a", "b", "check_a"]
+
+
+def test_an_interrupt_is_said_in_a_line(monkeypatch, capsys):
+    for name in ("HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.setenv(name, os.environ.get(name, "0"))  # put back afterwards
+    monkeypatch.setattr(course, "main", lambda started: fails(KeyboardInterrupt())())
+    assert __main__.run() == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
 def test_what_failed_is_left_alone_with_only_new(run, monkeypatch):
     stations = Stations(monkeypatch, a=fails(ValueError()), b=dict)
     run()
@@ -259,6 +275,29 @@ def test_what_has_no_time_left_is_left_out_and_not_recorded(run, monkeypatch, ca
     assert run()[1]["found"]["a"]["status"] == "measured"
 
 
+def test_a_check_that_finds_too_little_time_left_is_not_recorded_and_the_next_run_looks(run, monkeypatch, capsys):
+    stations = Stations(monkeypatch, check_a=fails(NoTime("it may take 60 s, and 30 s are left")), b=dict)
+    status, content = run()
+    assert status == 0 and list(content["found"]) == ["b"]
+    output = capsys.readouterr().out
+    assert "check_a: left out, it may take 60 s" in output and "1 were left out" in output
+    stations.looks["check_a"] = dict
+    assert run()[1]["found"]["check_a"]["status"] == "passed"
+
+
+def test_words_that_are_in_no_name_are_refused(run, tokens_file, monkeypatch, capsys):
+    Stations(monkeypatch, a=dict)
+    words = ["--device", "cpu", "--shape", "tiny", "--tokens", str(tokens_file)]
+    assert main([*words, "--only", "nonsense"]) == 2
+    assert "No name holds nonsense: `--list`" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is here")
+def test_the_names_are_listed_where_there_is_no_cuda(tokens_file, capsys):
+    assert main(["--tokens", str(tokens_file), "--list"]) == 0
+    assert "step: base, rows of 512, 64 rows" in capsys.readouterr().out.splitlines()
+
+
 def test_results_of_another_card_or_text_are_put_aside_and_a_broken_file_too(tmp_path):
     path = tmp_path / "gpu-cuda.json"
     Record(path, {"device": "one"}).add("a", "measured", is_check=False)
@@ -266,9 +305,10 @@ def test_results_of_another_card_or_text_are_put_aside_and_a_broken_file_too(tmp
     assert again.has("a") and not again.of_other_code()
     other = Record(path, {"device": "two"})
     assert not other.has("a") and "one" in (tmp_path / "gpu-cuda.before.json").read_text()
-    path.write_text("{", encoding="utf-8")
-    assert not Record(path, {"device": "one"}).has("a")
-    assert (tmp_path / "gpu-cuda.before.json").read_text() == "{"
+    for broken in ("{", "[1]"):
+        path.write_text(broken, encoding="utf-8")
+        assert not Record(path, {"device": "one"}).has("a")
+        assert (tmp_path / "gpu-cuda.before.json").read_text() == broken
 
 
 def test_results_of_other_code_are_kept_and_named(tmp_path, monkeypatch):
@@ -276,6 +316,16 @@ def test_results_of_other_code_are_kept_and_named(tmp_path, monkeypatch):
     record.code = "other"
     record.add("a", "passed", is_check=True)
     assert Record(tmp_path / "r.json", {}).of_other_code() == ["a"]
+
+
+def test_attention_by_boundaries_is_code_that_was_measured(tmp_path, monkeypatch):
+    (tmp_path / "train_tools").mkdir()
+    monkeypatch.setattr(record, "ROOT", tmp_path)
+    digests = []
+    for text in ("one", "two"):
+        (tmp_path / "train_tools" / "unpadded_attention.py").write_text(text)
+        digests.append(record.code_digest())
+    assert digests[0] != digests[1]
 
 
 def test_a_card_that_answers_no_more_is_left_to_a_new_process_with_the_time_that_is_left(monkeypatch, tmp_path):

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.gpu import ground, synchronisations
 from benchmarks.gpu.checks import CHECKS, numbers, objective, training
-from benchmarks.gpu.ground import Ground, Skipped
+from benchmarks.gpu.ground import Ground, NoTime, Skipped
 from benchmarks.gpu.record import Clock
 from benchmarks.gpu.synchronisations import Synchronisations, counted_synchronisations, place_of
 from electra_rtd import ElectraRTDForPreTraining, modeling_electra_rtd, objective_electra_rtd, unpadding_electra_rtd
@@ -182,7 +182,7 @@ def test_too_many_synchronisations_are_named_with_file_and_line():
 
 
 def test_compiling_is_left_out_where_too_little_time_is_left():
-    with pytest.raises(Skipped, match="are left"):
+    with pytest.raises(NoTime, match="are left"):
         numbers.compiled(Ground(torch.device("cpu"), Clock(minutes=0.5)))
 
 

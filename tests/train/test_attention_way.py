@@ -11,6 +11,7 @@ from electra_rtd import cli
 from electra_rtd.train_tools import attention_way, fast_in_effect
 from electra_rtd.train_tools.arguments import AdaptArguments
 from electra_rtd.train_tools.attention_way import SETTING, take_way, wanted_way
+from electra_rtd.train_tools.provenance import describe_run
 from electra_rtd.train_tools.unpadded_attention import NAME
 
 
@@ -148,3 +149,10 @@ def test_a_cpu_refuses_a_way_for_accelerators_before_anything_is_made(text, pair
     assert "choose from" in capsys.readouterr().err
     assert cli.main([*command, "rows", "--attention_in_parts"]) == 2
     assert "give one of them" in capsys.readouterr().err
+
+
+def test_what_was_given_stands_in_the_record_of_the_run(make_arguments):
+    arguments = AdaptArguments(**START, unpadded_attention="rows", compile_layers="no")
+    settings = describe_run(arguments, make_arguments())["settings"]
+    assert (settings["unpadded_attention"], settings["compile_layers"]) == ("rows", "no")
+    assert not {"attention_in_parts", "freeze"} & settings.keys()

@@ -64,6 +64,33 @@ def test_a_step_by_boundaries_has_the_numbers_and_gradients_of_rectangles(
 
 
 @needs_a_plug
+@pytest.mark.filterwarnings("ignore:`gradient_checkpointing_enable` is deprecated:FutureWarning")
+def test_a_way_is_tried_inside_a_checkpoint_as_anywhere_else(make_model, make_batch, monkeypatch):
+    monkeypatch.setitem(ways.WAYS, "stand-in", sequence_by_sequence)
+    model, batch = make_model(mask_prob=0.3, disc_weight=1.0).train(), make_batch((30, 7, 3))
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0  # a checkpoint would drop others than the plain step
+    torch.manual_seed(0)
+    expected = step(model, batch)
+    ways.use_unpadded_attention(model, "stand-in")
+    model.gradient_checkpointing_enable()
+    torch.manual_seed(0)
+    found = step(model, batch)  # the first: what the trial saves is not the layer's
+    assert ways.why_not.cache_info().currsize > 0
+    assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@needs_a_plug
+def test_a_model_of_the_configuration_takes_the_first_way(make_model, make_batch):
+    model, batch = make_model(), make_batch((30, 7, 3))
+    ways.use_unpadded_attention(model, "rows")
+    again = type(model)(model.config).eval()
+    assert again.generator.config._attn_implementation == ways.NAME
+    assert torch.isfinite(again(**batch).loss)
+
+
+@needs_a_plug
 def test_hidden_states_on_request_are_computed_padded(make_model, make_batch):
     model, batch = make_model(), make_batch((12, 7, 3))
     expected = model(**batch, output_hidden_states=True).hidden_states[-1]

@@ -16,7 +16,7 @@ from electra_rtd.train_tools.compiled_layers import compile_layers, undo
 
 from ... import ROOT
 from .. import alone
-from ..ground import Skipped, compare, demand, difference, samples_without_logits, step
+from ..ground import NoTime, Skipped, compare, demand, difference, samples_without_logits, step
 from .objective import LOWER
 
 
@@ -128,9 +128,9 @@ def compiled_layers(ground):
 
 
 def demand_compiler(ground):
-    """Args: ground ([`Ground`]). Raises: Skipped: there is no time to compile, or nothing to do it with."""
+    """Args: ground ([`Ground`]). Raises: NoTime: to compile; Skipped: there is nothing to do it with."""
     if ground.clock is not None and ground.clock.left() < COMPILING:
-        raise Skipped(f"it may take {COMPILING} s, and {ground.clock.left():.0f} s are left")
+        raise NoTime(f"it may take {COMPILING} s, and {ground.clock.left():.0f} s are left")
     compilers = [os.environ.get("CC", "gcc"), "clang"]
     if ground.device.type == "cuda" and not any(map(shutil.which, compilers)):
         raise Skipped(f"there is no C compiler, which it needs: {' or '.join(compilers)}")
