@@ -32,7 +32,7 @@ def wanted_way(arguments, model, training_args, resumed=None):
     """
     if arguments.unpadded_attention:
         if training_args.device.type == "cpu":  # elsewhere it depends on the precision, which is chosen later
-            _refuse(arguments.unpadded_attention, _kinds(model, training_args))
+            _refuse(arguments.unpadded_attention, model, training_args)
         return arguments.unpadded_attention
     if not arguments.fast or arguments.attention_in_parts or training_args.device.type == "cpu":
         return ROWS
@@ -57,30 +57,36 @@ def take_way(model, wanted, training_args, *, is_given):
     """
     if wanted == ROWS:
         return []  # that is what the model files do
-    kinds = _kinds(model, training_args)
     if is_given:
-        _refuse(wanted, kinds)
+        _refuse(wanted, model, training_args)
         use_unpadded_attention(model, wanted)
         return []
     names = list(dict.fromkeys(name for name in (wanted, *WAYS, ROWS) if name))
-    way = next(name for name in names if _why_not(name, kinds) is None)
-    passed_over = [f"not {name}: {_why_not(name, kinds)}" for name in names[: names.index(way)]]
+    passed_over = []
+    for way in names:  # rows, which always work, are among them
+        reason = _why_not(way, model, training_args)
+        if reason is None:
+            break
+        passed_over.append(f"not {way}: {reason}")
     use_unpadded_attention(model, wanted)  # other numbers, as when samples are shown in float32, may get another way
     tried = [] if way == ROWS else ["by the boundaries of sequences, tried on short ones against plain attention"]
     return [Choice(SETTING, way, "; ".join([", ".join([WORDS[way], *tried]), *passed_over]))]
 
 
-def _refuse(way, kinds):
-    reason = _why_not(way, kinds)
+def _refuse(way, model, training_args):
+    reason = _why_not(way, model, training_args)
     if reason is not None:
-        working = ", ".join(name for name in (*WAYS, ROWS) if _why_not(name, kinds) is None)
+        working = ", ".join(name for name in (*WAYS, ROWS) if _why_not(name, model, training_args) is None)
         raise ValueError(f"`{SETTING}={way}` does not work here ({reason}). Give one of {working}, or leave it out.")
 
 
-def _why_not(way, kinds):
+def _why_not(way, model, training_args):
     """Why a way does not work in one of the networks, or `None`."""
+    if way == "nested" and training_args.gradient_checkpointing:
+        return "gradient checkpointing cannot keep nested tensors"
     with warnings.catch_warnings():  # torch's, about nested tensors: nobody has taken them yet
         warnings.simplefilter("ignore", UserWarning)
+        kinds = _kinds(model, training_args)
         return next((reason for reason in (why_not(way, *kind) for kind in kinds) if reason is not None), None)
 
 

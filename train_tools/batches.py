@@ -63,9 +63,10 @@ def plan_batches(training_args, text, largest_fit, *, rows_given=False, product_
     """The batches of a run.
 
     A step has about `TOKENS_OF_STEP` tokens on each device, but no more rows than leave `LEAST_STEPS` steps in
-    `num_train_epochs` passes over the text, and never fewer rows than `training_args` say. What does not fit into
-    memory is halved; and where that leaves fewer rows than they say, more batches make a step. A product of rows and
-    accumulation that a user gave stays: batches grow in its place, and so many fewer of them make a step.
+    `num_train_epochs` passes over the text, no more than `training_args` say where they count steps (`max_steps`), and
+    never fewer. What does not fit into memory is halved; and where that leaves fewer rows than they say, more batches
+    make a step. A product of rows and accumulation that a user gave stays: batches grow in its place, and so many fewer
+    of them make a step.
 
     Args:
         training_args (`TrainingArguments`): with the rows that a batch has otherwise.
@@ -92,10 +93,14 @@ def plan_batches(training_args, text, largest_fit, *, rows_given=False, product_
         return Batches(train, others, evaluation, kept)
     if rows_given:
         return Batches(rows, accumulation, evaluation, why)
-    by_steps = _even(text.rows * training_args.num_train_epochs / (LEAST_STEPS * devices))
-    if max(rows, by_steps) < fit:
-        why = f"{why}, but with more than {max(rows, by_steps)} the run would have fewer than {LEAST_STEPS:,} steps"
-    train = min(fit, max(rows, by_steps))
+    if training_args.max_steps > 0:  # who counts steps means steps of a size
+        by_steps, why_fewer = rows, f"a run of `max_steps` keeps {rows}"
+    else:
+        by_steps = max(rows, _even(text.rows * training_args.num_train_epochs / (LEAST_STEPS * devices)))
+        why_fewer = f"with more than {by_steps} the run would have fewer than {LEAST_STEPS:,} steps"
+    if by_steps < fit:
+        why = f"{why}, but {why_fewer}"
+    train = min(fit, by_steps)
     if train < rows:
         train = _divisor(rows, fit)
         why = f"{why}; {train} x {rows // train} are {rows} rows a step"

@@ -1,11 +1,15 @@
 """Whether a run of `adapt` compiles the layers of its networks: on a GPU, where that is seen to pay."""
 
+import logging
+
 import torch
 from accelerate.utils import broadcast_object_list
 
 from .compiled_layers import compile_layers, pays, why_not
 from .fast import Choice, first_batch
 
+
+logger = logging.getLogger(__name__)
 
 SETTING = "compile_layers"
 # Compiling and timing take a minute or two, and a step of a small model some 20 ms without: shorter runs are over
@@ -33,7 +37,7 @@ def choose_compiled(model, arguments, training_args, tokenizer, train_set, resum
         reason = why_not(model, training_args)
         if reason is not None:
             raise ValueError(f"`{SETTING}=yes` cannot be done here: {reason}. Leave it out.")
-        compile_layers(model)
+        _compile(model)
     if arguments.compile_layers or not arguments.fast or training_args.device.type != "cuda":
         return []
     if resumed is not None and not resumed.get(SETTING):
@@ -44,14 +48,21 @@ def choose_compiled(model, arguments, training_args, tokenizer, train_set, resum
         choice = Choice(SETTING, False, reason)
     elif resumed is not None:
         choice = Choice(SETTING, True, "as in the run that is resumed")
+    elif training_args.full_determinism:  # two runs have to be alike
+        choice = Choice(SETTING, False, "with full_determinism no clock decides")
     elif steps < STEPS_WORTH_A_TRY:
         choice = Choice(SETTING, False, f"{steps:,} steps would not make up for the time that compiling takes")
     else:
         choice = _timed(model, training_args, tokenizer, train_set)
     (choice,) = broadcast_object_list([choice])  # clocks differ: every process does as the main one
     if choice.value:
-        compile_layers(model)
+        _compile(model)
     return [choice]
+
+
+def _compile(model):
+    logger.info("The layers are compiled with the first batches: these take a minute or so.")
+    compile_layers(model)
 
 
 def steps_of_run(training_args, rows):

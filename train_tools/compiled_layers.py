@@ -268,7 +268,7 @@ def undo(model):
 
 def are_compiled(model):
     """Whether the layers of a model are compiled: `bool`. Args: model ([`ElectraRTDForPreTraining`])."""
-    return all(type(encoder) is CompiledEncoder for encoder in _encoders(model))
+    return all(type(encoder) is CompiledEncoder and encoder.compiled is not None for encoder in _encoders(model))
 
 
 def _encoders(model):

@@ -53,6 +53,19 @@ def settings_to_keep(choices):
     return {choice.setting: choice.value for choice in choices if choice.setting not in ALIKE}
 
 
+def settings_given(arguments):
+    """Settings of `adapt` itself that a user gave and a run that goes on has to have, too.
+
+    Args:
+        arguments ([`AdaptArguments`])
+
+    Returns:
+        `dict`: as [`settings_to_keep`].
+    """
+    given = {"unpadded_attention": arguments.unpadded_attention, "compile_layers": arguments.compile_layers == "yes"}
+    return {name: value for name, value in given.items() if value}
+
+
 @contextmanager
 def process_restored():
     """Runs a block, and gives the process back its number of threads and the variables that a run sets after it.

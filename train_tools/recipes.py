@@ -26,6 +26,7 @@ from .fast_in_effect import (
     apply,
     process_restored,
     say_settings,
+    settings_given,
     settings_of_checkpoint,
     settings_to_keep,
 )
@@ -182,7 +183,7 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
                 console,
                 *samples,
                 EpochOrder(),
-                FastSettings(settings_to_keep(choices)),
+                FastSettings(settings_to_keep(choices) | settings_given(arguments)),
                 totals,
             ],
         )

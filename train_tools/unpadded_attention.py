@@ -166,7 +166,7 @@ def why_not(way, device, dtype, heads, size, dropout=0.0):
             pairs.append(tuple(torch.autograd.grad(one.float().square().sum(), states)[0] for one in pairs[0]))
             with torch.random.fork_rng([device] if device.type == "cuda" else []):
                 is_finite = WAYS[way](batch, *states, dropout, None).isfinite().all().item()
-        except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        except Exception as error:  # of whatever release: nested tensors assert, private operators change
             return f"{type(error).__name__}: {str(error).split('. ')[0]}"
         wrong = torch.stack([(ours - right).abs().max() / right.abs().max() for ours, right in pairs]).max().item()
     if wrong < TOLERANCE and is_finite:  # NaN is not below anything

@@ -14,6 +14,8 @@ from pathlib import Path
 import torch
 import transformers
 
+from electra_rtd.train_tools.step_timing import TooLong, deadline
+
 from .. import ROOT
 from ..machine import RESULTS
 from .card import describe_card
@@ -29,6 +31,7 @@ from .tokens import DEFAULT, read_tokens
 SHAPES = ("small", "base", "tiny")
 TINY_ROUNDS = (1, 3)  # warm-up, and counted
 TRACEBACK = 12  # lines that are kept
+GRACE = 30  # seconds that what has begun on a GPU may take when the time is over; then it is cut off
 
 
 def parse_arguments(arguments=None):
@@ -168,7 +171,7 @@ def look_at_all(stations, record, clock, options):
         if clock.left() < (station.seconds if on_gpu else 0):
             say(clock, f"{station.name}: left out, {max(0, clock.left()):.0f} s are left")
             continue
-        status = look_at(station, record, clock)
+        status = look_at(station, record, clock, at_most=max(0, clock.left()) + GRACE if on_gpu else None)
         if on_gpu and status == "failed" and not device_answers():
             return True
         free_memory()
@@ -178,14 +181,24 @@ def look_at_all(stations, record, clock, options):
     return False
 
 
-def look_at(station, record, clock):
-    """One of them, whatever happens in it. Args: station ([`Station`]); record; clock. Returns: `str`, its status."""
+def look_at(station, record, clock, at_most=None):
+    """One of them, whatever happens in it.
+
+    Args: station ([`Station`]); record; clock; at_most (`float`, *optional*): seconds, then it is cut off: a compiler
+        has no other bound, and who lent the machine may end the run without a table.
+    Returns: `str`, its status; `"cut off"` is not recorded, so that the next run looks again.
+    """
     start, found = clock.elapsed(), {}
     try:
-        status, found = "passed" if station.is_check else "measured", {"figures": station.look()}
+        with contextlib.nullcontext() if at_most is None else deadline(at_most):
+            found = {"figures": station.look()}
+        status = "passed" if station.is_check else "measured"
     except NoTime as reason:  # nothing was found, so nothing is recorded
         say(clock, f"{station.name}: left out, {reason}")
         return "left out"
+    except TooLong:
+        say(clock, f"{station.name}: cut off after {clock.elapsed() - start:.0f} s, the time is over")
+        return "cut off"
     except Skipped as reason:
         status, found = "skipped", {"reason": str(reason)}
     except AssertionError as error:
@@ -238,7 +251,18 @@ def go_on_in_a_new_process(options, clock):
     words += ["--output", str(output_path(options)), "--threads", str(options.threads)]
     words += ["--stop"] * options.stop + (["--only", *options.only] if options.only else [])
     print(shlex.join(words), flush=True)
+    close_on_exec()
     os.execv(sys.executable, words)
+
+
+def close_on_exec():
+    """What is open, beside the three standard streams, does not reach the next process: a file of the driver's that
+    stays open could keep the memory of the card. Where there is no `/proc`, nothing is done."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/proc/self/fd"):
+            if int(name) > 2:
+                with contextlib.suppress(OSError):  # that of the folder is closed by now
+                    os.set_inheritable(int(name), False)
 
 
 def conclude(record, stations, clock):

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,9 +23,9 @@ from benchmarks.gpu.checks import CHECKS
 from benchmarks.gpu.course import main
 from benchmarks.gpu.ground import Ground, NoTime, Skipped
 from benchmarks.gpu.lanes import Lane, TooLarge, bytes_of, take_turns
-from benchmarks.gpu.plan import Station, plan
+from benchmarks.gpu.plan import Station, _by_tokens, plan
 from benchmarks.gpu.record import Clock, Record
-from benchmarks.gpu.steps import Bench, Case
+from benchmarks.gpu.steps import OURS, Bench, Case
 from benchmarks.gpu.synchronisations import MESSAGE
 from benchmarks.gpu.table import gpu_tables
 from benchmarks.gpu.tokens import read_tokens, write_tokens
@@ -298,6 +299,13 @@ def test_the_names_are_listed_where_there_is_no_cuda(tokens_file, capsys):
     assert "step: base, rows of 512, 64 rows" in capsys.readouterr().out.splitlines()
 
 
+def test_what_takes_longer_than_the_time_is_cut_off_and_not_recorded(tmp_path, capsys):
+    record, cut = Record(tmp_path / "gpu-cuda.json", {}), Station("a", lambda: time.sleep(20))
+    assert course.look_at(cut, record, Clock(1), at_most=0.05) == "cut off"
+    assert record.content["found"] == {} and "a: cut off after 0 s" in capsys.readouterr().out
+    assert course.look_at(Station("b", dict), record, Clock(1), at_most=20) == "measured"
+
+
 def test_results_of_another_card_or_text_are_put_aside_and_a_broken_file_too(tmp_path):
     path = tmp_path / "gpu-cuda.json"
     Record(path, {"device": "one"}).add("a", "measured", is_check=False)
@@ -338,6 +346,14 @@ def test_a_card_that_answers_no_more_is_left_to_a_new_process_with_the_time_that
     assert words.endswith("--stop --only step") and "--minutes 3.00" in words
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+def test_what_is_open_does_not_reach_a_new_process(tmp_path):
+    with open(tmp_path / "file", "w") as file:
+        os.set_inheritable(file.fileno(), True)  # as of a driver
+        course.close_on_exec()
+        assert not os.get_inheritable(file.fileno())
+
+
 def test_the_station_after_which_the_card_answers_no_more_is_recorded_and_none_comes_after_it(monkeypatch, tmp_path):
     record, seen = Record(tmp_path / "gpu-cuda.json", {}), []
     looks = {"a": dict, "b": fails(RuntimeError("CUDA error: an illegal memory access")), "c": dict}
@@ -360,6 +376,7 @@ def test_names_of_the_plan_are_different_and_goals_come_first(tokens):
     assert first_step == "step: base, rows of 512, 64 rows"
     checks = {f"check: {name}" for name in CHECKS}
     assert checks <= set(names) and checks <= {station.name for station in plan(bench, ["small"])}
+    assert names.index("Trainer: small, ragged, 32 rows") < names.index("check: compiled layers")
     assert names.index("check: compiled layers") < names.index("compiled layers: small, ragged, 32 rows")
     assert not [name for name in (station.name for station in plan(bench, ["small"])) if "base" in name]
 
@@ -563,6 +580,13 @@ def test_a_profile_of_a_gpu_counts_kernels_launches_waits_and_the_busy_share(tok
 def test_rows_of_a_step_follow_from_the_tokens_that_it_is_to_have(tokens):
     bench = SimpleNamespace(tokens=dataclasses.replace(tokens, rows=[[0] * 10, [0] * 30]))
     assert more.rows_of(4_000, bench) == 200 and more.rows_of(1, bench) == 1
+
+
+def test_stock_mlm_is_left_out_of_steps_whose_logits_at_padding_fill_a_card(tokens):
+    bench = SimpleNamespace(tokens=dataclasses.replace(tokens, rows=[[0] * 32], vocab_size=35_000))
+    bench.contenders = lambda case: case
+    few, more_tokens = (station.look() for station in _by_tokens(bench, "small", (4_000, 64_000)))
+    assert (few.rows, few.who) == (125, (OURS, "mlm")) and (more_tokens.rows, more_tokens.who) == (2_000, (OURS,))
 
 
 # ---- All of it ------------------------------------------------------------------------------------------------------

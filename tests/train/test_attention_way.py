@@ -19,9 +19,8 @@ START = {"from_scratch": "tiny", "train_file": ["text.txt"]}
 
 
 def on_device(kind, **fields):
-    return SimpleNamespace(
-        **{"device": torch.device(kind), "bf16": False, "fp16": False, "torch_compile": False, **fields}
-    )
+    others = {"bf16": False, "fp16": False, "gradient_checkpointing": False, "torch_compile": False}
+    return SimpleNamespace(**{"device": torch.device(kind), **others, **fields})
 
 
 @pytest.fixture
@@ -89,6 +88,19 @@ def test_a_way_that_is_asked_for_is_taken_or_refused_with_those_that_work(make_m
         take_way(model, "flash", on_device("cuda"), is_given=True)
     assert "Give one of efficient, nested, rows," in str(caught.value)
     assert ways_of(model) == [(NAME, "nested")] * 2
+
+
+def test_nested_tensors_are_no_way_under_gradient_checkpointing(make_model, works):
+    works(nested=[torch.float32])
+    training_args = on_device("cuda", gradient_checkpointing=True)
+    (choice,) = take_way(make_model(), None, training_args, is_given=False)
+    assert choice.value == "rows" and choice.why.endswith(
+        "not nested: gradient checkpointing cannot keep nested tensors"
+    )
+    with pytest.raises(
+        ValueError, match=r"nested` does not work here \(gradient checkpointing cannot keep .*rows, or"
+    ):
+        take_way(make_model(), "nested", training_args, is_given=True)
 
 
 def test_rows_are_what_the_model_files_do_anyway(make_model):

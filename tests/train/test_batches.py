@@ -26,6 +26,7 @@ def on_cuda(**fields):
     """Fields of `TrainingArguments` on a card that is not here."""
     defaults = {name: fast.DEFAULTS[name] for name in (*fast.SETTINGS, *fast.BATCHES) if name in fast.DEFAULTS}
     others = {"fp16": False, "full_determinism": False, "deepspeed": None, "fsdp": None, "num_train_epochs": 3.0}
+    others |= {"max_steps": -1}
     others |= {"auto_find_batch_size": False, "dataloader_drop_last": False, "dataloader_pin_memory": True}
     return SimpleNamespace(
         **{**defaults, **others, "device": torch.device("cuda", 0), "world_size": 1, "n_gpu": 1, **fields}
@@ -66,6 +67,7 @@ def choose(training_args, train_set, **options):
         (10**6, 128, 999, {}, (128, 1, 128)),  # 128 x 128 tokens
         (10**6, 30, 999, {}, (544, 1, 512)),
         (10**6, 512, 999, {}, (32, 1, 32)),
+        (10**6, 30, 999, {ROWS: 32, "max_steps": 1000}, (32, 1, 512)),  # a user who counts steps keeps their size
         (10**6, 30, 273, {}, (273, 1, 256)),  # memory
         (5_000, 30, 999, {}, (8, 1, 512)),  # 15,000 rows in 2,500 steps would be 6: the Trainer's own 8 stay
         (5_000, 30, 999, {ROWS: 32}, (32, 1, 512)),  # and the command's 32

@@ -24,7 +24,13 @@ ROWS = [{"input_ids": [31, *[40] * (3 + row % 7), 32]} for row in range(10)]
 def on_cuda(**fields):
     defaults = {"max_steps": 20_000, "num_train_epochs": 3.0, "gradient_accumulation_steps": 1, "world_size": 1}
     defaults |= {"per_device_train_batch_size": 4, "train_batch_size": 4, "bf16": True, "fp16": False}
-    defaults |= {"gradient_checkpointing": False, "torch_compile": False, "deepspeed": None, "fsdp": None}
+    defaults |= {
+        "gradient_checkpointing": False,
+        "torch_compile": False,
+        "full_determinism": False,
+        "deepspeed": None,
+        "fsdp": None,
+    }
     defaults |= {"parallel_mode": ParallelMode.NOT_PARALLEL, "device": torch.device("cuda", 0)}
     return SimpleNamespace(**{**defaults, **fields})
 
@@ -152,3 +158,19 @@ def test_a_way_of_attention_that_no_graph_holds_is_refused_beside_compiled_layer
     with pytest.raises(ValueError, match=f"`unpadded_attention={way}`, which no graph holds: give one of flash, rows"):
         AdaptArguments(**start, compile_layers="yes")
     AdaptArguments(**start, compile_layers="no")
+
+
+def test_under_full_determinism_no_clock_decides(choose):
+    lines, is_compiled = choose(on_cuda(full_determinism=True), verdict=Verdict(True, "faster"))
+    assert lines == ["fast: compile_layers=False (with full_determinism no clock decides)"] and not is_compiled
+    assert choose.timed == []
+
+
+def test_what_was_given_is_kept_for_a_run_that_goes_on(choose):
+    arguments = AdaptArguments(
+        from_scratch="tiny", train_file=["text.txt"], compile_layers="yes", unpadded_attention="flash"
+    )
+    kept = fast_in_effect.settings_given(arguments)
+    assert kept == {"compile_layers": True, "unpadded_attention": "flash"}
+    assert choose(resumed=kept) == (["fast: compile_layers (as in the run that is resumed)"], True)
+    assert fast_in_effect.settings_given(AdaptArguments(from_scratch="tiny", train_file=["text.txt"])) == {}

@@ -178,6 +178,14 @@ def test_a_kernel_that_is_not_here_is_not_taken_and_the_reason_is_short(name):
     assert "Could not run" in reason and len(reason) < 150
 
 
+def test_whatever_a_way_raises_is_a_reason_against_it(monkeypatch):
+    def asserts(*arguments):
+        raise AssertionError("param should be a jagged NT")
+
+    monkeypatch.setitem(ways.WAYS, "candidate", asserts)
+    assert ways.why_not("candidate", CPU, torch.float32, 2, 8) == "AssertionError: param should be a jagged NT"
+
+
 def test_a_way_is_tried_once_for_each_kind_of_input(monkeypatch):
     calls = []
     monkeypatch.setitem(
