@@ -40,7 +40,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--tokens", type=Path, default=DEFAULT, help="file of token ids; default: .gpu/tokens.npz")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu tries the command itself")
     parser.add_argument("--shape", nargs="+", choices=SHAPES, default=["small", "base"], help="tiny is for trying")
-    parser.add_argument("--minutes", type=float, default=8.0, help="in all; what has no time left is left out")
+    parser.add_argument("--minutes", type=float, default=8.0, help="in all; the rest is left out, or cut off")
     parser.add_argument("--output", type=Path, help="folder or .json file; default: benchmarks/results")
     parser.add_argument("--fresh", action="store_true", help="begin anew, and do not go on with what is there")
     parser.add_argument("--only-new", action="store_true", help="do not try again what failed or could not run")
