@@ -65,8 +65,8 @@ def plan_batches(training_args, text, largest_fit, *, rows_given=False, product_
     A step has about `TOKENS_OF_STEP` tokens on each device, but no more rows than leave `LEAST_STEPS` steps in
     `num_train_epochs` passes over the text, no more than `training_args` say where they count steps (`max_steps`), and
     never fewer. What does not fit into memory is halved; and where that leaves fewer rows than they say, more batches
-    make a step. A product of rows and accumulation that a user gave stays: batches grow in its place, and so many fewer
-    of them make a step.
+    make a step. A product of rows and accumulation that a user gave stays: batches grow in its place, and fewer make a
+    step.
 
     Args:
         training_args (`TrainingArguments`): with the rows that a batch has otherwise.
