@@ -35,7 +35,7 @@ adapt: $(VENV)/installed ## adapt a tiny pair, from scratch, to the sample text:
 	@echo "Adapting a tiny pair to the sample text, into electra-rtd-sample/ (replaced at each call)."
 	$(BIN)/electra-rtd adapt --example
 
-test: $(VENV)/installed ## run the tests that one wants after every change: about four minutes
+test: $(VENV)/installed ## run the tests that one wants after every change: about five minutes
 	@echo "Running the tests, but for those that are slow or need a browser: 'make test-rest' runs these."
 	$(PYTEST) -m "not ($(REST))" $(PYTEST_OPTIONS)
 

@@ -216,8 +216,8 @@ def look_at(station, record, clock, at_most=None):
 
 def without_folders(text):
     """Args: text (`str`). Returns: `str`, without the folders of this machine: results may be shown to anybody."""
-    text = text.replace(str(ROOT), ".").replace(tempfile.gettempdir(), "...")
-    return re.sub(r"/[^\s\"']*/(site|dist)-packages/", "", text)
+    text = re.sub(r"/[^\s\"']*/(site|dist)-packages/", "", text)  # first: they may lie within the checkout
+    return text.replace(str(ROOT), ".").replace(tempfile.gettempdir(), "...")
 
 
 def lines_of(found):

@@ -677,6 +677,7 @@ def in_a_bare_checkout(run_fresh, tokens_file, folder, *stations):
     return {entry["status"] for entry in content["found"].values()}, len(content["found"])
 
 
+@pytest.mark.slow
 def test_a_bare_checkout_without_datasets_rich_pytest_and_a_network_is_enough(run_fresh, tokens_file, tmp_path):
     statuses, count = in_a_bare_checkout(run_fresh, tokens_file, tmp_path, "matrix product", "objective")
     assert (statuses, count) == ({"passed", "measured"}, 2)

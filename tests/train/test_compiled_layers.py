@@ -253,6 +253,7 @@ def test_without_a_multiple_boundaries_are_those_of_the_batch():
 # ---- Few graphs -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_after_three_batches_nothing_more_is_recorded_in_training_nor_later(make_model, make_batch):
     model, recorder = make_model(dropout=0.1).train(), Recorder()
     compiled.compile_layers(model, backend=recorder)
@@ -282,6 +283,7 @@ def test_layers_of_a_network_share_one_graph_and_nothing_breaks_it(make_model, m
     assert recorder.graphs == 2 and not torch._dynamo.utils.counters["graph_break"]
 
 
+@pytest.mark.slow
 def test_with_a_multiple_shapes_have_graphs_of_their_own_up_to_a_bound(make_model, make_batch, monkeypatch):
     monkeypatch.setattr(compiled, "SHAPES_AT_MOST", 2)
     model, recorder, counts = make_model(mask_prob=0.3), Recorder(), []
@@ -423,6 +425,7 @@ def clock(monkeypatch):
     return say
 
 
+@pytest.mark.slow
 def test_compiled_layers_are_chosen_where_a_step_is_a_tenth_faster(make_model, make_batch, clock):
     model, batches, backend = make_model(), [make_batch((30, 7, 3))], Recorder()
     for plain, ours, chosen in ((0.012, 0.010, True), (0.0109, 0.010, False), (0.01, 0.02, False)):
@@ -434,6 +437,7 @@ def test_compiled_layers_are_chosen_where_a_step_is_a_tenth_faster(make_model, m
     assert compiled.pays(model, batches * 2, backend=backend).compiled == 0.010, "a step, not all of them"
 
 
+@pytest.mark.slow
 def test_timing_leaves_weights_gradients_mode_and_random_numbers_as_they_were(make_model, make_batch, monkeypatch):
     monkeypatch.setattr(compiled, "SECONDS_OF_TIMING", 0.0)
     model, batches = make_model(dropout=0.1).train(), [make_batch((30, 7, 3)), make_batch((12, 9))]
@@ -471,7 +475,7 @@ def endless(graph, inputs):
     [
         (no_compiler, "compiling failed: BackendCompilerFailed: .*RuntimeError: Failed to find C compiler"),
         pytest.param(doubled, "the results differ: loss", marks=pytest.mark.slow),
-        (not_a_number, "the results differ: loss nan"),
+        pytest.param(not_a_number, "the results differ: loss nan", marks=pytest.mark.slow),
         (endless, "compiling took more than 1 s"),
     ],
 )
