@@ -1,7 +1,5 @@
 """Which way of attention a run of `adapt` takes: by the boundaries of sequences on an accelerator, where one works."""
 
-import warnings
-
 import torch
 
 from .fast import Choice
@@ -84,10 +82,8 @@ def _why_not(way, model, training_args):
     """Why a way does not work in one of the networks, or `None`."""
     if way == "nested" and training_args.gradient_checkpointing:
         return "gradient checkpointing cannot keep nested tensors"
-    with warnings.catch_warnings():  # torch's, about nested tensors: nobody has taken them yet
-        warnings.simplefilter("ignore", UserWarning)
-        kinds = _kinds(model, training_args)
-        return next((reason for reason in (why_not(way, *kind) for kind in kinds) if reason is not None), None)
+    reasons = (why_not(way, *kind) for kind in _kinds(model, training_args))
+    return next((reason for reason in reasons if reason is not None), None)
 
 
 def _kinds(model, training_args):

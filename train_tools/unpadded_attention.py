@@ -12,7 +12,10 @@ or the Hub, chosen by `attn_implementation`, gets the boundaries from the model 
 Shapes: T tokens in the batch, in all its sequences; D numbers a head.
 """
 
+import logging
+import warnings
 from collections.abc import Callable
+from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
@@ -21,12 +24,12 @@ from torch.autograd.graph import saved_tensors_hooks
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-from transformers.utils import logging
+from transformers.utils.logging import get_logger
 
 from ..unpadding_electra_rtd import UNPADDED_ATTENTION, UnpaddedBatch
 
 
-logger = logging.get_logger(__name__)
+logger = get_logger(__name__)
 
 NAME = "electra_rtd_boundaries"
 ROWS = "rows"  # padded rectangles, as the model files do it: the way that always works
@@ -60,22 +63,16 @@ def use_unpadded_attention(model, way=None):
 def attend(module, query, key, value, attention_mask, unpadded=None, dropout=0.0, scaling=None, **kwargs):
     """An attention function of `transformers`: query, key, value (float, (1, heads, T, D)) to (1, T, heads, D).
 
-    Args: unpadded ([`UnpaddedBatch`], *optional*): tokens beyond its own fill the batch up. Nobody attends to them,
-        and they get zeros.
+    Args: unpadded ([`UnpaddedBatch`], *optional*): the batch, where it is without padding.
     """
     sdpa = ALL_ATTENTION_FUNCTIONS["sdpa"]
     if unpadded is None:
         return sdpa(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs)
-    filled, count = query.shape[2], len(unpadded.indices)
-    if filled > count:
-        query, key, value = (states[:, :, :count] for states in (query, key, value))
     tokens = [states.squeeze(0).transpose(0, 1) for states in (query, key, value)]  # (T, heads, D)
     way = choose_way(tokens[0], dropout, getattr(module, "way", None))  # None: built from a model's configuration
     if way == ROWS:
-        output = unpadded.attend(sdpa, module, query, key, value, dropout=dropout, scaling=scaling)
-    else:
-        output = WAYS[way](unpadded, *tokens, dropout, scaling)[None]
-    return (nn.functional.pad(output, (0, 0, 0, 0, 0, filled - count)) if filled > count else output), None
+        return unpadded.attend(sdpa, module, query, key, value, dropout=dropout, scaling=scaling), None
+    return WAYS[way](unpadded, *tokens, dropout, scaling)[None], None
 
 
 # ---- The ways -------------------------------------------------------------------------------------------------------
@@ -153,8 +150,13 @@ def why_not(way, device, dtype, heads, size, dropout=0.0):
     if way == ROWS:
         return None
     lengths = [64, 33, 5, 0]
-    alone = torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False)
-    with alone[0], alone[1], alone[2], saved_tensors_hooks(_itself, _itself):  # a checkpoint around it counts nothing
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast(device.type, enabled=False),
+        saved_tensors_hooks(_itself, _itself),  # a checkpoint around it counts nothing
+        _without_remarks(),
+    ):
         attended = (torch.arange(64) < torch.tensor(lengths)[:, None]).to(device)
         batch = UnpaddedBatch(attended, attended.long(), sum(lengths))
         numbers = torch.arange(3 * sum(lengths) * heads * size, device=device).sin()
@@ -176,6 +178,19 @@ def why_not(way, device, dtype, heads, size, dropout=0.0):
 
 def _itself(tensor):
     return tensor
+
+
+@contextmanager
+def _without_remarks():
+    """What torch says of nested tensors, and of tracing as it loads them: nobody has taken them yet."""
+    tracing = logging.getLogger("torch.fx._symbolic_trace")
+    disabled, tracing.disabled = tracing.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    finally:
+        tracing.disabled = disabled
 
 
 def _attention(query, key, value):

@@ -125,7 +125,7 @@ def test_without_a_file_the_command_that_makes_it_is_named(tmp_path, capsys):
     assert "`make gpu-data`" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is here")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is here, and this is about where it is not")
 def test_without_cuda_the_command_says_how_to_try_it(tokens_file, capsys):
     assert main(["--tokens", str(tokens_file)]) == 2
     assert "--device cpu --shape tiny" in capsys.readouterr().err
@@ -293,7 +293,7 @@ def test_words_that_are_in_no_name_are_refused(run, tokens_file, monkeypatch, ca
     assert "No name holds nonsense: `--list`" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is here")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is here, and this is about where it is not")
 def test_the_names_are_listed_where_there_is_no_cuda(tokens_file, capsys):
     assert main(["--tokens", str(tokens_file), "--list"]) == 0
     assert "step: base, rows of 512, 64 rows" in capsys.readouterr().out.splitlines()
@@ -346,7 +346,7 @@ def test_a_card_that_answers_no_more_is_left_to_a_new_process_with_the_time_that
     assert words.endswith("--stop --only step") and "--minutes 3.00" in words
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc, and nothing is done then")
 def test_what_is_open_does_not_reach_a_new_process(tmp_path):
     with open(tmp_path / "file", "w") as file:
         os.set_inheritable(file.fileno(), True)  # as of a driver

@@ -1,6 +1,6 @@
-"""One of several processes that train one step under DDP or FSDP; started by test_distributed.py.
+"""One of several processes that train one step under DDP (with compiled layers, too) or FSDP, for test_distributed.py.
 
-torchrun --nproc_per_node 2 sharded_worker.py {ddp,fsdp1,fsdp2} MODEL BATCHES GRADIENTS
+torchrun --nproc_per_node 2 sharded_worker.py {ddp,compiled,fsdp1,fsdp2} MODEL BATCHES GRADIENTS
 """
 
 import sys
@@ -12,6 +12,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from electra_rtd import ElectraRTDForPreTraining, objective_electra_rtd
+from electra_rtd.train_tools.compiled_layers import compile_layers
 
 
 def main(way, folder, batches, gradients):
@@ -20,7 +21,10 @@ def main(way, folder, batches, gradients):
     rank = dist.get_rank()
     model = ElectraRTDForPreTraining.from_pretrained(folder).eval()  # eval: the corruption is the batch's own
     names = [name for name, _ in model.named_parameters()]
-    if way == "ddp":
+    graphs = []
+    if way == "compiled":
+        compile_layers(model, backend=lambda graph, inputs: graphs.append(graph) or graph.forward)
+    if way in ("ddp", "compiled"):
         model = DistributedDataParallel(model)
     elif way == "fsdp1":
         model = FullyShardedDataParallel(model, device_id=torch.device("cpu"), use_orig_params=True)
@@ -30,6 +34,7 @@ def main(way, folder, batches, gradients):
                 fully_shard(layer)
         fully_shard(model)
     model(**torch.load(batches)[rank]).loss.backward()
+    assert len(graphs) == (2 if way == "compiled" else 0), graphs
     whole = FullyShardedDataParallel.summon_full_params(model, with_grads=True) if way == "fsdp1" else nullcontext()
     with whole:
         found = [parameter.grad.clone() for parameter in model.parameters()]

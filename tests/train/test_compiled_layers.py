@@ -5,12 +5,9 @@ Most tests record graphs and run them as they are, which takes a second where a 
 
 import copy
 import logging
-import os
 import pickle
 import re
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import fields
 
@@ -555,49 +552,3 @@ def test_a_run_with_compiled_layers_that_is_resumed_is_the_run_that_was_never_st
     resumed = run(str(tmp_path / "run" / "checkpoint-2"))
     for name, parameter in resumed.items():
         assert torch.equal(parameter, whole[name]), name
-
-
-WORKER = """
-import sys
-import torch, torch.distributed as dist
-from torch.nn.parallel import DistributedDataParallel
-from electra_rtd import ElectraRTDForPreTraining
-from electra_rtd.train_tools import compiled_layers
-
-folder, batches, gradients = sys.argv[1:]
-dist.init_process_group("gloo")
-model = ElectraRTDForPreTraining.from_pretrained(folder).eval()  # eval: the corruption is the batch's own
-graphs = []
-compiled_layers.compile_layers(model, backend=lambda graph, inputs: graphs.append(1) or graph.forward)
-parallel = DistributedDataParallel(model)
-parallel(**torch.load(batches)[dist.get_rank()]).loss.backward()
-assert len(graphs) == 2, graphs
-if dist.get_rank() == 0:
-    torch.save({name: parameter.grad.clone() for name, parameter in model.named_parameters()}, gradients)
-del parallel  # gloo now and then hangs where a reducer outlives its group
-dist.barrier()
-dist.destroy_process_group()
-"""
-
-
-@pytest.mark.slow
-def test_in_two_processes_gradients_are_the_mean_of_those_of_each_batch(make_model, make_batch, tmp_path):
-    model = make_model(mask_prob=0.3)
-    model.save_pretrained(tmp_path / "pair")
-    batches = [make_batch((30, 12, 3), seed=1), make_batch((17, 17, 9), seed=2)]
-    torch.save(batches, tmp_path / "batches.pt")
-    for batch in batches:
-        (model(**batch).loss / 2).backward()
-    (tmp_path / "worker.py").write_text(WORKER, encoding="utf-8")
-    files = [str(tmp_path / name) for name in ("worker.py", "pair", "batches.pt", "gradients.pt")]
-    process = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *files],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert process.returncode == 0, process.stdout + process.stderr
-    gradients = torch.load(tmp_path / "gradients.pt")
-    for name, parameter in model.named_parameters():
-        assert_close(gradients[name], parameter.grad, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")

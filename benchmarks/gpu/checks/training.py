@@ -15,6 +15,17 @@ STEPS = 30
 MOST_SYNCHRONISATIONS = 2  # a step
 
 
+def training_step(ground, model, optimizer, batch):
+    """Under bfloat16. Args: ground ([`Ground`]); model; optimizer; batch (`dict`). Returns: the loss, detached."""
+    with ground.autocast(torch.bfloat16):
+        loss = model(**batch).loss
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.detach()
+
+
 def losses_fall(ground):
     """Thirty steps at dropout 0.1 on a batch, under bfloat16: finite, and falling.
 
@@ -24,13 +35,7 @@ def losses_fall(ground):
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, fused=True)
     batch, losses = ground.batch(), []
     for _ in range(STEPS):
-        with ground.autocast(torch.bfloat16):
-            loss = model(**batch).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(loss.detach())
+        losses.append(training_step(ground, model, optimizer, batch))
     losses = torch.stack(losses).tolist()
     demand(all(loss == loss and abs(loss) < float("inf") for loss in losses), f"a loss is not finite: {losses}")
     first, last = fmean(losses[:5]), fmean(losses[-5:])
@@ -49,18 +54,10 @@ def few_synchronisations(ground):
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     batch = ground.batch()
 
-    def one_step():
-        with ground.autocast(torch.bfloat16):
-            loss = model(**batch).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-
     for _ in range(2):  # probes, and what is allocated once
-        one_step()
+        training_step(ground, model, optimizer, batch)
     with counted_synchronisations() as found:
-        one_step()
+        training_step(ground, model, optimizer, batch)
     return demand_few(found)
 
 
