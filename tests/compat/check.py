@@ -86,10 +86,20 @@ def main():
 
 def run_round(name, release, releases):
     """Run one round and write its results."""
+    repair_thread_pool()
     torch.manual_seed(0)
     results = Results()
     {"save": save, "remote": remote, "package": package, "trained": trained}[name](results, release, releases)
     Path(f"{name}-{release}.json").write_text(json.dumps(results.rows))
+
+
+def repair_thread_pool():
+    """First thing in a fork: give torch a thread pool again, in the one thread that there is yet.
+
+    torch gives up the pool of the process that forked, and makes another at the first use. Two threads that use it
+    first at the same time, as those do by which `transformers` 5 loads weights, may find none: "Invalid thread pool!".
+    """
+    torch.set_num_threads(1)
 
 
 class Results:
@@ -144,6 +154,7 @@ class Results:
 
 
 def _send_rows(sender, function, *args):
+    repair_thread_pool()
     results = Results()
     results.attempt(function.__name__, " ".join(map(str, args)), function, results, *args)
     if results.rows[-1]["error"] is None:
