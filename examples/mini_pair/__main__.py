@@ -9,8 +9,8 @@ import torch
 
 from .neighbours import embeddings_of_neighbours
 from .packing import write_pair
-from .tokens import read_tokens, write_tokens
-from .training import EMBEDDING, Phase, masked_language_model, pair_from, train
+from .tokens import HELD_OUT, read_tokens, write_tokens
+from .training import EMBEDDING, Phase, masked_language_model, measure, pair_from, train
 
 
 MASKED = Phase("masked", steps=8500, learning_rate=7e-4)
@@ -39,7 +39,8 @@ def main(arguments=None):
     pair = pair_from(masked.cpu(), tokens, GENERATOR_LAYERS)
     if not train(pair, tokens, DETECTION, options.work, device, stop):
         return 1
-    write_pair(pair, options.work, options.output)
+    figures = ", ".join(f"{name} {value:.3f}" for name, value in measure(pair, tokens, device).items())
+    write_pair(pair, options.work, options.output, f"On {HELD_OUT:,} rows that were held out: {figures}.")
     print(options.output)
     return 0
 

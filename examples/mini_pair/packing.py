@@ -16,11 +16,12 @@ MOST_BYTES = 16 * 10**6
 CARD = Path(__file__).with_name("card.md")
 
 
-def write_pair(model, work, folder):
+def write_pair(model, work, folder, figures):
     """Write the pair into the package.
 
     Args:
         model ([`ElectraRTDForPreTraining`]); work (`Path`): has `tokenizer/`. folder (`Path`): is filled anew.
+        figures (`str`): of held-out text, for the card.
 
     Raises:
         ValueError: weights that float16 cannot hold, or a folder of more than `MOST_BYTES`.
@@ -39,7 +40,8 @@ def write_pair(model, work, folder):
         (staged / layout.CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         licences = "\n".join(f"- `{file}`: {licence}" for file, licence in CORPORA.items())
         (staged / layout.CARD).write_text(
-            CARD.read_text(encoding="utf-8").replace("{licences}", licences), encoding="utf-8"
+            CARD.read_text(encoding="utf-8").replace("{licences}", licences).replace("{figures}", figures),
+            encoding="utf-8",
         )
         size = sum(file.stat().st_size for file in staged.rglob("*"))
         if size > MOST_BYTES:

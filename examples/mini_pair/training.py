@@ -44,15 +44,15 @@ class Phase:
         return self.learning_rate * (self.steps - step) / (self.steps - self.warmup)
 
 
-def network(tokens, layers, hidden=HIDDEN, heads=HEADS):
+def network(tokens, layers, hidden=None, heads=None):
     """Args: tokens ([`Tokens`]); layers, hidden, heads (`int`). Returns: `ElectraConfig`."""
     return ElectraConfig(
         vocab_size=tokens.size,
         embedding_size=EMBEDDING,
-        hidden_size=hidden,
+        hidden_size=hidden or HIDDEN,
         num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=4 * hidden,
+        num_attention_heads=heads or HEADS,
+        intermediate_size=4 * (hidden or HIDDEN),
         max_position_embeddings=MAX_LENGTH,
         pad_token_id=tokens.special["pad"],
     )
@@ -87,7 +87,7 @@ def masked_language_model(tokens, embeddings):
 
 
 def pair_from(masked, tokens, generator_layers, **fields):
-    """The pair that begins with what masked language modelling taught: the generator has its first layers and its head.
+    """The pair that starts from what masked language modelling taught; its generator has its first layers and head.
 
     Args:
         masked ([`ElectraRTDForPreTraining`]): of [`masked_language_model`], trained.
