@@ -140,7 +140,7 @@ def test_a_pair_that_float16_cannot_hold_or_that_is_too_large_is_not_packed(
     with pytest.raises(ValueError, match="1,000 are allowed"):
         packing.write_pair(pair, work, tmp_path / "pair", "")
     pair.float().discriminator.electra.embeddings_project.weight.data[0, 0] = 1e6
-    with pytest.raises(ValueError, match="float16 cannot hold .*embeddings_project"):
+    with pytest.raises(ValueError, match=r"float16 cannot hold .*embeddings_project"):
         packing.write_pair(pair, work, tmp_path / "pair", "")
     assert not list((tmp_path / "pair").glob("*"))
 
