@@ -174,8 +174,8 @@ def _folds(labels, units, seed):
 
 def _cannot_divide(what, reason):
     return ValueError(
-        f"{what} cannot be divided into training, validation and test: {reason}. Give more rows, or files of your own: "
-        "`validation_file` and `test_file`."
+        f"{what} cannot be divided into training, validation and test: {reason}. Give more rows, or files of your "
+        "own: `validation_file` and `test_file`."
     )
 
 
