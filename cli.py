@@ -36,7 +36,7 @@ from .parsers import (
 from .terminal import is_error, messages_shown, print_error, print_interrupt
 from .train_tools import inspector  # a command imports what it needs when it asks for it: see `lazy_names`
 from .train_tools.report import report_run
-from .train_tools.summary import summary
+from .train_tools.summary import what_it_did, what_next
 
 
 def run_adapt(argv):
@@ -44,7 +44,9 @@ def run_adapt(argv):
     arguments, training_args, given = parse_adapt(argv)
     result = train_tools.adapt(arguments, training_args, given=given, defaults=ADAPT_DEFAULTS)
     if training_args.process_index == 0:
-        print(f"\n{summary(result)}")
+        more = train_tools.example_words(arguments.checkpoint, result.checkpoint) if "--example" in argv else ()
+        for part in (what_it_did(result), *more, what_next(result)):
+            print(f"\n{part}", flush=True)  # the next part takes a while
     return 1 if result.stopped else 0
 
 

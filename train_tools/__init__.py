@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .attention_in_parts import use_attention_in_parts
     from .callbacks import RTDConsoleCallback, RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
     from .data import TextData, read_text, tokenize_text
+    from .example import example_words
     from .recipes import AdaptResult, adapt
     from .unpadded_attention import use_unpadded_attention
 
@@ -22,6 +23,7 @@ __all__ = [
     "RTDSampleCallback",
     "TextData",
     "adapt",
+    "example_words",
     "read_text",
     "tokenize_text",
     "use_attention_in_parts",
@@ -35,6 +37,7 @@ __getattr__, __dir__ = lazy_names(
         ".attention_in_parts": ["use_attention_in_parts"],
         ".callbacks": ["RTDConsoleCallback", "RTDHealthCallback", "RTDMetricsCallback", "RTDSampleCallback"],
         ".data": ["TextData", "read_text", "tokenize_text"],
+        ".example": ["example_words"],
         ".recipes": ["AdaptResult", "adapt"],
         ".unpadded_attention": ["use_unpadded_attention"],
     },

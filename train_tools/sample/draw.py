@@ -3,8 +3,8 @@
     python train_tools/sample/draw.py ../shared/data/ko_techdocs
 
 It reads `tensorflow_ko.txt.gz`, `python_ko.txt.gz`, `react_ko.txt.gz` and `pytorch_ko.txt.gz` (a paragraph a line, in
-the order of the pages), and `validation.parquet` (`text`, `source`: paragraphs of other pages). The same texts give the
-same bytes. README.md says whose they are.
+the order of the pages), and `validation.parquet` (`text`, `source`: paragraphs of other pages). The same texts give
+the same bytes. README.md says whose they are.
 """
 
 import csv
