@@ -20,8 +20,8 @@ Adapt an ELECTRA pair to a domain's text by replaced token detection.
 {WAYS_TO_START}
 The example adapts a small Korean pair that is part of the package to a sample of technical documentation: about two
 minutes, into electra-rtd-sample/, which is replaced at each call. It ends with what the pair catches now and did not
-before, and with what its encoder knows of labelled text (which needs scikit-learn: pip install
-"electra-rtd[evaluate]"). Other options change it (--example --num_train_epochs 3).
+before, and with what its encoder knows of labelled text (where scikit-learn is installed). Other options change it
+(--example --num_train_epochs 3).
 
 Learning rate. The defaults (5e-5, warm-up over the first tenth of the steps) are for going on from a released
 pair: at the rates of pretraining (5e-4 small, 2e-4 base) it can lose quality, as a public report found

@@ -207,8 +207,8 @@ def what_encoders_know(start, adapted):
     """
     try:
         import_extra("sklearn")
-    except ValueError as error:
-        return f"A linear probe of both encoders on labelled text is left out. {error}"
+    except ValueError:
+        return "What the encoders know of labelled text is left out: a linear probe needs `pip install scikit-learn`."
     from .evaluation.probe import naive_bayes, probe
 
     columns = {"text_columns": "text", "label_column": "project"}

@@ -251,7 +251,7 @@ def test_what_is_shown_fits_a_terminal_by_the_width_of_korean():
 def test_without_scikit_learn_one_line_says_how_to_get_the_figure(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     shown = what_encoders_know("nowhere", "nowhere")
-    assert "\n" not in shown and 'pip install "electra-rtd[evaluate]"' in shown
+    assert "\n" not in shown and "`pip install scikit-learn`" in shown
 
 
 def test_the_words_come_one_after_the_other(two_pairs, monkeypatch, tmp_path):
