@@ -23,8 +23,8 @@ class Run:
     Args:
         arm (`str`): name of the arm; the way itself for `"naive_bayes"`, which has no encoder.
         train_rows (`int`): labelled rows that it learned from.
-        seed (`int` or `None`): of the subset of rows, their order, the head and dropout. `None` where nothing is drawn:
-            a probe, or a floor, of all training rows.
+        seed (`int` or `None`): of the subset of rows, their order, the head and dropout. `None` where nothing is
+            drawn: a probe, or a floor, of all training rows.
         learning_rate (`float` or `None`): of the head; `None` but for a fine-tuning.
         way (`str`): `"fine_tuning"`, `"probe"` or `"naive_bayes"`.
         validation, scores (`dict[str, float]`): metrics on the validation rows, and on the test rows.
