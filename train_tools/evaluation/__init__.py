@@ -1,0 +1,1 @@
+"""Does it pay? Encoders fine-tuned on labels, paired by seeds, and a verdict."""
