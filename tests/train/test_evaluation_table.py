@@ -46,7 +46,7 @@ def test_differences_stand_with_their_interval_and_verdict():
 
 @pytest.mark.parametrize(
     ("verdict", "after", "word"),
-    [("better", 0.03, "Better"), ("worse", -0.03, "Worse"), ("cannot tell", 0.01, "Cannot")],
+    [("better", 0.03, "Better"), ("worse", -0.03, "Worse"), ("cannot tell", 0.01, "Cannot tell")],
 )
 def test_one_sentence_says_which(verdict, after, word):
     low, high = 100 * after - 2, 100 * after + 2
