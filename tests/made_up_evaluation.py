@@ -10,7 +10,7 @@ METRICS = ("accuracy", "macro_f1", "micro_f1")
 def comparison(arm="after", difference=0.03, verdict="better", *, rows=400, way="fine_tuning", **fields):
     """As in `Evaluation.comparisons`: two points to either side."""
     bounds = {"low": difference - 0.02, "high": difference + 0.02}
-    rest = {"seeds": 3, "needed": None, "collapsed": [], "without_collapsed": None, "before": 0.7}
+    rest = {"seeds": 3, "needed": None, "left_out": 0, "before": 0.7}
     rest["after"] = 0.7 + difference
     return {
         **{"arm": arm, "against": "before", "train_rows": rows, "way": way, "difference": difference, **bounds},

@@ -58,9 +58,13 @@ def test_one_sentence_says_which(verdict, after, word):
 
 def test_where_nobody_can_tell_it_says_what_would_be_needed():
     made = evaluation(after=0.01, verdict="cannot tell")
-    made.comparisons[0]["needed"] = "about 20 seeds"
-    assert said(made).endswith("To tell a difference of one point: about 20 seeds.")
-    assert "about 20 seeds" in said(made, "ko")
+    made.comparisons[0] |= {"needed": "to tell one point apart, ...", "needed_seeds": 20, "needed_rows": 3000}
+    assert said(made).endswith("To tell a difference of one point: about 20 seeds or about 3,000 test rows.")
+    assert said(made, "ko").endswith("시드 약 20개 또는 평가 행 약 3,000개가 필요합니다.")
+    made.comparisons[0] |= {"needed_seeds": None}
+    assert said(made).endswith("To tell a difference of one point: about 3,000 test rows.")
+    made.comparisons[0] |= {"needed_rows": None, "needed": "both arms say the same of every test row."}
+    assert said(made).endswith(" Both arms say the same of every test row.")
 
 
 def test_what_was_read_is_named_without_its_folder():
@@ -74,14 +78,14 @@ def test_of_many_classes_a_few_are_named():
     assert "class 5 and 34 more" in said(made) and "class 6" not in said(made)
 
 
-def test_a_collapse_is_named_and_marked_and_the_mean_without_it_stands_beside():
+def test_a_collapse_is_named_and_marked_and_left_out_of_comparisons_aloud():
     made = evaluation()
     spoilt = made.chosen("after", 400)[1]
     spoilt.scores["accuracy"], spoilt.collapsed = 0.5, "one class for all rows (pos)"
-    made.comparisons[0]["without_collapsed"] = {"difference": 0.03, "low": 0.01, "high": 0.05, "verdict": "better"}
+    made.comparisons[0] |= {"left_out": 1, "collapsed_after": 1, "seeds": 2}
     assert row(made, "after ")[0][1] == "65.3 ± 13.3 !"
-    assert "COLLAPSED: after, seed 1: one class for all rows (pos). This run is in the means above." in said(made)
-    assert "Without the seeds that collapsed, after - before is +3.0 (+1.0 to +5.0): better." in said(made)
+    assert "COLLAPSED: after, seed 1: one class for all rows (pos). It is in the mean marked with !" in said(made)
+    assert "Not in after - before: 1 of 3 seeds, in which a run collapsed." in said(made)
     assert "COLLAPSED" not in said(evaluation())
 
 

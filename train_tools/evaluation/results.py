@@ -67,15 +67,20 @@ def ways(evaluation):
     return [way for way in WAYS if way != FLOOR and any(run.way == way for run in evaluation.runs)]
 
 
-def verdicts(evaluation, texts):
+def verdicts(evaluation, texts, of=None):
     """One sentence for each encoder that is compared, and what would be needed where nobody can tell.
 
-    Args: evaluation ([`Evaluation`]), texts (`dict`).
-    Returns: `list[str]`
+    Args:
+        evaluation ([`Evaluation`]), texts (`dict`)
+        of (`str`, *optional*): the one arm whose comparisons are told.
+
+    Returns:
+        `list[str]`
     """
     said = []
     for way in ways(evaluation):
-        for pair in dict.fromkeys((one["arm"], one["against"]) for one in _comparisons(evaluation, way)):
+        pairs = dict.fromkeys((one["arm"], one["against"]) for one in _comparisons(evaluation, way))
+        for pair in (pair for pair in pairs if of is None or of in pair):
             compared = [one for one in _comparisons(evaluation, way) if (one["arm"], one["against"]) == pair]
             if len(compared) > 1:
                 said.append(_by_rows(compared, texts))
@@ -94,8 +99,7 @@ def notes(evaluation, texts):
         for arm in evaluation.arms:
             for rows in evaluation.train_rows:
                 said += _collapses(evaluation, arm, rows, way, texts)
-        without = (one for one in _comparisons(evaluation, way) if one.get("without_collapsed"))
-        said += [_without(evaluation, one, texts) for one in without]
+        said += [_left_out(evaluation, one, texts) for one in _comparisons(evaluation, way) if one.get("left_out")]
     for arm in evaluation.arms:
         for way in ways(evaluation):
             said += _below_the_floor(evaluation, arm, way, texts)
@@ -204,8 +208,19 @@ def _verdict(evaluation, one, texts):
         high=points(one["high"]),
         basis=basis if one["way"] == "fine_tuning" else texts["by_probe"].format(basis=basis),
     )
-    needed = one.get("needed") if one["verdict"] == "cannot tell" else None
-    return f"{sentence} {texts['needed'].format(needed=needed.rstrip('.'))}" if needed else sentence
+    return f"{sentence} {_needed(one, texts)}".rstrip()
+
+
+def _needed(one, texts):
+    """What it would take to tell; in the words of the comparison, which are English, where they say something else."""
+    counts = {name: one.get(f"needed_{name}") for name in ("seeds", "rows")}
+    ways = [texts[f"needed_{name}"].format(count=f"{count:,}") for name, count in counts.items() if count]
+    if one["verdict"] != "cannot tell":
+        return ""
+    if ways:
+        return texts["needed"].format(ways=texts["or"].join(ways))
+    needed = one.get("needed") or ""
+    return needed[:1].upper() + needed[1:]
 
 
 def _by_rows(compared, texts):
@@ -242,17 +257,12 @@ def _collapses(evaluation, arm, train_rows, way, texts):
     ]
 
 
-def _without(evaluation, one, texts):
-    rest = one["without_collapsed"]
-    return texts["without"].format(
-        arm=short(one["arm"]),
-        against=short(one["against"]),
-        difference=points(rest["difference"]),
-        low=points(rest["low"]),
-        high=points(rest["high"]),
-        where=_where(evaluation, [one["train_rows"]], texts),
-        verdict=texts[rest["verdict"]],
-    )
+def _left_out(evaluation, one, texts):
+    """That the seeds of collapsed runs are not in a comparison, though they are in the means."""
+    where = _where(evaluation, [one["train_rows"]], texts)
+    arm, against = (short(one[side]) for side in ("arm", "against"))
+    left_out = one["left_out"]
+    return texts["left_out"].format(arm=arm, against=against, where=where, count=left_out, all=left_out + one["seeds"])
 
 
 def _below_the_floor(evaluation, arm, way, texts):
