@@ -150,7 +150,6 @@ def test_the_example_trains_in_float32_replaces_itself_and_ends_with_its_words(s
 
 def test_other_runs_end_without_the_examples_words(small, monkeypatch):
     monkeypatch.setattr(example, "example_words", lambda *_: pytest.fail("it is no example"))
-    monkeypatch.setattr(cli.train_tools, "example_words", example.example_words, raising=False)
     arguments = ["--checkpoint", parsers.EXAMPLE["checkpoint"], "--train_file", *parsers.EXAMPLE["train_file"]]
     assert cli.main(["adapt", *arguments, "--text_column", "text", "--output_dir", "mine", *small[2:]]) == 0
 
