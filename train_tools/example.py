@@ -24,7 +24,7 @@ LABELLED = {part: SAMPLE / f"techdocs_labelled_{part}.csv.gz" for part in ("trai
 METRIC = "accuracy"
 SHOWN = 3  # sentences
 WIDTH = 96  # columns of a terminal, beside the margin
-MOST_LINES = 2  # of a sentence that is shown
+MOST_LINES, MOST_TOLD = 2, 8  # lines of a sentence that is shown, and tokens of it that are told of
 LONGEST = 128  # tokens
 AT_ONCE = 32  # texts in a batch
 
@@ -59,6 +59,11 @@ class ReadTwice:
     def gained(self):
         """`int`: how many tokens more are judged rightly than before."""
         return self.before.wrong - self.after.wrong
+
+    @property
+    def told(self):
+        """`list` of two [`Token`]: replaced ones, and those of which one of the two readings says so."""
+        return [pair for pair in self.pairs if pair[0].replaced or FALSE_ALARM in (pair[0].verdict, pair[1].verdict)]
 
     @property
     def newly_caught(self):
@@ -120,11 +125,12 @@ def catches(readings, shown=SHOWN):
     rows.append(f"  It catches more than before in {more:,} paragraphs, and fewer in {fewer:,}.")
     if not after["caught"] + after["alarms"]:
         rows.append("  It calls every token original now: none has a probability above one half.")
-    best = [one for one in readings if one.newly_caught and one.gained > 0 and len(_lines(one)) <= MOST_LINES]
-    best = sorted(best, key=lambda one: (-one.gained, -_surer(one)))[:shown]
+    gained = [one for one in readings if one.newly_caught and one.gained > 0]
+    short = [one for one in gained if len(_lines(one)) <= MOST_LINES and len(one.told) <= MOST_TOLD]
+    best = sorted(short or gained, key=lambda one: (-one.gained, -_surer(one)))[:shown]
     if not best:
-        return "\n".join([*rows, "", "No paragraph shows anything that it catches now and did not before."])
-    rows += ["", f"Where it gained most ({OPENING}{CLOSING}: what stands in place of the original):"]
+        return "\n".join([*rows, "", "In no paragraph does it gain anything, so none is shown."])
+    rows += ["", f"Where it gained most ({OPENING}{CLOSING}: what stands in place of the original), before and after:"]
     for number, one in enumerate(best, 1):
         rows += ["", *_shown(number, one)]
     return "\n".join(rows)
@@ -160,10 +166,9 @@ def _surer(one):
 def _shown(number, one):
     lines = _lines(one)
     rows = [f"  {number}  {lines[0]}", *(f"     {line}" for line in lines[1:])]
-    for before, after in one.pairs:
-        if before.replaced or FALSE_ALARM in (before.verdict, after.verdict):
-            change = before.token if not before.replaced else f"{before.token} → {before.discriminator_read}"
-            rows.append(f"     {_padded(change, 36)}{_judged(before):>22}{'':>4}{_judged(after)}")
+    for before, after in one.told:
+        change = before.token if not before.replaced else f"{before.token} → {before.discriminator_read}"
+        rows.append(f"     {_padded(change, 36)}{_judged(before):>22}{'':>4}{_judged(after)}")
     return rows
 
 
