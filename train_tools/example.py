@@ -14,7 +14,7 @@ from .evaluation.labels import read_labels, split_labels
 from .evaluation.verdict import compare
 from .inspector.inspection import load_reader
 from .inspector.pieces import pieces_of_text
-from .inspector.reading import CAUGHT, FALSE_ALARM, MISSED, read_pieces
+from .inspector.reading import CAUGHT, FALSE_ALARM, MISSED, Reading, read_pieces
 from .inspector.terminal_view import CLOSING, OPENING, SIGNS
 from .summary import VERDICTS
 
@@ -47,8 +47,8 @@ class ReadTwice:
     Args: before, after ([`Reading`]).
     """
 
-    before: object
-    after: object
+    before: Reading
+    after: Reading
 
     @property
     def pairs(self):
@@ -96,7 +96,7 @@ def read_twice(start, adapted, texts):
 def _read(model, tokenizer, pieces):
     """Readings of pieces, in batches of like length."""
     order = sorted(range(len(pieces)), key=lambda place: len(pieces[place].input_ids))
-    readings = {}
+    readings: dict[int, Reading] = {}
     for first in range(0, len(order), AT_ONCE):
         places = order[first : first + AT_ONCE]
         read = read_pieces(model, tokenizer, [pieces[place] for place in places], top_k=0)
@@ -225,7 +225,8 @@ def what_encoders_know(start, adapted):
         options = {"max_length": LONGEST, "batch_size": AT_ONCE, "device": model.device}
         probed.append(probe(model.discriminator.electra, tokenizer, split, **options))
     targets, names = split.test.targets, split.test.names
-    found = compare("single", METRIC, *([one.predictions] for one in probed), targets, names, deterministic=True)
+    before, after = ([one.predictions] for one in probed)
+    found = compare("single", METRIC, before, after, targets, names, deterministic=True)
     floor = naive_bayes(split)
     rows = [
         f"What a linear probe reads from the encoders: which of {len(names)} projects is a paragraph from?",

@@ -73,6 +73,7 @@ def test_the_sample_is_small_and_its_readme_counts_its_rows_and_names_every_lice
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the texts that the sample is drawn from are not at ../shared/data")
+@pytest.mark.slow
 def test_the_sample_is_drawn_again_to_the_byte(tmp_path):
     specification = importlib.util.spec_from_file_location("draw_sample", SAMPLE / "draw.py")
     script = importlib.util.module_from_spec(specification)
