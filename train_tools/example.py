@@ -11,6 +11,7 @@ from .counts import BINS, area_under_curve, count_logits
 from .data import read_text
 from .evaluation.extra import import_extra
 from .evaluation.labels import read_labels, split_labels
+from .evaluation.probe import naive_bayes, probe
 from .evaluation.verdict import compare
 from .inspector.inspection import load_reader
 from .inspector.pieces import pieces_of_text
@@ -214,8 +215,6 @@ def what_encoders_know(start, adapted):
         import_extra("sklearn")
     except ValueError:
         return "What the encoders know of labelled text is left out: a linear probe needs `pip install scikit-learn`."
-    from .evaluation.probe import naive_bayes, probe
-
     columns = {"text_columns": "text", "label_column": "project"}
     labels = read_labels(LABELLED["train"], **columns, group_column="block")
     split = split_labels(labels, test=read_labels(LABELLED["test"], **columns), seed=0)
