@@ -14,6 +14,7 @@ from .hub_tools import (
     diff_checkpoints,
     export_discriminator,
     export_generator,
+    merge_checkpoints,
     pinned_line,
     pull_checkpoint,
     pull_locked,
@@ -26,8 +27,10 @@ from .parsers import (
     diff_parser,
     export_parser,
     inspect_parser,
+    merge_parser,
     option_names,
     parse_adapt,
+    parse_evaluate,
     pull_parser,
     push_parser,
     report_parser,
@@ -36,7 +39,7 @@ from .parsers import (
 from .terminal import is_error, messages_shown, print_error, print_interrupt
 from .train_tools import inspector  # a command imports what it needs when it asks for it: see `lazy_names`
 from .train_tools.report import report_run
-from .train_tools.summary import summary
+from .train_tools.summary import what_it_did, what_next
 
 
 def run_adapt(argv):
@@ -44,8 +47,29 @@ def run_adapt(argv):
     arguments, training_args, given = parse_adapt(argv)
     result = train_tools.adapt(arguments, training_args, given=given, defaults=ADAPT_DEFAULTS)
     if training_args.process_index == 0:
-        print(f"\n{summary(result)}")
+        print(f"\n{what_it_did(result)}", flush=True)  # what comes next takes a while
+        for part in _example_words(arguments, result) if "--example" in argv else ():
+            print(f"\n{part}", flush=True)
+        print(f"\n{what_next(result)}")
     return 1 if result.stopped else 0
+
+
+def run_evaluate(argv):
+    """`electra-rtd evaluate`: fine-tune encoders on labels, say which is better."""
+    from .train_tools.evaluation.table import table
+
+    arguments, as_json = parse_evaluate(argv)
+    evaluation = train_tools.evaluate(arguments)
+    if as_json:
+        print(json.dumps(evaluation.as_dict(), indent=2, ensure_ascii=False))
+    else:
+        print(f"\n{table(evaluation, arguments.lang)}")
+
+
+def _example_words(arguments, result):
+    from .train_tools.example import example_words  # as whoever adapts without it need not
+
+    return example_words(arguments.checkpoint, result.checkpoint)
 
 
 def run_export(argv):
@@ -160,14 +184,22 @@ def run_diff(argv):
     return 0 if difference.identical else 1
 
 
+def run_merge(argv):
+    """`electra-rtd merge`: part of the way back to the base."""
+    arguments = merge_parser().parse_args(argv)
+    print(merge_checkpoints(arguments.base, arguments.adapted, arguments.alpha, arguments.output_dir))
+
+
 RUN = {
     "adapt": run_adapt,
+    "evaluate": run_evaluate,
     "inspect": run_inspect,
     "report": run_report,
     "verify": run_verify,
     "push": run_push,
     "pull": run_pull,
     "diff": run_diff,
+    "merge": run_merge,
     "export": run_export,
 }
 

@@ -1,19 +1,18 @@
 """The model card: written once from a template, and later kept, but for its metadata and the marked sections."""
 
 import copy
-import hashlib
 import json
 import re
 from pathlib import Path
 
 import jinja2
-import yaml
 from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from transformers.utils import logging
 
 from ..configuration_electra_rtd import ElectraRTDConfig
-from . import layout
+from . import card_evaluation, layout
+from .card_text import replaced, section, with_metadata
 from .checks.metadata import metadata_block, read_metadata
 from .constant_answer import constant_answers
 from .curves import plot_losses
@@ -44,7 +43,7 @@ METRICS = {
 }
 
 
-def write_card(folder, repo_id, *, run, earlier=None, tags=(), token=None):
+def write_card(folder, repo_id, *, run, earlier=None, own=None, tags=(), token=None):
     """Write the README of a gathered checkpoint, and the plot that it shows.
 
     Args:
@@ -52,12 +51,13 @@ def write_card(folder, repo_id, *, run, earlier=None, tags=(), token=None):
         repo_id (`str`): where it will stand.
         run ([`RunRecord`]): what is known of its training.
         earlier (`str`, *optional*): the README to keep.
+        own (`str`, *optional*): the one that lay beside these weights: what it says of their evaluation is kept too.
         tags (iterable of `str`): for the metadata.
         token (`str` or `bool`, *optional*): to read the parents' cards.
     """
     config = json.loads((folder / layout.CONFIG).read_text(encoding="utf-8"))
-    weights = _weights_digest(folder)
-    old = _section(earlier or "", RESULTS, END_OF_RESULTS)
+    weights = layout.weights_digest(folder)
+    old = section(earlier or "", RESULTS, END_OF_RESULTS)
     # Without a log, figures are only known where they are of these very weights.
     keeps_results = not _evaluations(run.log) and old is not None and old[0][1] == weights
     results = earlier[old[0].start() : old[1]] if keeps_results else _results(folder, run, config, weights)
@@ -69,7 +69,25 @@ def write_card(folder, repo_id, *, run, earlier=None, tags=(), token=None):
         content = _new_card(repo_id, data, facts, results, longest)
     else:
         content = _updated_card(earlier, data, facts, results, figures is not None)
+    content = card_evaluation.carried(content, own, weights, repo_id.split("/")[-1])
     (folder / layout.CARD).write_bytes(content.encode("utf-8"))
+
+
+def new_card_beside(folder):
+    """The README of a pair that is not published yet: what a push knows stands between marks, and is empty.
+
+    Args:
+        folder (`Path`): holds a pair.
+
+    Returns:
+        `str`
+    """
+    config = json.loads((folder / layout.CONFIG).read_text(encoding="utf-8"))
+    data = ModelCardData(library_name="transformers", pipeline_tag="feature-extraction", tags=TAGS)
+    facts = f"<!-- electra-rtd facts -->\n{END_OF_FACTS}"
+    results = f"<!-- electra-rtd results of none -->\n{END_OF_RESULTS}"
+    longest = ElectraRTDConfig.from_dict(config).max_position_embeddings
+    return _new_card(folder.resolve().name, data, facts, results, longest)
 
 
 def _new_card(repo_id, data, facts, results, longest):
@@ -95,9 +113,9 @@ def _facts(folder, repo_id):
 
 def _updated_card(earlier, data, facts, results, has_figures):
     """A README with our metadata joined to its own, and the marked sections replaced; the rest as it was."""
-    if _section(earlier, RESULTS, END_OF_RESULTS) is None:
+    if section(earlier, RESULTS, END_OF_RESULTS) is None:
         logger.info("The README has no marked results: its text stays as it is.")
-    text = _replaced(_replaced(earlier, RESULTS, END_OF_RESULTS, results), FACTS, END_OF_FACTS, facts)
+    text = replaced(replaced(earlier, RESULTS, END_OF_RESULTS, results), FACTS, END_OF_FACTS, facts)
     block = metadata_block(text)
     try:
         theirs = read_metadata(block[0]) if block else {}
@@ -107,26 +125,7 @@ def _updated_card(earlier, data, facts, results, has_figures):
         return text
     if joined == theirs:  # writing YAML anew loses comments: only where something changed
         return text
-    line_break = "\r\n" if "\r\n" in text else "\n"
-    written = yaml.safe_dump(joined, sort_keys=False, allow_unicode=True).replace("\n", line_break)
-    return f"---{line_break}{written}---{line_break}{text[block[1] :] if block else text}"
-
-
-def _section(text, start, end, at=0):
-    """The first marked section: the match of its start and where it ends; `None` where there is none."""
-    # Not one expression for both: for many starts without an end it takes hours.
-    begin = start.search(text, at)
-    stop = text.find(end, begin.end()) if begin else -1
-    return (begin, stop + len(end)) if begin and stop >= 0 else None
-
-
-def _replaced(text, start, end, content):
-    """A text with other content in place of its marked sections."""
-    parts, at = [], 0
-    while section := _section(text, start, end, at):
-        parts += [text[at : section[0].start()], content]
-        at = section[1]
-    return "".join([*parts, text[at:]])
+    return with_metadata(text, joined)
 
 
 def _joined_metadata(theirs, ours, has_figures):
@@ -159,8 +158,9 @@ def _joined_index(models, ours):
 
 def _metadata(config, run, figures, repo_id, tags, token):
     settings = run.results.get("settings", {})
-    cards = {parent: _card_data(parent, token) for parent in _parents(config, settings)}
+    cards = {parent: _card_data(parent, token) for parent in _parents(config, settings, run.merge)}
     parents = [parent for parent, card in cards.items() if card is not None]  # others are folders of somebody's
+    relation = "merge" if run.merge else "finetune"
     inherited = [cards[parent] for parent in parents]
     licenses = {json.dumps(data.get("license"), default=str): data.get("license") for data in inherited}
     languages = [language for data in inherited for language in _as_list(data.get("language"))]
@@ -168,7 +168,7 @@ def _metadata(config, run, figures, repo_id, tags, token):
         library_name="transformers",
         pipeline_tag="feature-extraction",
         base_model=parents or None,
-        base_model_relation="finetune" if parents else None,
+        base_model_relation=relation if parents else None,
         language=list(dict.fromkeys(name for name in languages if isinstance(name, str))) or None,
         license=next(iter(licenses.values())) if len(licenses) == 1 else None,
         datasets=run.results.get("datasets") or None,
@@ -178,11 +178,14 @@ def _metadata(config, run, figures, repo_id, tags, token):
     )
 
 
-def _parents(config, settings):
+def _parents(config, settings, merge):
     """The repositories that this checkpoint goes on from."""
     checkpoint = settings.get("checkpoint")
     origins = [config[part].get("_name_or_path") for part in NETWORKS]
-    if is_hub_id(checkpoint, with_owner=True):  # of a folder, the configuration knows what that one went on from
+    merged = [merge.get(name) for name in ("base", "adapted")]
+    if any(is_hub_id(name, with_owner=True) for name in merged):
+        origins = merged
+    elif is_hub_id(checkpoint, with_owner=True):  # of a folder, the configuration knows what that one went on from
         origins = [checkpoint]
     # A configuration may name anything: the Hub refuses a card with a strange name.
     return list(dict.fromkeys(name for name in origins if is_hub_id(name, with_owner=True)))
@@ -234,6 +237,8 @@ def _results(folder, run, config, weights):
     evaluations = _evaluations(run.log)
     lines = [f"<!-- electra-rtd results of {weights} -->", "## Training", "", "| | |", "| --- | --- |"]
     lines += [f"| {name} | {value} |" for name, value in _settings(config, run)]
+    if run.merge:
+        lines += ["", merged_line(run.merge)]
     lines += ["", "## Results", ""]
     if evaluations:
         first, last = evaluations[0], evaluations[-1]
@@ -255,6 +260,22 @@ def _results(folder, run, config, weights):
     else:
         lines += ["No figures were recorded with this state."]
     return "\n".join([*lines, "<!-- end of electra-rtd results -->"])
+
+
+def merged_line(merge):
+    """The sentence about weights that were merged: `merge` is that of a [`RunRecord`]; `str`, Markdown."""
+    base, adapted = (_code(merge[name]) for name in ("base", "adapted"))
+    share = round(1 - merge["alpha"], 6)
+    chosen = f" The shares were chosen on {_code(merge['chosen']['labels'])}." if "labels" in merge["chosen"] else ""
+    return (
+        f"These weights were merged, not trained: {share:g} of {base} and {merge['alpha']:g} of {adapted}, weight by "
+        f"weight, by `electra-rtd merge`.{chosen}"
+    )
+
+
+def _code(name):
+    """A name in a sentence, as code: nothing in it ends that, or the line."""
+    return f"`{' '.join(str(name).replace('`', chr(39)).split())[:LONGEST_SETTING]}`"
 
 
 def _constants(last, first, config):
@@ -290,9 +311,3 @@ def _evaluations(log):
 
 def _as_list(value):
     return [] if value is None else value if isinstance(value, list) else [value]
-
-
-def _weights_digest(folder):
-    files = [path for path in sorted(folder.iterdir()) if path.name.endswith(".safetensors")]
-    digests = "".join(layout.sha256(path) for path in files)
-    return digests[:16] if len(files) == 1 else hashlib.sha256(digests.encode()).hexdigest()[:16]
