@@ -76,13 +76,12 @@ def probe(encoder, tokenizer, split, *, max_length=256, batch_size=32, device=No
     train, validation, test = (
         replace(part, features=scaler.transform(part.features)) for part in (train, validation, test)
     )
-    best = None
+    tried = []
     for strength in STRENGTHS:
         model = _fit(kind, train, strength)
         found = score(kind, validation.as_rows(model.predict(validation.features)), split.validation.targets, names)
-        if best is None or found[metric] > best[1][metric]:
-            best = model, found, strength
-    model, found, strength = best
+        tried.append((found[metric], found, model, strength))
+    _, found, model, strength = max(tried, key=lambda one: one[0])
     predictions = test.as_rows(model.predict(test.features))
     return Probed(score(kind, predictions, split.test.targets, names), predictions, found, strength)
 
@@ -128,7 +127,7 @@ class _Features:
 
     def as_rows(self, predicted):
         """What was predicted of each example, as `metrics.score` takes it."""
-        if self.places is None:
+        if self.places is None or self.blank is None:
             return predicted.tolist()
         rows = [list(tags) for tags in self.blank]
         for (row, word), tag in zip(self.places, predicted.tolist(), strict=True):
