@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from .encoding import encode
 from .extra import import_extra
@@ -22,7 +21,6 @@ from .metrics import METRICS, score
 STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)  # of regularisation: `alpha` of ridge, `1 / C` of logistic regression
 SMOOTHING = 0.1  # with 1, the many pieces that are seen once drown the rare classes: .47 for .68 on 920 long texts
 MOST_STEPS = 1_000  # of the solver
-PATIENCE = 5  # seconds without a progress bar
 HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
 
 
@@ -144,8 +142,7 @@ def _read(encoder, tokenizer, labels, max_length, batch_size, device):
     was_training, was_on = encoder.training, encoder.device
     encoder.eval().to(device)
     try:
-        batches = rows.by_length(batch_size)
-        for indices in tqdm(batches, desc="Reading for the probe", unit=" batches", delay=PATIENCE, leave=False):
+        for indices in rows.by_length(batch_size):
             batch = {name: values.to(device) for name, values in rows.batch(indices, labels=False).items()}
             hidden = encoder(**batch).last_hidden_state.float()  # (B, L, width)
             if labels.kind == "tokens":
