@@ -116,6 +116,7 @@ def compare(
     }
     advice = _failing(reasons_before, reasons_after)
     if not kept:
+        advice = advice or "in each pair one run or the other collapsed. Try other learning rates or more steps."
         return Comparison(math.nan, math.nan, math.nan, None, None, verdict="cannot tell", needed=advice, **counts)
     units = units_of(len(targets), groups, kind)
     scores, parts = [], []  # (seeds, 2); (seeds, units)
@@ -128,15 +129,16 @@ def compare(
     chance = _sources_of_chance(differences, np.transpose(parts), deterministic)
     half_of = _halves(chance)
     difference = float(means[1] - means[0])
-    half = None if half_of is None else math.hypot(*half_of)
-    low, high = (None, None) if half is None else (difference - half, difference + half)
-    if half is None or low <= 0 <= high or advice is not None:
-        verdict = "cannot tell"
-        plan = {"needed": advice} if advice is not None else _plan(chance, difference, half, len(targets), train_rows)
-    else:
-        verdict, plan = "better" if low > 0 else "worse", {}
-    if half:
-        plan["bottleneck"] = "seeds" if half_of[0] > half_of[1] else "rows"
+    half = low = high = bottleneck = None
+    if half_of is not None:
+        half = math.hypot(*half_of)
+        low, high = difference - half, difference + half
+        bottleneck = ("seeds" if half_of[0] > half_of[1] else "rows") if half else None
+    told = half is not None and abs(difference) > half and advice is None
+    verdict = "cannot tell" if not told else "better" if difference > 0 else "worse"
+    plan = {"bottleneck": bottleneck, "needed": advice}
+    if not told and advice is None:
+        plan.update(_plan(chance, difference, half, len(targets), train_rows))
     errors = {"se_seeds": chance.se_seeds, "se_rows": chance.se_rows}
     return Comparison(
         float(means[0]), float(means[1]), difference, low, high, verdict=verdict, **plan, **errors, **counts

@@ -174,6 +174,9 @@ def test_an_arm_that_mostly_collapses_is_no_verdict_but_a_name():
     )
     none = compare("single", "accuracy", [constant] * 2, [constant] * 2, targets, ("bad", "fine"))
     assert (none.seeds, none.low, math.isnan(none.difference)) == (0, None, True)
+    by_turns = compare("single", "accuracy", [good, constant], [constant, good], targets, ("bad", "fine"))
+    assert (by_turns.seeds, by_turns.left_out) == (0, 2)
+    assert by_turns.needed.startswith("in each pair one run or the other collapsed")
     assert "`before` collapsed in 2 of 2" in none.needed and "`after` collapsed in 2 of 2" in none.needed
 
 
