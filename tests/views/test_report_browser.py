@@ -9,6 +9,7 @@ from pathlib import Path
 
 import made_up_run
 import pytest
+from made_up_evaluation import evaluation
 from PIL import Image
 
 from electra_rtd import cli
@@ -51,6 +52,7 @@ def pages(tmp_path_factory):
     rows.insert(5, {"step": 40, "health": "no_recall", "message": "Recall is 0.0000 of 120 replaced tokens. " * 3})
     folder = tmp_path_factory.mktemp("runs") / ("a_long_name_without_any_space_" * 4)
     made_up_run.write_run(folder, rows, held_out=made_up_run.held_out())
+    evaluation(counts=(50, 200, 1000), floor=0.8).write(folder)
     return {lang: report_run(folder, html=folder / f"{lang}.html", lang=lang)[0] for lang in ("en", "ko")}
 
 

@@ -52,9 +52,9 @@ TEXTS = {
         "floor": "{arm}{where} is below naive Bayes, which needs no encoder ({pairs}): not worth using so.",
         "floor_pair": "{score} against {floor}",
         "edge_lowest": "The rate of {arm}{where} is the lowest of the grid: a lower one may be better "
-        "(`learning_rates`).",
+        "(--learning_rates).",
         "edge_highest": "The rate of {arm}{where} is the highest of the grid: a higher one may be better "
-        "(`learning_rates`).",
+        "(--learning_rates).",
         "cut_off": "{count} of the test rows are longer than {arm} reads: what is behind the end was cut off.",
         "cut_off_tokens": "{count} words of the test rows lie behind the end of what {arm} reads: they count as O.",
     },
@@ -108,9 +108,9 @@ TEXTS = {
         "floor": "{arm}{where}: 인코더가 필요 없는 나이브 베이즈보다 낮습니다({pairs}). 이대로 쓸 까닭이 없습니다.",
         "floor_pair": "{score}, 나이브 베이즈 {floor}",
         "edge_lowest": "{arm}{where}의 학습률이 후보 가운데 가장 낮습니다. 더 낮은 값이 나을 수 있습니다"
-        "(`learning_rates`).",
+        "(--learning_rates).",
         "edge_highest": "{arm}{where}의 학습률이 후보 가운데 가장 높습니다. 더 높은 값이 나을 수 있습니다"
-        "(`learning_rates`).",
+        "(--learning_rates).",
         "cut_off": "평가 행 {count}개가 {arm}이(가) 읽는 길이보다 깁니다. 뒷부분은 잘렸습니다.",
         "cut_off_tokens": "평가 행의 단어 {count}개가 {arm}이(가) 읽는 길이 밖에 있어 O로 셉니다.",
     },
