@@ -18,7 +18,7 @@ from . import layout
 from .checks.exports import COMPUTES
 from .export import export_discriminator, write_stock
 from .loading import load_pair, open_tokenizer
-from .names import is_hub_id
+from .names import public_name
 from .run_record import write_merge
 from .staging import new_folder
 from .verify import require_ok, verify_folder
@@ -76,8 +76,8 @@ def merge_checkpoints(base, adapted, alpha, output_dir, *, chosen=None):
         else:
             write_stock(ours, tokenizer, folder)
         kept = type(ours).__name__
-        entry = {"base": _shown(base), "adapted": _shown(adapted), "alpha": alpha, "class": kept, "chosen": chosen}
-        write_merge(folder, entry)
+        entry = {"base": public_name(base), "adapted": public_name(adapted), "alpha": alpha, "class": kept}
+        write_merge(folder, {**entry, "chosen": chosen})
         if is_pair:
             require_ok(verify_folder(folder, source=str(output_dir)), "The merged pair is not written:")
     return Path(output_dir)
@@ -261,11 +261,3 @@ def _write_pair(model, tokenizer, folder):
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
     export_discriminator(folder, folder / layout.EXPORTS[0])
-
-
-def _shown(source):
-    """What a checkpoint is called in public: a Hub id, or the name of a folder, and no path of this disk."""
-    if is_hub_id(source):
-        return str(source)
-    path = Path(source).resolve()
-    return f"{path.parent.name}/{path.name}" if path.name in layout.EXPORTS else path.name

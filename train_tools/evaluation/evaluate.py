@@ -44,7 +44,7 @@ def evaluate(arguments):
         KeyboardInterrupt: with what is kept and how to go on, for a person.
     """
     import_extra("sklearn.metrics")
-    split = _read(arguments)
+    split = read_split(arguments)
     kind = split.train.kind
     if kind == "tokens":
         import_extra("seqeval.metrics")
@@ -72,7 +72,8 @@ def evaluate(arguments):
     return evaluation
 
 
-def _read(arguments):
+def read_split(arguments):
+    """The labelled rows that [`EvaluateArguments`] name, in their parts: [`Split`]. The same each time."""
     options = {
         "task": arguments.task,
         "text_columns": arguments.text_columns,
