@@ -67,19 +67,8 @@ def choose_alpha(base, adapted, output_dir, arguments, alphas=ALPHAS):
     alphas = _checked(alphas)
     if len(arguments.train_rows or ()) > 1:
         raise ValueError(f"`train_rows` is {arguments.train_rows}: give one number, since one alpha is chosen.")
-    work = Path(output_dir).with_name(Path(output_dir).name + WORK)
-    work.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".merged-", dir=work) as merged:
-        arms = {_arm(alpha): str(Path(merged) / f"{alpha:g}") for alpha in alphas}
-        for alpha, folder in zip(alphas, arms.values(), strict=True):
-            merge_checkpoints(base, adapted, alpha, folder)
-        given = [f"{name}={folder}" for name, folder in arms.items()]
-        nothing = {"before": None, "after": None, "write_card": None}
-        arguments = replace(arguments, **nothing, arms=given, output_dir=str(work))
-        evaluation = evaluate(arguments)
-    evaluation.arms = {_arm(alpha): _named(base, adapted, alpha) for alpha in alphas}
-    evaluation.write(work)
-    alpha, best = pick(evaluation, read_split(arguments).test)
+    evaluation, test = _evaluate(base, adapted, output_dir, arguments, alphas)
+    alpha, best = pick(evaluation, test)
     chosen = {
         "labels": ", ".join(file_names(evaluation.task)),
         "metric": evaluation.task["metric"],
@@ -87,6 +76,26 @@ def choose_alpha(base, adapted, output_dir, arguments, alphas=ALPHAS):
     }
     merge_checkpoints(base, adapted, alpha, output_dir, chosen=chosen)
     return ChosenAlpha(alpha, best, str(output_dir), evaluation)
+
+
+def _evaluate(base, adapted, output_dir, arguments, alphas):
+    """The evaluation of all alphas, which is kept beside the output folder, and the test rows."""
+    work = Path(output_dir).with_name(Path(output_dir).name + WORK)
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".merged-", dir=work) as merged:
+            arms = {_arm(alpha): str(Path(merged) / f"{alpha:g}") for alpha in alphas}
+            for alpha, folder in zip(alphas, arms.values(), strict=True):
+                merge_checkpoints(base, adapted, alpha, folder)
+            given = {"arms": [f"{name}={folder}" for name, folder in arms.items()], "output_dir": str(work)}
+            arguments = replace(arguments, **given, before=None, after=None, write_card=None)
+            evaluation = evaluate(arguments)
+    finally:
+        if not any(work.iterdir()):
+            work.rmdir()
+    evaluation.arms = {_arm(alpha): _named(base, adapted, alpha) for alpha in alphas}
+    evaluation.write(work)
+    return evaluation, read_split(arguments).test
 
 
 def pick(evaluation, test):

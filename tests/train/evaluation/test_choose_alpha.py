@@ -162,11 +162,12 @@ def test_checkpoints_that_do_not_fit_are_refused_first(no_work, checkpoints, sav
     _, other = save_pair(tmp_path / "other", discriminator={"num_hidden_layers": 1})
     with pytest.raises(ValueError, match="num_hidden_layers: 2 and 1"):
         choose_alpha(checkpoints[0], other, tmp_path / "out", EvaluateArguments(labels=labels, before="x"))
+    assert not (tmp_path / "out").exists() and not (tmp_path / "out-alphas").exists()
 
 
 def test_one_number_of_training_rows_at_most(no_work, checkpoints, labels, tmp_path):
     arguments = EvaluateArguments(labels=labels, before="x", train_rows=[10, 20])
-    with pytest.raises(ValueError, match="`train_rows` is .*: give one number"):
+    with pytest.raises(ValueError, match=r"`train_rows` is .*: give one number"):
         choose_alpha(*checkpoints, tmp_path / "out", arguments)
 
 
