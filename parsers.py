@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from transformers import HfArgumentParser, TrainingArguments
@@ -160,7 +161,7 @@ ADAPT_DEFAULTS = {
 }
 
 # What `merge --alpha auto` takes of the fields of `EvaluateArguments`, and how the parser reads them.
-OF_ALPHA_AUTO = {
+OF_ALPHA_AUTO: dict[str, dict[str, Any]] = {
     "labels": {"metavar": "FILE"},
     "task": {"choices": KINDS},
     "text_columns": {"nargs": "+"},
@@ -323,7 +324,11 @@ def merge_parser():
     )
     parser.add("--output_dir", required=True, help="A folder that does not exist yet.")
     auto = parser.add_argument_group("for --alpha auto, as of electra-rtd evaluate")
-    alphas = {"type": float, "nargs": "+", "help": "What is tried. By default 0 0.25 0.5 0.75 1; 0 is always tried."}
+    alphas: dict[str, Any] = {
+        "type": float,
+        "nargs": "+",
+        "help": "What is tried. By default 0 0.25 0.5 0.75 1; 0 is always tried.",
+    }
     fields = EvaluateArguments.__dataclass_fields__
     for name, options in {"alphas": alphas, **OF_ALPHA_AUTO}.items():
         said = (

@@ -50,7 +50,7 @@ COLOURS = {
     "orange": "#e69f00",
 }
 # Lines differ in dashes and markers too, bars in hatching.
-LOOKS = {
+LOOKS: dict[str, dict[str, Any]] = {
     "training": {"color": COLOURS["blue"], "linestyle": "-", "marker": ""},
     "held_out": {"color": COLOURS["red"], "linestyle": "--", "marker": "o"},
     "third": {"color": COLOURS["green"], "linestyle": ":", "marker": "^"},
