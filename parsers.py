@@ -324,11 +324,8 @@ def merge_parser():
     )
     parser.add("--output_dir", required=True, help="A folder that does not exist yet.")
     auto = parser.add_argument_group("for --alpha auto, as of electra-rtd evaluate")
-    alphas: dict[str, Any] = {
-        "type": float,
-        "nargs": "+",
-        "help": "What is tried. By default 0 0.25 0.5 0.75 1; 0 is always tried.",
-    }
+    tried = "What is tried. By default 0 0.25 0.5 0.75 1; 0 is always tried."
+    alphas: dict[str, Any] = {"type": float, "nargs": "+", "help": tried}
     fields = EvaluateArguments.__dataclass_fields__
     for name, options in {"alphas": alphas, **OF_ALPHA_AUTO}.items():
         said = (

@@ -71,7 +71,7 @@ def test_the_version_is_that_of_the_package(capsys):
         ("upload", "upload is not a command. Did you mean `electra-rtd push`?"),
         ("help", "help is not a command. Did you mean `electra-rtd --help`?"),
         ("--verison", "Did you mean `electra-rtd --version`?"),
-        ("conquer", "conquer is not a command. The commands are adapt, inspect, "),
+        ("conquer", "conquer is not a command. The commands are adapt, evaluate, "),
         ("--train_file", "--train_file is not an option here: options of a command stand after its name."),
     ],
 )

@@ -51,10 +51,8 @@ TEXTS = {
         "left_out": "Not in {arm} - {against}{where}: {count} of {all} seeds, in which a run collapsed.",
         "floor": "{arm}{where} is below naive Bayes, which needs no encoder ({pairs}): not worth using so.",
         "floor_pair": "{score} against {floor}",
-        "edge_lowest": "The rate of {arm}{where} is the lowest of the grid: a lower one may be better "
-        "(--learning_rates).",
-        "edge_highest": "The rate of {arm}{where} is the highest of the grid: a higher one may be better "
-        "(--learning_rates).",
+        "edge_lowest": "The rate of {arm}{where} is the lowest of the grid: a lower one may be better. Try more rates.",
+        "edge_highest": "The rate of {arm}{where} is the highest of the grid: a higher one may be better. Try more.",
         "cut_off": "{count} of the test rows are longer than {arm} reads: what is behind the end was cut off.",
         "cut_off_tokens": "{count} words of the test rows lie behind the end of what {arm} reads: they count as O.",
         "alpha_base_best": "alpha 0 is taken, the base as it is: no larger alpha has a better mean on these labels.",
@@ -113,10 +111,8 @@ TEXTS = {
         "left_out": "{arm} - {against}{where} 비교에 넣지 않음: 실행이 무너진 시드 {count}개 (전체 {all}개).",
         "floor": "{arm}{where}: 인코더가 필요 없는 나이브 베이즈보다 낮습니다({pairs}). 이대로 쓸 까닭이 없습니다.",
         "floor_pair": "{score}, 나이브 베이즈 {floor}",
-        "edge_lowest": "{arm}{where}의 학습률이 후보 가운데 가장 낮습니다. 더 낮은 값이 나을 수 있습니다"
-        "(--learning_rates).",
-        "edge_highest": "{arm}{where}의 학습률이 후보 가운데 가장 높습니다. 더 높은 값이 나을 수 있습니다"
-        "(--learning_rates).",
+        "edge_lowest": "{arm}{where}의 학습률이 후보 가운데 가장 낮습니다. 더 낮은 값도 시험해 보세요.",
+        "edge_highest": "{arm}{where}의 학습률이 후보 가운데 가장 높습니다. 더 높은 값도 시험해 보세요.",
         "cut_off": "평가 행 {count}개가 {arm}이(가) 읽는 길이보다 깁니다. 뒷부분은 잘렸습니다.",
         "cut_off_tokens": "평가 행의 단어 {count}개가 {arm}이(가) 읽는 길이 밖에 있어 O로 셉니다.",
         "alpha_base_best": "alpha 0, 곧 원래 모델을 그대로 씁니다. 이 라벨에서 평균이 더 좋은 alpha가 없습니다.",
