@@ -232,7 +232,8 @@ class Course:
         self._progress.begin(label)
         run = do()
         self._store.add(key, run)
-        self._progress.end(label, f"{self._metric} {run.scores[self._metric]:.3f}, {run.seconds:.0f} s")
+        why = f", COLLAPSED: {run.collapsed}" if run.collapsed else ""
+        self._progress.end(label, f"{self._metric} {run.scores[self._metric]:.3f}, {run.seconds:.0f} s{why}")
         return run
 
     def _key(self, way, rows, seed, **settings):

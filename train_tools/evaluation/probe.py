@@ -145,7 +145,7 @@ def _read(encoder, tokenizer, labels, max_length, batch_size, device):
     encoder.eval().to(device)
     try:
         batches = rows.by_length(batch_size)
-        for indices in tqdm(batches, desc="Reading for the probe", unit=" batches", delay=PATIENCE, leave=False):
+        for indices in tqdm(batches, desc="Reading for the probe", delay=PATIENCE, leave=False, disable=None):
             batch = {name: values.to(device) for name, values in rows.batch(indices, labels=False).items()}
             hidden = encoder(**batch).last_hidden_state.float()  # (B, L, width)
             if labels.kind == "tokens":

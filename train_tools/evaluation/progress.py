@@ -73,7 +73,7 @@ class Progress:
 
     def _time_left(self):
         done = self._total - self._left
-        if self._left <= 0 or done <= 0:
+        if self.done == self.runs or done <= 0:
             return ""
         seconds = (time.monotonic() - self._started) * self._left / done
         return f"; about {_spell(seconds)} left"
