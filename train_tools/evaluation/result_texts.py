@@ -51,7 +51,7 @@ TEXTS = {
         "left_out": "Not in {arm} - {against}{where}: {count} of {all} seeds, in which a run collapsed.",
         "floor": "{arm}{where} is below naive Bayes, which needs no encoder ({pairs}): not worth using so.",
         "floor_pair": "{score} against {floor}",
-        "edge_lowest": "The rate of {arm}{where} is the lowest of the grid: a lower one may be better. Try more rates.",
+        "edge_lowest": "The rate of {arm}{where} is the lowest of the grid: a lower one may be better. Try more.",
         "edge_highest": "The rate of {arm}{where} is the highest of the grid: a higher one may be better. Try more.",
         "cut_off": "{count} of the test rows are longer than {arm} reads: what is behind the end was cut off.",
         "cut_off_tokens": "{count} words of the test rows lie behind the end of what {arm} reads: they count as O.",
