@@ -182,11 +182,11 @@ def run_merge(argv):
         print(merge_checkpoints(arguments.base, arguments.adapted, arguments.alpha, arguments.output_dir))
         return
     from .train_tools.evaluation import choose_alpha
-    from .train_tools.evaluation.table import table
+    from .train_tools.evaluation.table import table, wrapped
 
     alphas = arguments.alphas or choose_alpha.ALPHAS
     chosen = choose_alpha.choose_alpha(arguments.base, arguments.adapted, arguments.output_dir, labels, alphas)
-    print(f"\n{table(chosen.evaluation, labels.lang)}\n\n{choose_alpha.reason(chosen, labels.lang)}\n")
+    print(f"\n{table(chosen.evaluation, labels.lang)}\n\n{wrapped(choose_alpha.reason(chosen, labels.lang))}\n")
     print(chosen.folder)
 
 
