@@ -27,10 +27,10 @@ from .parsers import (
     diff_parser,
     export_parser,
     inspect_parser,
-    merge_parser,
     option_names,
     parse_adapt,
     parse_evaluate,
+    parse_merge,
     pull_parser,
     push_parser,
     report_parser,
@@ -177,8 +177,17 @@ def run_diff(argv):
 
 def run_merge(argv):
     """`electra-rtd merge`: part of the way back to the base."""
-    arguments = merge_parser().parse_args(argv)
-    print(merge_checkpoints(arguments.base, arguments.adapted, arguments.alpha, arguments.output_dir))
+    arguments, labels = parse_merge(argv)
+    if labels is None:
+        print(merge_checkpoints(arguments.base, arguments.adapted, arguments.alpha, arguments.output_dir))
+        return
+    from .train_tools.evaluation import choose_alpha
+    from .train_tools.evaluation.table import table, wrapped
+
+    alphas = arguments.alphas or choose_alpha.ALPHAS
+    chosen = choose_alpha.choose_alpha(arguments.base, arguments.adapted, arguments.output_dir, labels, alphas)
+    print(f"\n{table(chosen.evaluation, labels.lang)}\n\n{wrapped(choose_alpha.reason(chosen, labels.lang))}\n")
+    print(chosen.folder)
 
 
 RUN = {

@@ -48,7 +48,7 @@ def evaluate(arguments):
     paths = arguments.encoders()
     if arguments.write_card:
         arm_in(paths, arguments.write_card)  # before the work, not after it
-    split = _read(arguments)
+    split = read_split(arguments)
     kind = split.train.kind
     if kind == "tokens":
         import_extra("seqeval.metrics")
@@ -77,7 +77,8 @@ def evaluate(arguments):
     return evaluation
 
 
-def _read(arguments):
+def read_split(arguments):
+    """The labelled rows that [`EvaluateArguments`] name, in their parts: [`Split`]. The same each time."""
     options = {
         "task": arguments.task,
         "text_columns": arguments.text_columns,
