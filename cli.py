@@ -27,16 +27,16 @@ from .parsers import (
     diff_parser,
     export_parser,
     inspect_parser,
-    merge_parser,
     option_names,
     parse_adapt,
     parse_evaluate,
+    parse_merge,
     pull_parser,
     push_parser,
     report_parser,
     verify_parser,
 )
-from .terminal import is_error, messages_shown, print_error, print_interrupt
+from .terminal import is_error, messages_shown, print_error, print_interrupt, with_options
 from .train_tools import inspector  # a command imports what it needs when it asks for it: see `lazy_names`
 from .train_tools.report import report_run
 from .train_tools.summary import what_it_did, what_next
@@ -63,7 +63,7 @@ def run_evaluate(argv):
     if as_json:
         print(json.dumps(evaluation.as_dict(), indent=2, ensure_ascii=False))
     else:
-        print(f"\n{table(evaluation, arguments.lang)}")
+        print(f"\n{with_options(table(evaluation, arguments.lang), {'learning_rates'})}")  # the one option it advises
 
 
 def _example_words(arguments, result):
@@ -186,8 +186,17 @@ def run_diff(argv):
 
 def run_merge(argv):
     """`electra-rtd merge`: part of the way back to the base."""
-    arguments = merge_parser().parse_args(argv)
-    print(merge_checkpoints(arguments.base, arguments.adapted, arguments.alpha, arguments.output_dir))
+    arguments, labels = parse_merge(argv)
+    if labels is None:
+        print(merge_checkpoints(arguments.base, arguments.adapted, arguments.alpha, arguments.output_dir))
+        return
+    from .train_tools.evaluation import choose_alpha
+    from .train_tools.evaluation.table import table, wrapped
+
+    alphas = arguments.alphas or choose_alpha.ALPHAS
+    chosen = choose_alpha.choose_alpha(arguments.base, arguments.adapted, arguments.output_dir, labels, alphas)
+    print(f"\n{table(chosen.evaluation, labels.lang)}\n\n{wrapped(choose_alpha.reason(chosen, labels.lang))}\n")
+    print(chosen.folder)
 
 
 RUN = {

@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from transformers import HfArgumentParser, TrainingArguments
@@ -10,7 +11,7 @@ from electra_rtd_launcher import WAYS_TO_START
 from electra_rtd_launcher.options import CommandParser
 
 from .train_tools.arguments import MINI_PAIR, SAMPLE, AdaptArguments
-from .train_tools.evaluation.arguments import EvaluateArguments
+from .train_tools.evaluation.arguments import KINDS, EvaluateArguments
 from .train_tools.hardware import has_accelerator
 from .train_tools.language import LANGUAGES
 
@@ -116,11 +117,17 @@ MERGE_HELP = """
 Part of the way back to the base: the weights (1 - alpha) * BASE + alpha * ADAPTED, as a checkpoint.
 
   electra-rtd merge base adapted --alpha 0.7 --output_dir merged
+  electra-rtd merge base adapted --alpha auto --labels dev.csv --output_dir merged
 
 Two pairs, or two stock checkpoints of one kind (discriminators, generators, encoders; ELECTRA or BERT) of the same
 sizes and the same vocabulary. Of a pair and a stock discriminator, the pair's discriminator counts. With --alpha 0
 the result is BASE, with 1 ADAPTED. The result is stored in the type of the weights of BASE, with its tokenizer; a
 merged pair has discriminator/ (stock ELECTRA, for fine-tuning), and merge.json says what was merged.
+
+With --alpha auto each of --alphas is fine-tuned on development labels, as `electra-rtd evaluate` does it, and the
+smallest is taken that the best one does not beat by more than chance: 0, the base as it is, where no other is better.
+The runs are kept in a folder beside --output_dir, named like it with -alphas behind: after Ctrl-C the same command
+goes on. Test on other labels than these: they chose.
 """
 
 INSPECT_HELP = """
@@ -156,6 +163,26 @@ ADAPT_DEFAULTS = {
     "save_total_limit": 2,
     "logging_steps": 50,
     "dataloader_pin_memory": torch.cuda.is_available(),  # without an accelerator it only makes torch warn
+}
+
+# What `merge --alpha auto` takes of the fields of `EvaluateArguments`, and how the parser reads them.
+OF_ALPHA_AUTO: dict[str, dict[str, Any]] = {
+    "labels": {"metavar": "FILE"},
+    "task": {"choices": KINDS},
+    "text_columns": {"nargs": "+"},
+    "label_column": {},
+    "group_column": {},
+    "names": {"nargs": "+"},
+    "validation_file": {},
+    "test_file": {},
+    "metric": {},
+    "seeds": {"type": int},
+    "learning_rates": {"type": float, "nargs": "+"},
+    "epochs": {"type": int},
+    "batch_size": {"type": int},
+    "max_length": {"type": int},
+    "probe": {"action": "store_true", "default": None},
+    "lang": {"choices": LANGUAGES},
 }
 
 # What `adapt --example` runs, where no option says otherwise.
@@ -293,9 +320,59 @@ def merge_parser():
     parser = _parser("merge", MERGE_HELP)
     parser.add_argument("base", help="A pair or a stock checkpoint: a folder or a Hub id.")
     parser.add_argument("adapted", help="What was adapted from it.")
-    parser.add("--alpha", type=float, required=True, help="From 0, which is BASE, to 1, which is ADAPTED.")
+    parser.add(
+        "--alpha",
+        type=_alpha,
+        required=True,
+        metavar="ALPHA",
+        help="From 0, which is BASE, to 1, which is ADAPTED; or auto: --labels choose it.",
+    )
     parser.add("--output_dir", required=True, help="A folder that does not exist yet.")
+    auto = parser.add_argument_group("for --alpha auto, as of electra-rtd evaluate")
+    tried = "What is tried. By default 0 0.25 0.5 0.75 1; 0 is always tried."
+    alphas: dict[str, Any] = {"type": float, "nargs": "+", "help": tried}
+    fields = EvaluateArguments.__dataclass_fields__
+    for name, options in {"alphas": alphas, **OF_ALPHA_AUTO}.items():
+        said = (
+            "" if name == "alphas" or fields[name].default in (None, False) else f" By default {fields[name].default}."
+        )
+        words = options.get("help") or f"{fields[name].metadata['help']}{said}"
+        spelled = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}"))
+        auto.add_argument(*spelled, **{**options, "help": words.replace("%", "%%")})
     return parser
+
+
+def parse_merge(argv):
+    """What a command line of `merge` says.
+
+    Args:
+        argv (`list[str]`)
+
+    Returns:
+        `Namespace`, and, for `--alpha auto`, [`EvaluateArguments`], else `None`
+
+    Raises:
+        ValueError: the options do not go together.
+    """
+    arguments = merge_parser().parse_args(argv)
+    given = {name: getattr(arguments, name) for name in OF_ALPHA_AUTO if getattr(arguments, name) is not None}
+    if arguments.alpha == "auto":
+        if not arguments.labels:
+            raise ValueError("`alpha=auto` chooses by development labels: give them with `labels=FILE`.")
+        return arguments, EvaluateArguments(before=arguments.base, **given)
+    useless = [*given, *(["alphas"] if arguments.alphas else [])]
+    if useless:
+        raise ValueError(f"`{useless[0]}` has a use with `alpha=auto` alone: leave it out, or let the labels choose.")
+    return arguments, None
+
+
+def _alpha(text):
+    if text == "auto":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number from 0 to 1 nor auto") from None
 
 
 def inspect_parser():

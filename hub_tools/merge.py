@@ -18,7 +18,7 @@ from . import layout
 from .checks.exports import COMPUTES
 from .export import export_discriminator, write_stock
 from .loading import load_pair, open_tokenizer
-from .names import is_hub_id
+from .names import public_name
 from .run_record import write_merge
 from .staging import new_folder
 from .verify import require_ok, verify_folder
@@ -65,10 +65,10 @@ def merge_checkpoints(base, adapted, alpha, output_dir, *, chosen=None):
         models = [_load(source) for source in (base, adapted)]
         ours, theirs = _counterparts(models, (base, adapted))
         names = (f"the base, {base},", f"the adapted one, {adapted},")
-        _require_same("configuration", *map(_settings, (ours, theirs)), names)
+        _require_same("configuration", names, *map(_settings, (ours, theirs)))
         tokenizer = _common_tokenizer(base, adapted, names)
-        _require_same("weights", *map(_shapes, (ours, theirs)), names)
-        _require_same("tied weights", *map(_ties, (ours, theirs)), names)
+        _require_same("weights", names, *map(_shapes, (ours, theirs)))
+        _require_same("tied weights", names, *map(_ties, (ours, theirs)))
         interpolate(ours, theirs, alpha, names)
         is_pair = ours.config.model_type == ElectraRTDConfig.model_type
         if is_pair:
@@ -76,8 +76,8 @@ def merge_checkpoints(base, adapted, alpha, output_dir, *, chosen=None):
         else:
             write_stock(ours, tokenizer, folder)
         kept = type(ours).__name__
-        entry = {"base": _shown(base), "adapted": _shown(adapted), "alpha": alpha, "class": kept, "chosen": chosen}
-        write_merge(folder, entry)
+        entry = {"base": public_name(base), "adapted": public_name(adapted), "alpha": alpha, "class": kept}
+        write_merge(folder, {**entry, "chosen": chosen})
         if is_pair:
             require_ok(verify_folder(folder, source=str(output_dir)), "The merged pair is not written:")
     return Path(output_dir)
@@ -155,14 +155,18 @@ def _stock_class(fields, source):
         )
     name = architectures[0] if isinstance(architectures, list) and len(architectures) == 1 else None
     model_class = getattr(transformers, name, None) if isinstance(name, str) else None
-    is_one = isinstance(model_class, type) and issubclass(model_class, PreTrainedModel)
-    if not is_one or model_class.config_class.model_type != model_type:
+    if not _is_of(model_class, model_type):
         raise ValueError(
             f"{source}: `architectures` in its config.json is {architectures!r}, which names no class of "
             f"{model_type}, so nobody knows what its head is. Of an ELECTRA discriminator it is "
             '["ElectraForPreTraining"].'
         )
     return model_class
+
+
+def _is_of(model_class, model_type):
+    is_model = isinstance(model_class, type) and issubclass(model_class, PreTrainedModel)
+    return is_model and model_class.config_class.model_type == model_type
 
 
 def _counterparts(models, sources):
@@ -221,7 +225,7 @@ def _ties(model):
     return {name: other for name, other in ties.items() if name != other}
 
 
-def _require_same(what, ours, theirs, names):
+def _require_same(what, names, ours, theirs):
     differing = [name for name in (*ours, *(theirs.keys() - ours.keys())) if ours.get(name) != theirs.get(name)]
     if differing:
         listed = "; ".join(
@@ -239,8 +243,8 @@ def _common_tokenizer(base, adapted, names):
     ours, theirs = open_tokenizer(base), open_tokenizer(adapted)
     if ours is None or theirs is None:
         return ours or theirs
-    _require_same("vocabularies", ours.get_vocab(), theirs.get_vocab(), names)
-    _require_same("tokenizers", *map(_reading, (ours, theirs)), names)
+    _require_same("vocabularies", names, ours.get_vocab(), theirs.get_vocab())
+    _require_same("tokenizers", names, *map(_reading, (ours, theirs)))
     return ours
 
 
@@ -261,11 +265,3 @@ def _write_pair(model, tokenizer, folder):
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
     export_discriminator(folder, folder / layout.EXPORTS[0])
-
-
-def _shown(source):
-    """What a checkpoint is called in public: a Hub id, or the name of a folder, and no path of this disk."""
-    if is_hub_id(source):
-        return str(source)
-    path = Path(source).resolve()
-    return f"{path.parent.name}/{path.name}" if path.name in layout.EXPORTS else path.name

@@ -1,9 +1,13 @@
 """A path or a Hub id? Answered here for everybody who is given a name."""
 
 import os
+from pathlib import Path
 
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
+
+
+NETWORKS = ("discriminator", "generator")  # folders of exports
 
 
 def is_hub_id(name, *, with_owner=False):
@@ -24,3 +28,18 @@ def is_hub_id(name, *, with_owner=False):
     except HFValidationError:
         return False
     return not os.path.exists(name)
+
+
+def public_name(source):
+    """What a checkpoint is called where others read it: a Hub id, or the name of a folder, and no place on this disk.
+
+    Args:
+        source (`str` or path)
+
+    Returns:
+        `str`: of a network that lies in a pair's folder, with the name of that folder
+    """
+    if is_hub_id(source):
+        return str(source)
+    path = Path(source).resolve()
+    return f"{path.parent.name}/{path.name}" if path.name in NETWORKS else path.name

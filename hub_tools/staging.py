@@ -27,13 +27,26 @@ def new_folder(target):
         ValueError: `target` holds something.
     """
     target = Path(target)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ValueError(f"{target} exists and is not an empty folder: choose another, or remove it first.")
+    check_is_free(target)
     with _partial_folder(target.parent) as partial:
         yield partial
         if target.exists():
             target.rmdir()
         os.replace(partial, target)
+
+
+def check_is_free(target):
+    """Refuse a place where something is already: also for those who have hours of work before they write.
+
+    Args:
+        target (`str` or path)
+
+    Raises:
+        ValueError: `target` is neither an empty folder nor free.
+    """
+    target = Path(target)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ValueError(f"{target} exists and is not an empty folder: choose another, or remove it first.")
 
 
 @contextmanager

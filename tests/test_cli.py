@@ -69,10 +69,11 @@ def test_the_version_is_that_of_the_package(capsys):
     ("typed", "said"),
     [
         ("adpat", "adpat is not a command. Did you mean `electra-rtd adapt`?"),
+        ("finetune", "finetune is not a command. Did you mean `electra-rtd evaluate`?"),
         ("upload", "upload is not a command. Did you mean `electra-rtd push`?"),
         ("help", "help is not a command. Did you mean `electra-rtd --help`?"),
         ("--verison", "Did you mean `electra-rtd --version`?"),
-        ("conquer", "conquer is not a command. The commands are adapt, inspect, "),
+        ("conquer", "conquer is not a command. The commands are adapt, evaluate, "),
         ("--train_file", "--train_file is not an option here: options of a command stand after its name."),
     ],
 )
@@ -125,6 +126,8 @@ def refused(capsys, *arguments):
         ([*START, "--epochs", "3"], "--epochs", "--num_train_epochs"),
         ([*START, "--exmaple"], "--exmaple", "--example"),
         ([*START, "--no_bf16"], "--no_bf16", "--bf16 false"),
+        (["evaluate", "--lr", "1e-4"], "--lr", "--learning_rates"),
+        (["evaluate", "--base", "b"], "--base", "--before"),
         (["adapt", "--model", "m"], "--model", "--checkpoint"),
         (["adapt", "--data", "d"], "--data", "--train_file"),
         (["inspect", "--chekpoint", "c"], "--chekpoint", "--checkpoint"),

@@ -94,7 +94,7 @@ def test_what_is_the_same_in_both_stays_bit_for_bit(folders, tmp_path):
     assert len(frozen) > 20 and all(torch.equal(out[name], base[name]) for name in frozen)
 
 
-def test_zeros_keep_their_sign_where_the_base_is_kept(make_electra_config, tmp_path):
+def test_zeros_keep_their_sign_at_both_ends(make_electra_config, tmp_path):
     base, adapted = (
         save(ElectraForPreTraining, make_electra_config(), tmp_path / name, seed) for seed, name in enumerate("ab")
     )
@@ -103,6 +103,8 @@ def test_zeros_keep_their_sign_where_the_base_is_kept(make_electra_config, tmp_p
     tensors[name] = torch.full_like(tensors[name], -0.0)
     save_file(tensors, base / layout.WEIGHTS, metadata={"format": "pt"})
     out = weights(merge_checkpoints(base, adapted, 0.0, tmp_path / "out"))
+    assert torch.signbit(out[name]).all()
+    out = weights(merge_checkpoints(adapted, base, 1.0, tmp_path / "other way"))
     assert torch.signbit(out[name]).all()
 
 
@@ -116,6 +118,14 @@ def test_the_result_has_the_type_of_the_base_and_is_computed_in_float32(make_ele
         assert torch.equal(value, torch.lerp(ours[name].float(), theirs[name], 0.3).half()), name
     assert json.loads((merged / layout.CONFIG).read_text())["dtype"] == "float16"
     assert same(weights(merge_checkpoints(base, adapted, 0, tmp_path / "kept")), ours)
+
+
+def test_a_pair_in_half_precision_stays_in_it(make_model, tokenizer, folders, tmp_path):
+    make_model(embedding_sharing="tied").half().save_pretrained(tmp_path / "half")
+    tokenizer.save_pretrained(tmp_path / "half")
+    merged = merge_checkpoints(tmp_path / "half", folders / "adapted", 0.5, tmp_path / "out")
+    assert {value.dtype for value in weights(merged).values()} == {torch.float16} and verify_checkpoint(merged).ok
+    assert {value.dtype for value in weights(merged / "discriminator").values()} == {torch.float16}
 
 
 def test_a_number_too_large_for_the_type_of_the_base_is_refused(make_electra_config, tmp_path):

@@ -104,7 +104,7 @@ def test_a_rate_at_the_edge_of_the_grid_is_told():
     made = evaluation()
     assert "of the grid" not in said(made)
     made.settings["learning_rates"] = [1e-4, 2e-4]
-    assert "The rate of before is the lowest of the grid: a lower one may be better (`learning_rates`)." in said(made)
+    assert "The rate of before is the lowest of the grid: a lower one may be better." in said(made)
 
 
 def test_the_curve_over_label_counts_has_a_column_each():

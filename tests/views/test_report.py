@@ -8,10 +8,11 @@ from html.parser import HTMLParser
 
 import made_up_run
 import pytest
+from made_up_evaluation import comparison, evaluation, run
 from made_up_run import STRANGE, write_run
 from PIL import Image
 
-from electra_rtd.train_tools.report import charts, figures, measures, read_run, report_run
+from electra_rtd.train_tools.report import charts, evaluation_section, figures, measures, read_run, report_run
 from electra_rtd.train_tools.report.report_texts import TEXTS
 from electra_rtd.train_tools.report.tables import printable
 
@@ -578,3 +579,128 @@ def test_a_picture_that_cannot_be_drawn_leaves_the_earlier_one(whole_run, tmp_pa
         report_run(whole_run, html=tmp_path / "page.html", png=tmp_path / "figures.png")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["figures.png", "page.html"]
     assert (tmp_path / "figures.png").read_bytes() == b"earlier"
+
+
+# ---- On labels ----
+
+
+@pytest.fixture
+def evaluated(tmp_path):
+    """A run, and an evaluation in its folder."""
+
+    def write(made, below="evaluation"):
+        folder = write_run(tmp_path / "run")
+        (folder / below).mkdir(exist_ok=True)
+        made.write(folder / below)
+        return folder
+
+    return write
+
+
+def chart_of(made, name):
+    return next(chart for chart in evaluation_section.charts(made, EN) if chart.name == name)
+
+
+@pytest.mark.parametrize("below", ["", "evaluation"])
+def test_an_evaluation_in_the_folder_has_a_section(evaluated, no_figures, below):
+    page = report(evaluated(evaluation(), below))
+    assert EN["evaluation"] in page.text
+    assert "Better: after against before, +3.0 points of accuracy (95% interval +1.0 to +5.0; 3 seeds" in page.text
+    scores = page.rows("Fine-tuned: accuracy on the test rows, x 100, mean ± standard deviation over seeds")
+    assert scores["after"] == ["73.0 ± 1.0", "71.0 ± 1.0", "3", "0.0001"]
+    differences = page.rows("Fine-tuned: differences of accuracy, in points")
+    assert differences["after - before"] == ["+3.0", "+1.0 to +5.0", "better"]
+
+
+def test_a_run_without_labels_has_no_such_section(page):
+    assert EN["evaluation"] not in page.text
+
+
+def test_the_section_speaks_korean(evaluated, no_figures):
+    page = report(evaluated(evaluation()), "ko")
+    assert KO["evaluation"] in page.text and "더 좋음: after 대 before" in page.text
+
+
+def test_what_a_reader_must_know_is_a_finding(evaluated, no_figures):
+    page = report(evaluated(evaluation(floor=0.72)))
+    assert "before is below naive Bayes, which needs no encoder (70.0 against 72.0)" in page.text
+
+
+def test_the_curve_has_a_point_and_an_interval_for_each_count():
+    made = evaluation(counts=(50, 200, 1000))
+    chart = chart_of(made, "evaluation_differences_fine_tuning")
+    (series,) = chart.series
+    assert [round(count) for count, _ in series.points] == [50, 200, 1000]
+    assert [value for _, value in series.points] == pytest.approx([3, 3, 3])
+    assert [bound for pair in series.bounds for bound in pair] == pytest.approx([1, 5] * 3)
+    assert chart.zero and chart.ticks == (50, 200, 1000)
+    assert chart.table.rows[0] == ["50", "+3.0 (+1.0 to +5.0)"]
+    scores = chart_of(made, "evaluation_scores_fine_tuning")
+    assert [one.label for one in scores.series] == ["before", "after", EN["floor"]]
+    assert [value for _, value in scores.series[1].points] == pytest.approx([73, 78, 83])
+    assert scores.series[1].bounds[0] == pytest.approx((72, 74))
+    assert scores.table.rows[2] == ["1,000", "80.0", "83.0", "60.0"]
+
+
+def test_arms_stand_beside_each_other_and_not_on_each_other():
+    made = evaluation(arms={name: name for name in ("before", "after", "merged")})
+    for one in made.comparisons:
+        one["train_rows"] = 400
+    made.comparisons.append(comparison("merged"))
+    first, second = chart_of(made, "evaluation_differences_fine_tuning").series
+    assert first.points[0][0] < 400 < second.points[0][0] and first.look != second.look
+
+
+def test_one_count_has_no_curve_of_scores():
+    assert [chart.name for chart in evaluation_section.charts(evaluation(), EN)] == [
+        "evaluation_differences_fine_tuning"
+    ]
+
+
+def test_a_comparison_without_an_interval_is_not_drawn():
+    made = evaluation()
+    made.comparisons[0].update(low=None, high=None)
+    assert evaluation_section.charts(made, EN) == []
+
+
+def test_a_probe_has_figures_of_its_own():
+    made = evaluation()
+    made.runs += [run(arm, 0.6, None, way="probe") for arm in made.arms]
+    made.comparisons.append(comparison(way="probe"))
+    names = {chart.name: chart.title for chart in evaluation_section.charts(made, EN)}
+    assert names["evaluation_differences_probe"] == "accuracy: points more than before (linear probe)"
+
+
+def test_the_figures_of_an_evaluation_are_drawn(evaluated):
+    """In the page, with the numbers of rows as the places on the axis."""
+    page = report(evaluated(evaluation(counts=(50, 200, 1000))))
+    drawn = page.html.split('id="evaluation_differences_fine_tuning-title"')[1].split("</svg>")[0]
+    assert all(f">{count}</text>" in drawn for count in ("50", "200", "1,000"))
+
+
+def test_strange_names_of_arms_are_text(evaluated, no_figures):
+    made = evaluation(arms={STRANGE[:20]: "a", "b\n": "c"})
+    made.comparisons[0].update(arm="b\n", against=STRANGE[:20])
+    page = report(evaluated(made))
+    assert "<script>" not in page.html.replace("&lt;script&gt;", "") and "b\\n" in page.text
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda content: content.update(format=99),
+        lambda content: content.update(runs=3),
+        lambda content: content.update(comparisons=[{}]),
+        lambda content: content["task"].pop("metric"),
+        lambda content: content["runs"][0].update(scores={"accuracy": "much"}),
+        lambda content: content.update(arms={}),
+    ],
+)
+def test_an_evaluation_that_cannot_be_read_is_named(evaluated, no_figures, spoil):
+    folder = evaluated(evaluation())
+    path = folder / "evaluation" / "evaluation.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    spoil(content)
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"evaluation\.json (has the format|is no evaluation)"):
+        report(folder)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import made_up_run
 import pytest
+from made_up_evaluation import evaluation
 from PIL import Image
 
 from electra_rtd import cli
@@ -51,6 +52,7 @@ def pages(tmp_path_factory):
     rows.insert(5, {"step": 40, "health": "no_recall", "message": "Recall is 0.0000 of 120 replaced tokens. " * 3})
     folder = tmp_path_factory.mktemp("runs") / ("a_long_name_without_any_space_" * 4)
     made_up_run.write_run(folder, rows, held_out=made_up_run.held_out())
+    evaluation(counts=(50, 200, 1000), floor=0.8).write(folder)
     return {lang: report_run(folder, html=folder / f"{lang}.html", lang=lang)[0] for lang in ("en", "ko")}
 
 
@@ -121,7 +123,7 @@ def test_figures_are_as_wide_as_a_phone_and_their_text_can_be_read(pages, open_p
         " return {left: box.left, right: box.right, outside: texts.filter((text) => text.left < box.left - 1 ||"
         " text.right > box.right + 1).length, heights: texts.map((text) => text.height)}; })"
     )
-    assert len(drawn) == 18
+    assert len(drawn) == 20
     for one in drawn:
         assert one["left"] >= 0 and one["right"] <= PHONE["width"]
         assert one["outside"] == 0 and min(one["heights"]) >= 10  # pixels, of a line
@@ -142,7 +144,7 @@ def test_all_text_stands_out_from_what_is_under_it(pages, open_page, scheme):
 def test_every_figure_speaks_to_those_who_do_not_see_it(pages, open_page):
     page = open_page(pages["en"])
     images = page.get_by_role("img")
-    assert images.count() == page.locator("figure").count() == 18
+    assert images.count() == page.locator("figure").count() == 20
     loss = page.get_by_role("img", name="Loss training: 40 at step 10")
     assert loss.count() == 1
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from huggingface_hub import EvalResult
 
 from ...hub_tools.local_card import check_has_weights, write_evaluation
-from ...hub_tools.names import is_hub_id
+from ...hub_tools.names import is_hub_id, public_name
 from .result_texts import TEXTS
 from .results import file_names, notes, printable, scores, tables, task_line, verdicts, ways
 
 
 EXPORT = "discriminator"  # of a pair: `adapt` and `merge` write it, and encoders are fine-tuned from it
+RANDOM = "random:"  # before the path of a network whose weights are drawn anew
 LANGUAGE = "en"  # of a card, as of the rest of it
 # Kind of a task to what the Hub calls it, and to a name for people.
 TASKS = {
@@ -98,12 +99,8 @@ def _who(evaluation, arm):
 
 
 def _shown(path):
-    """A Hub id as it is; of a folder, its name and, for a part of a pair, that of the pair."""
-    if is_hub_id(path):
-        return path
-    place = Path(str(path).removeprefix("random:")).resolve()
-    name = f"{place.parent.name}/{place.name}" if place.name in (EXPORT, "generator") else place.name
-    return f"random:{name}" if str(path).startswith("random:") else name
+    prefix = RANDOM if path.startswith(RANDOM) else ""
+    return f"{prefix}{public_name(path.removeprefix(RANDOM))}"
 
 
 def _results(evaluation, arm):

@@ -4,6 +4,7 @@ import logging
 import sys
 import time
 from contextlib import contextmanager
+from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -27,7 +28,7 @@ class Progress:
     def __init__(self, runs, cost):
         self.done, self.runs = 0, runs
         self._total = self._left = cost
-        self._bar = None
+        self._bar: Any = None
         self._started = time.monotonic()
 
     @contextmanager
@@ -73,7 +74,7 @@ class Progress:
 
     def _time_left(self):
         done = self._total - self._left
-        if self._left <= 0 or done <= 0:
+        if self.done == self.runs or done <= 0:
             return ""
         seconds = (time.monotonic() - self._started) * self._left / done
         return f"; about {_spell(seconds)} left"

@@ -51,12 +51,16 @@ TEXTS = {
         "left_out": "Not in {arm} - {against}{where}: {count} of {all} seeds, in which a run collapsed.",
         "floor": "{arm}{where} is below naive Bayes, which needs no encoder ({pairs}): not worth using so.",
         "floor_pair": "{score} against {floor}",
-        "edge_lowest": "The rate of {arm}{where} is the lowest of the grid: a lower one may be better "
-        "(`learning_rates`).",
-        "edge_highest": "The rate of {arm}{where} is the highest of the grid: a higher one may be better "
-        "(`learning_rates`).",
+        "edge_lowest": "The rate of {arm}{where} is the lowest of the grid: a lower one may be better. Try more.",
+        "edge_highest": "The rate of {arm}{where} is the highest of the grid: a higher one may be better. Try more.",
         "cut_off": "{count} of the test rows are longer than {arm} reads: what is behind the end was cut off.",
         "cut_off_tokens": "{count} words of the test rows lie behind the end of what {arm} reads: they count as O.",
+        "alpha_base_best": "alpha 0 is taken, the base as it is: no larger alpha has a better mean on these labels.",
+        "alpha_base_nearer": "alpha 0 is taken, the base as it is: alpha {best} has the best mean, but nobody can "
+        "tell it from the base.",
+        "alpha_best": "alpha {alpha} is taken: it is better than every smaller one, by more than chance.",
+        "alpha_nearer": "alpha {alpha} is taken: it is the smallest that nobody can tell from the best, {best}.",
+        "alpha_note": "These labels chose it, so their figure for it is a little too good: measure on others.",
     },
     "ko": {
         "task": "{files}: {kind}. 학습 {train}행, 검증 {validation}행, 평가 {test}행.",
@@ -107,11 +111,16 @@ TEXTS = {
         "left_out": "{arm} - {against}{where} 비교에 넣지 않음: 실행이 무너진 시드 {count}개 (전체 {all}개).",
         "floor": "{arm}{where}: 인코더가 필요 없는 나이브 베이즈보다 낮습니다({pairs}). 이대로 쓸 까닭이 없습니다.",
         "floor_pair": "{score}, 나이브 베이즈 {floor}",
-        "edge_lowest": "{arm}{where}의 학습률이 후보 가운데 가장 낮습니다. 더 낮은 값이 나을 수 있습니다"
-        "(`learning_rates`).",
-        "edge_highest": "{arm}{where}의 학습률이 후보 가운데 가장 높습니다. 더 높은 값이 나을 수 있습니다"
-        "(`learning_rates`).",
+        "edge_lowest": "{arm}{where}의 학습률이 후보 가운데 가장 낮습니다. 더 낮은 값도 시험해 보세요.",
+        "edge_highest": "{arm}{where}의 학습률이 후보 가운데 가장 높습니다. 더 높은 값도 시험해 보세요.",
         "cut_off": "평가 행 {count}개가 {arm}이(가) 읽는 길이보다 깁니다. 뒷부분은 잘렸습니다.",
         "cut_off_tokens": "평가 행의 단어 {count}개가 {arm}이(가) 읽는 길이 밖에 있어 O로 셉니다.",
+        "alpha_base_best": "alpha 0, 곧 원래 모델을 그대로 씁니다. 이 라벨에서 평균이 더 좋은 alpha가 없습니다.",
+        "alpha_base_nearer": "alpha 0, 곧 원래 모델을 그대로 씁니다. 평균은 alpha {best}이(가) 가장 좋지만 원래 "
+        "모델과 우연 이상으로 다르지 않습니다.",
+        "alpha_best": "alpha {alpha}을(를) 씁니다. 더 작은 어느 값보다도 우연 이상으로 좋습니다.",
+        "alpha_nearer": "alpha {alpha}을(를) 씁니다. 가장 좋은 {best}과(와) 우연 이상으로 다르지 않은 가장 작은 "
+        "값입니다.",
+        "alpha_note": "이 라벨로 골랐으므로 고른 값의 수치는 조금 높게 나옵니다. 다른 라벨로 재 보세요.",
     },
 }

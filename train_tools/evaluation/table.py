@@ -25,14 +25,14 @@ def table(evaluation, lang=None):
         ValueError: there is no such language.
     """
     texts = TEXTS[choose_language(lang)]
-    parts = [_wrapped(task_line(evaluation, texts))]
+    parts = [wrapped(task_line(evaluation, texts))]
     parts += [_table(cells) for cells in tables(evaluation, texts)]
     beside = notes(evaluation, texts)
     if beside:
-        parts.append("\n".join(map(_wrapped, beside)))
+        parts.append("\n".join(map(wrapped, beside)))
     said = verdicts(evaluation, texts)
     if said:
-        parts.append("\n".join(map(_wrapped, said)))
+        parts.append("\n".join(map(wrapped, said)))
     return "\n\n".join(parts)
 
 
@@ -49,7 +49,7 @@ def _table(cells):
         lines = [[row[column] for column in chosen] for row in (cells.head, *cells.rows)]
         blocks.append("\n".join(_line(line, [widths[column] for column in chosen]) for line in lines))
         place = end
-    return "\n".join([_wrapped(cells.caption), *blocks])
+    return "\n".join([wrapped(cells.caption), *blocks])
 
 
 def _line(cells, widths):
@@ -58,7 +58,7 @@ def _line(cells, widths):
     return f"{GAP}{cells[0]}{first}{right}".rstrip()
 
 
-def _wrapped(sentence):
+def wrapped(sentence):
     """A sentence in lines that fit, also where characters take two columns."""
     lines, line = [], ""
     for word in sentence.split(" "):

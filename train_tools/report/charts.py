@@ -48,6 +48,7 @@ class Lines:
         name (`str`): unique in a page. title, x_label, description (`str`). series (`list` of [`Series`]).
         table ([`Table`]): the figures. shares (`bool`): y is a share. diagonal (`bool`): x and y should be equal.
         counts (`bool`): y counts things, over many orders of magnitude.
+        ticks (`tuple[int]`): the only places on x, which is logarithmic then. zero (`bool`): a line where y is 0.
     """
 
     name: str
@@ -59,6 +60,8 @@ class Lines:
     shares: bool = False
     diagonal: bool = False
     counts: bool = False
+    ticks: tuple[int, ...] = ()
+    zero: bool = False
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ SIZE = (4.3, 2.9)  # inches, of one chart: as wide as a phone at the font sizes 
 COLUMNS = 3
 PNG_DPI = 150
 MARKERS = 12  # of a line at most
+MOST_TICKS = 7  # numbers of rows that are named below an axis
 OWN_FONT = "DejaVu Sans"  # comes with matplotlib
 HANGUL = "가"
 # Fonts with Hangul of the usual systems, by the beginnings of their names.
@@ -49,13 +50,15 @@ COLOURS = {
     "orange": "#e69f00",
 }
 # Lines differ in dashes and markers too, bars in hatching.
-LOOKS = {
+LOOKS: dict[str, dict[str, Any]] = {
     "training": {"color": COLOURS["blue"], "linestyle": "-", "marker": ""},
     "held_out": {"color": COLOURS["red"], "linestyle": "--", "marker": "o"},
     "third": {"color": COLOURS["green"], "linestyle": ":", "marker": "^"},
     "constant": {"color": COLOURS["ink"], "linestyle": ":", "marker": ""},  # what reads nothing
     "before": {"color": COLOURS["red"], "linestyle": "--", "marker": "s"},
     "after": {"color": COLOURS["blue"], "linestyle": "-", "marker": "o"},
+    "fourth": {"color": COLOURS["orange"], "linestyle": "-.", "marker": "D"},
+    "fifth": {"color": COLOURS["sky"], "linestyle": (0, (6, 2)), "marker": "v"},
 }
 BAR_LOOKS = {
     "caught": {"facecolor": COLOURS["blue"], "hatch": ""},
@@ -201,6 +204,8 @@ def _draw_lines(chart, axes):
 
     if chart.diagonal:
         axes.plot([0, 1], [0, 1], color=COLOURS["faint"], linewidth=1.2)
+    if chart.zero:
+        axes.axhline(0, color=COLOURS["ink"], linewidth=0.8)
     for series in chart.series:
         _draw_series(series, axes)
     axes.grid(axis="y", linewidth=0.6)
@@ -217,8 +222,19 @@ def _draw_lines(chart, axes):
     axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick if chart.shares else _number_tick))
     if over_probabilities:
         axes.set_xlim(-0.02, 1.02)
+    if chart.ticks:
+        _place_counts(chart.ticks, axes)
     if chart.diagonal:
         axes.set_ylim(-0.02, 1.02)
+
+
+def _place_counts(ticks, axes):
+    """Numbers of rows on x, as far apart as they are as factors; as many of them named as fit."""
+    axes.set_xscale("log")
+    axes.minorticks_off()
+    named = ticks[:: -(-len(ticks) // MOST_TICKS)]
+    axes.set_xticks(named, [f"{count:,}" for count in named])
+    axes.set_xlim(ticks[0] / 1.3, ticks[-1] * 1.3)
 
 
 def _draw_series(series, axes):

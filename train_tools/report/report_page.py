@@ -5,7 +5,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from . import charts, figures, measures, tables
+from . import charts, evaluation_section, figures, measures, tables
 from .tables import number, percent, printable
 
 
@@ -15,6 +15,8 @@ TEMPLATE = Path(__file__).parent / "report.html.j2"
 def charts_of(run, texts):
     """Every chart of a run, in the order of the page: `list` of [`charts.Lines`] and [`charts.Bars`]."""
     drawn = [chart for _, section in charts.curve_sections(run, texts) for chart in section]
+    if run.evaluation is not None:
+        drawn += evaluation_section.charts(run.evaluation, texts)
     if run.held_out is None:
         return drawn
     return [*drawn, *charts.confusion_charts(run, texts), *charts.calibration_charts(run, texts)]
@@ -40,6 +42,7 @@ def render(run, texts, lang):
         best_checkpoint=tables.best_checkpoint(run, texts),
         findings=_findings(run, texts),
         missing=_missing(run, texts),
+        evaluation=_evaluation(run, texts, lang),
         comparison=tables.comparison(run, texts),
         both_texts=tables.both_texts(run, texts),
         sections=[(name, [_drawn(chart) for chart in section]) for name, section in charts.curve_sections(run, texts)],
@@ -55,6 +58,14 @@ def render(run, texts, lang):
 
 def _drawn(chart):
     return {"chart": chart, "svg": Markup(figures.draw_svg(chart))}  # matplotlib and ElementTree have escaped it
+
+
+def _evaluation(run, texts, lang):
+    """The part about labels that `evaluation.json` makes possible, or `None`."""
+    if run.evaluation is None:
+        return None
+    drawn = [_drawn(chart) for chart in evaluation_section.charts(run.evaluation, texts)]
+    return {**evaluation_section.describe(run.evaluation, lang), "charts": drawn}
 
 
 def _held_out(run, texts):

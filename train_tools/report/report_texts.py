@@ -52,6 +52,19 @@ TEXTS = {
         "eval_strategy.",
         "missing_named_evaluations": "The log holds evaluations of several sets by name. Their curves are left out: "
         "this page reads eval_loss and what stands beside it.",
+        # On labels
+        "evaluation": "On labels: does it pay?",
+        "evaluation_note": "Every encoder is fine-tuned with the same seeds, rows and order, at the learning rate "
+        "that is best for it on the validation rows. The interval holds the chance of the seeds and of the test rows: "
+        "where it reaches over 0, nobody can tell. In the figure of differences the upright lines are these "
+        "intervals; in the figure of scores they go from the lowest to the highest seed.",
+        "evaluation_differences": "{metric}: points more than {against}",
+        "evaluation_scores": "{metric}, x 100",
+        "evaluation_described": "{label}: {values}.",
+        "with_interval": "{value} ({low} to {high})",
+        "training_rows": "training rows",
+        "floor": "naive Bayes",
+        "by_probe": "linear probe",
         # Held-out table
         "held_out": "Held-out text, before and after",
         "held_out_note": "The text is corrupted alike each time, except that a better generator puts more plausible "
@@ -251,6 +264,18 @@ TEXTS = {
         "실행입니다.",
         "missing_named_evaluations": "기록에 이름을 붙인 여러 검증 세트의 평가가 있습니다. 이 페이지는 eval_loss와 "
         "그 옆의 값만 읽으므로 그 곡선은 빠져 있습니다.",
+        # 라벨로 본 결과
+        "evaluation": "라벨로 재면 쓸모가 있는가?",
+        "evaluation_note": "모든 인코더를 같은 시드, 같은 행, 같은 순서로 미세 조정하고, 학습률은 인코더마다 검증 "
+        "행에서 가장 좋은 값을 씁니다. 구간에는 시드와 평가 행의 우연이 모두 들어 있고, 0에 걸치면 알 수 없습니다. "
+        "차이 그림의 세로선은 이 구간이고, 점수 그림의 세로선은 가장 낮은 시드부터 가장 높은 시드까지입니다.",
+        "evaluation_differences": "{metric}: {against} 대비 포인트",
+        "evaluation_scores": "{metric} x 100",
+        "evaluation_described": "{label}: {values}.",
+        "with_interval": "{value} ({low} ~ {high})",
+        "training_rows": "학습 행",
+        "floor": "나이브 베이즈",
+        "by_probe": "선형 탐침",
         "held_out": "검증 텍스트에서 본 학습 전과 후",
         "held_out_note": "텍스트는 매번 같은 자리를 가립니다. 다만 생성기가 좋아질수록 더 그럴듯한 토큰을 넣으므로 "
         "판별기가 풀 문제는 어려워집니다. 그래서 판별기는 배우고 있어도 수치가 내려갈 수 있습니다. AUC를 먼저 보세요. "

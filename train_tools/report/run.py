@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ...hub_tools.run_record import EVALUATION, STATE_FILE, RunRecord, is_number, read_object, read_record
+from ..evaluation.evaluation import EVALUATION_FILE, Evaluation
+from ..language import LANGUAGES
+from .evaluation_section import describe
 
 
 CONFIG_FILE = "config.json"
+EVALUATIONS = (EVALUATION_FILE, f"evaluation/{EVALUATION_FILE}")  # where `evaluate` may have written for a run
 
 
 @dataclass(frozen=True)
@@ -20,12 +24,14 @@ class Run(RunRecord):
         name (`str`): of its folder.
         source (`str`): which `trainer_state.json` was read, relative to the folder.
         config (`dict`): the model's `config.json`, empty where there is none.
+        evaluation ([`Evaluation`] or `None`): on labels, where there is one in the folder, or in `evaluation/` in it.
         **fields: as of [`RunRecord`].
     """
 
     name: str = ""
     source: str = ""
     config: dict[str, Any] = field(default_factory=dict)
+    evaluation: Evaluation | None = None
 
     @property
     def vocab_size(self):
@@ -83,7 +89,20 @@ def read_run(folder):
         name=folder.resolve().name,
         source=(state_in / STATE_FILE).relative_to(folder).as_posix(),
         config=read_object(configurations[0]) if configurations else {},
+        evaluation=_read_evaluation(folder),
     )
+
+
+def _read_evaluation(folder):
+    found = next((folder / name for name in EVALUATIONS if (folder / name).is_file()), None)
+    if found is None:
+        return None
+    evaluation = Evaluation.read(found)
+    try:
+        describe(evaluation, LANGUAGES[0])
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{found} is no evaluation: {error!r}. Let `electra-rtd evaluate` write it anew.") from error
+    return evaluation
 
 
 def _find_state(folder):
