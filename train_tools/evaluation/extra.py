@@ -16,4 +16,4 @@ def import_extra(module):
         if name not in ("sklearn", "scipy", "seqeval"):
             raise
         library = {"sklearn": "scikit-learn"}.get(name, name)
-        raise ValueError(f'This needs {library}: pip install "electra-rtd[evaluate]".') from error
+        raise ValueError(f"This needs {library}: `pip install scikit-learn seqeval`.") from error
