@@ -137,6 +137,15 @@ def read_delimited(file, suffix, max_length):
     return TextTable(str(file), kinds, rows, notes, names="header")
 
 
+def read_cells(file, suffix, max_length):
+    """All columns of a `.csv` or `.tsv` file. Arguments and errors as those of [`read_delimited`].
+
+    Returns: `list[str]`, the names in the header; an iterator over the number of its line, and the cells, of each row.
+    """
+    layout = _Delimited(file, suffix, max_length)
+    return layout.names, layout.records()
+
+
 def refuse_sentence_as_name(table, column):
     """Refuse a column that was not asked for by its name, where the name is a sentence: there is no header.
 

@@ -40,6 +40,14 @@ def read_json(file, max_length):
     return TextTable(str(file), kinds, rows, all_kinds=lambda: _kinds(_rows(file, max_length)))
 
 
+def read_objects(file, max_length):
+    """All fields of a `.json` or `.jsonl` file. Arguments and errors as those of [`read_json`].
+
+    Yields: the number of its line, and the object, of each row.
+    """
+    yield from _rows(file, max_length)
+
+
 def _rows(file, max_length):
     """Number of its line, and the object, of each row; a text is an object with the one field `text`."""
     for number, value in _values(file, max_length):

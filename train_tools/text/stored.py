@@ -35,6 +35,25 @@ def read_parquet(file):
     return TextTable(str(file), kinds, rows, unit="row")
 
 
+def read_parquet_rows(file):
+    """All columns of a parquet file, with its numbers and lists. Arguments and errors as those of [`read_parquet`].
+
+    Returns: `list[str]`, the names; an iterator over the number, and the values, of each row.
+    """
+    with _opened_parquet(file) as opened:
+        names = opened.schema_arrow.names
+
+    def rows():
+        with _opened_parquet(file) as opened:
+            batches = (batch.columns for batch in opened.iter_batches(batch_size=AT_ONCE))
+            rows = (
+                row for columns in batches for row in zip(*(column.to_pylist() for column in columns), strict=True)
+            )
+            yield from enumerate(rows, 1)
+
+    return names, rows()
+
+
 @contextmanager
 def _opened_parquet(file):
     try:
