@@ -9,6 +9,7 @@ from .language import LANGUAGES
 from .unpadded_attention import ROWS, WAYS
 
 
+DEFAULT_SHARE = 0.1  # of `replay_file` in an epoch
 SAMPLE_FILE = Path(__file__).parent / "sample" / "ko_books.csv"
 
 
@@ -66,6 +67,30 @@ class AdaptArguments:
     )
     dataset_config_name: str | None = field(
         default=None, metadata={"help": "Which configuration of a Hub dataset to read, where it has several."}
+    )
+    replay_file: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "General text, such as the pair was pretrained on, of which some is mixed into every epoch, so "
+            "that the pair keeps what it knew; given in the ways of --train_file."
+        },
+    )
+    replay_share: float | None = field(
+        default=None,
+        metadata={
+            "help": "Share of an epoch's sequences that are general text, drawn anew for each epoch: 0.1 with "
+            "--replay_file."
+        },
+    )
+    replay_validation_file: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "General text to hold out: what the pair loses there stands beside what it gains. By default as "
+            "many rows of --replay_file as are held out of the domain's text, a tenth of them at most."
+        },
+    )
+    replay_text_column: str | None = field(
+        default=None, metadata={"help": "Column of the general text. By default as for --train_file."}
     )
     max_seq_length: int = field(
         default=128, metadata={"help": "Tokens in a sequence. Longer text becomes several sequences, so none is lost."}
@@ -168,6 +193,7 @@ class AdaptArguments:
             raise ValueError(
                 f"`validation_split` is {self.validation_split}: it must be between 0 and 1, such as 0.05."
             )
+        self._check_replay()
         if self.max_seq_length < 8:
             raise ValueError(f"`max_seq_length` is {self.max_seq_length}: it must be at least 8 tokens.")
         if self.vocab_size < 10:
@@ -188,7 +214,24 @@ class AdaptArguments:
         if self.resume and self.overwrite:
             raise ValueError("`resume` goes on with what `overwrite` removes: give one of them.")
 
+    def _check_replay(self):
+        for name in ("replay_share", "replay_validation_file", "replay_text_column"):
+            if getattr(self, name) is not None and not self.replay_file:
+                raise ValueError(f"`{name}` is about general text, and there is none: give `replay_file=FILES` too.")
+        if self.replay_file and self.replay_share is None:
+            self.replay_share = DEFAULT_SHARE
+        if self.replay_share is not None and not 0 < self.replay_share < 1:
+            raise ValueError(
+                f"`replay_share` is {self.replay_share}: it must be between 0 and 1, such as {DEFAULT_SHARE}. Without "
+                "`replay_file` nothing is replayed."
+            )
+
     def sources(self):
         """What the run reads: `list` of folder, file, Hub id or `None`."""
         networks = [self.generator, self.discriminator, self.checkpoint, self.tokenizer]
-        return [*networks, *(self.train_file or []), *(self.validation_file or [])]
+        return [*networks, *self.texts()]
+
+    def texts(self):
+        """The texts of the run: `list[str]` of files, folders, globs and Hub ids."""
+        texts = (self.train_file, self.validation_file, self.replay_file, self.replay_validation_file)
+        return [source for sources in texts for source in sources or []]

@@ -14,12 +14,32 @@ class EpochOrder(TrainerCallback):
     """
 
     def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
-        batches = train_dataloader.batch_sampler
-        while hasattr(batches, "batch_sampler"):  # a process' share of the batches, or those that are left
-            batches = batches.batch_sampler
-        sampler = getattr(batches, "sampler", None)
+        sampler = sampler_of(train_dataloader)
         if isinstance(sampler, LengthGroupedSampler):
-            steps_in_epoch = max(1, -(-len(train_dataloader) // args.gradient_accumulation_steps))
-            seed = args.seed if args.data_seed is None else args.data_seed
-            # `state.epoch` is 0 at first in a resumed run too.
-            sampler.generator = torch.Generator().manual_seed(seed + state.global_step // steps_in_epoch)
+            epoch = epoch_of(args, state, train_dataloader)
+            sampler.generator = torch.Generator().manual_seed(seed_of_data(args) + epoch)
+
+
+def sampler_of(loader):
+    """What gives a loader its order.
+
+    Args: loader (`torch.utils.data.DataLoader`): of training, as the Trainer prepared it. Returns: a sampler, or `None`.
+    """
+    batches = loader.batch_sampler
+    while hasattr(batches, "batch_sampler"):  # a process' share of the batches, or those that are left
+        batches = batches.batch_sampler
+    return getattr(batches, "sampler", None)
+
+
+def epoch_of(args, state, loader):
+    """The number of the epoch that begins: `state.epoch` is 0 at first in a resumed run too.
+
+    Args: args (`TrainingArguments`); state (`TrainerState`); loader (`torch.utils.data.DataLoader`): of training.
+    Returns: `int`, from 0 on
+    """
+    return state.global_step // max(1, -(-len(loader) // args.gradient_accumulation_steps))
+
+
+def seed_of_data(args):
+    """The seed of what is drawn from the text: `int`. Args: args (`TrainingArguments`)."""
+    return args.seed if args.data_seed is None else args.data_seed

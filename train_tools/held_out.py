@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import torch
 
-from ..hub_tools.run_record import CLASSES
+from ..hub_tools.run_record import CLASSES, EVALUATION
 from .callbacks import LOSS_PARTS
 from .counts import COLUMNS, DETAILED, HeldOutStatistics, frequent_ids, script_of
 
 
+GENERAL = f"{EVALUATION}general_"  # how figures of held-out general text begin in a log
 FEWEST_OCCURRENCES, MOST_TOKENS = 3, 4000  # of the table of tokens
 MOST_ROWS = 50_000  # of training text, for the frequencies of its tokens
 # What the other figures are judged by: see `hub_tools.constant_answer`.
@@ -31,39 +32,54 @@ class HeldOut:
     statistics: HeldOutStatistics | None
 
 
-def evaluate_held_out(trainer, metrics):
+def evaluate_held_out(trainer, metrics, trained_on, *, general=None):
     """Evaluate, always in the same order of batches.
 
     Args:
         trainer (`Trainer`); metrics ([`RTDMetricsCallback`]): one of its callbacks, with `detailed` and `by_token`.
+        trained_on (`datasets.Dataset`): text of the same kind as what is evaluated, for `frequency_loss`.
+        general (`datasets.Dataset`, *optional*): held-out general text, evaluated in place of the Trainer's.
 
     Returns:
         [`HeldOut`]
     """
+    prefix = EVALUATION if general is None else GENERAL
     # Releases before 5.23 draw the order of like-length held-out batches, and the loss is a mean over batches.
     with torch.random.fork_rng():
         torch.manual_seed(trainer.args.seed)
-        evaluated = trainer.evaluate()
-    figures = {name: evaluated[f"eval_{name}"] for name in ("loss", *LOSS_PARTS)}
+        evaluated = trainer.evaluate(general, metric_key_prefix=prefix.removesuffix("_"))
+    figures = {name: evaluated[f"{prefix}{name}"] for name in ("loss", *LOSS_PARTS)}
     if metrics.held_out is not None:
-        figures |= {name: evaluated[f"eval_{name}"] for name in DETAILED}
+        figures |= {name: evaluated[f"{prefix}{name}"] for name in DETAILED}
         figures["tokens"] = int(metrics.held_out.totals[0])
         table = metrics.held_out.table
-        trained_on = token_counts(trainer.train_dataset, len(table))
-        figures["frequency_loss"] = frequency_loss(trained_on, table[:, COLUMNS.index("masked")])
+        counts = token_counts(trained_on, len(table))
+        figures["frequency_loss"] = frequency_loss(counts, table[:, COLUMNS.index("masked")])
     return HeldOut(figures, metrics.held_out)
 
 
-def tidy_log(log, before):
+def tidy_log(log, before, after):
     """Every evaluation once: the one before training, which the Trainer's log does not have, and the one after it.
 
-    Args: log (`list[dict]`): of the Trainer, changed in place; before ([`HeldOut`]): the evaluation before training.
+    Figures of general text stand in the rows of these two.
+
+    Args:
+        log (`list[dict]`): of the Trainer, changed in place.
+        before, after ([`HeldOut`], and [`HeldOut`] or `None`): of the domain's text and of the general text.
     """
+    log[:] = [row for row in log if f"{GENERAL}loss" not in row or "eval_loss" in row]
     if not any(row.get("step") == 0 and "eval_loss" in row for row in log):  # a finished run that was resumed has it
-        log.insert(0, {"step": 0, **{f"eval_{name}": value for name, value in before.figures.items()}})
+        log.insert(0, {"step": 0, **_logged(before[0], EVALUATION)})
     last = next(row for row in reversed(log) if "eval_loss" in row)  # a sign of a dead run may stand behind it
     same = {name: last[name] for name in ("step", "eval_loss", *(f"eval_{name}" for name in LOSS_PARTS))}
     log[:] = [row for row in log if row is last or not same.items() <= row.items()]
+    for row, (_, general) in ((log[0], before), (last, after)):
+        if general is not None:
+            row |= _logged(general, GENERAL)
+
+
+def _logged(held_out, prefix):
+    return {f"{prefix}{name}": value for name, value in held_out.figures.items()}
 
 
 def token_counts(dataset, vocab_size, most_rows=MOST_ROWS):
@@ -102,11 +118,12 @@ def frequency_loss(known, asked):
     return -(asked * probabilities.log()).sum().item() / asked.sum().item()
 
 
-def describe_held_out(before, after, tokenizer):
+def describe_held_out(before, after, tokenizer, general=(None, None)):
     """What `held_out.json` says of both evaluations.
 
     Args:
         before, after ([`HeldOut`]): of the same text; tokenizer (`PreTrainedTokenizerBase`)
+        general (two of [`HeldOut`] or `None`): of general text, before and after.
 
     Returns:
         `dict` of what JSON knows, or `None` where one of the two is not complete:
@@ -117,16 +134,17 @@ def describe_held_out(before, after, tokenizer):
           tokens are in no class.
         - `tokens`: columns of the tokens that occur at least three times, most frequent first, at most 4000: `token`,
           `class` (the second of the two), `count`, and `before` and `after` the other counts. No special ones.
+        - `general`, where there is such text: its `before` and `after`.
         - A figure that is not a finite number is `None`.
     """
-    if before.statistics is None or after.statistics is None:
+    has_general = None not in general
+    if any(one.statistics is None for one in (before, after, *(general if has_general else ()))):
         return None
-    counts = after.statistics.table[:, 0].clone()  # (V,): the same as before, it is the same text
-    counts[torch.tensor(tokenizer.all_special_ids, dtype=torch.long)] = 0
-    scripts = _scripts(counts, tokenizer)
+    counts, scripts = _ordinary(after, tokenizer)
     shown = _shown_ids(counts)
     return {
-        **{name: _figures(one, counts, scripts) for name, one in (("before", before), ("after", after))},
+        **_sides(before, after, counts, scripts),
+        **({"general": _sides(*general, *_ordinary(general[1], tokenizer))} if has_general else {}),
         "tokens": {
             "token": tokenizer.convert_ids_to_tokens(shown),
             "class": [scripts[token_id] for token_id in shown],
@@ -135,6 +153,17 @@ def describe_held_out(before, after, tokenizer):
             "after": _columns(after.statistics.table[shown]),
         },
     }
+
+
+def _ordinary(held_out, tokenizer):
+    """Occurrences of tokens that are not special, (V,), the same before and after; and their scripts."""
+    counts = held_out.statistics.table[:, 0].clone()
+    counts[torch.tensor(tokenizer.all_special_ids, dtype=torch.long)] = 0
+    return counts, _scripts(counts, tokenizer)
+
+
+def _sides(before, after, counts, scripts):
+    return {name: _figures(one, counts, scripts) for name, one in (("before", before), ("after", after))}
 
 
 def _scripts(counts, tokenizer):

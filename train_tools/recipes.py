@@ -19,7 +19,7 @@ from .callbacks.health import PATIENCE
 from .check_options import check_options, check_rows
 from .compile_choice import choose_compiled
 from .damage import refuse_damaged
-from .epoch_order import EpochOrder
+from .epoch_order import EpochOrder, seed_of_data
 from .fast import DEFAULTS, choose, first_batch
 from .fast_in_effect import (
     FastSettings,
@@ -33,6 +33,7 @@ from .fast_in_effect import (
 from .held_out import describe_held_out, evaluate_held_out, tidy_log
 from .hub_token import token_in_environment, without_token
 from .provenance import describe_run
+from .replay import ReplayDraw, ReplayedText, say_replay, warn_of_other_replay
 from .resume import (
     RunTotals,
     as_written_before,
@@ -42,7 +43,7 @@ from .resume import (
     restore_finished,
 )
 from .run_folder import DISCRIMINATOR_FOLDER, RunFolder
-from .run_text import read_texts
+from .run_text import read_general, read_texts
 from .start import freeze_generator, load_start
 from .text.tokenizing import tokenize_texts
 from .unknown_tokens import check_unknown_tokens
@@ -70,6 +71,8 @@ class AdaptResult:
         health (`list[dict]`): what [`RTDHealthCallback`] found, as in the log: `step`, `health`, `message`.
         stopped (`bool`): whether it stopped this training.
         vocab_size (`int`, *optional*): tokens in the pair's vocabulary.
+        general_before, general_after (`dict[str, float]`, *optional*): as `before` and `after`, of held-out general
+            text, where some was replayed.
     """
 
     before: dict
@@ -83,6 +86,8 @@ class AdaptResult:
     health: list = field(default_factory=list)
     stopped: bool = False
     vocab_size: int | None = None
+    general_before: dict | None = None
+    general_after: dict | None = None
 
 
 def adapt(arguments, training_args, *, given=(), defaults=()):
@@ -128,6 +133,9 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
     seed_all(training_args.seed)
     with training_args.main_process_first(desc="reading text"):  # the others read the cache
         train_text, validation_text = read_texts(arguments, training_args.seed)
+        general_texts = []
+        if arguments.replay_file:
+            general_texts = read_general(arguments, training_args.seed, len(validation_text))
     model, tokenizer = load_start(arguments, train_text, last_checkpoint)
     if arguments.freeze:
         freeze_generator(model)
@@ -137,9 +145,17 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
     way = wanted_way(arguments, model, training_args, earlier)
     with training_args.main_process_first(desc="tokenizing text"):
         longest = model.config.max_position_embeddings
-        train_set, validation_set = tokenize_texts(arguments, (train_text, validation_text), tokenizer, longest)
+        domain_set, validation_set = tokenize_texts(arguments, (train_text, validation_text), tokenizer, longest)
+        general_sets = general_texts and tokenize_texts(arguments, general_texts, tokenizer, longest, "general text")
+    check_unknown_tokens(domain_set, train_text, tokenizer)
+    train_set, replaying = domain_set, []
+    if general_sets:
+        check_unknown_tokens(general_sets[0], general_texts[0], tokenizer, "of general text")
+        train_set = ReplayedText(domain_set, general_sets[0], arguments.replay_share, seed_of_data(training_args))
+        say_replay(train_set, arguments.replay_share)
+        replaying = [ReplayDraw(train_set)]
+    warn_of_other_replay(last_checkpoint, train_set)
     check_rows(training_args, len(train_set), len(validation_set))
-    check_unknown_tokens(train_set, train_text, tokenizer)
     with (
         folder.guarded(),
         process_restored(),
@@ -183,6 +199,7 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
                 console,
                 *samples,
                 EpochOrder(),
+                *replaying,
                 FastSettings(settings_to_keep(choices) | settings_given(arguments)),
                 totals,
             ],
@@ -191,7 +208,7 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
         finished = is_finished(trainer, last_checkpoint)
         if last_checkpoint and not finished:
             refuse_without_optimizer(last_checkpoint)
-        before = evaluate_held_out(trainer, metrics)
+        before = _evaluate_texts(trainer, metrics, domain_set, general_sets)
         folder.replace_earlier_run()
         run = describe_run(arguments, training_args, choices)  # while what it names is still there
         if finished:
@@ -199,17 +216,28 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
             restore_finished(trainer, last_checkpoint)
         else:
             trainer.train(resume_from_checkpoint=last_checkpoint)
-        after = evaluate_held_out(trainer, metrics)
-        tidy_log(trainer.state.log_history, before)
+        after = _evaluate_texts(trainer, metrics, domain_set, general_sets)
+        tidy_log(trainer.state.log_history, before, after)
         return _finish(trainer, totals, health, before, after, run, finished)
+
+
+def _evaluate_texts(trainer, metrics, domain_set, general_sets):
+    """What both held-out texts say of the pair: [`HeldOut`] of the domain's, and of the general one or `None`."""
+    domain = evaluate_held_out(trainer, metrics, domain_set)
+    if not general_sets:
+        return domain, None
+    replayed, held_out = general_sets
+    return domain, evaluate_held_out(trainer, metrics, replayed, general=held_out)
 
 
 def _finish(trainer, totals, health, before, after, run, finished):
     """Save the pair, export its discriminator, write down the figures and how the run was made."""
     output_dir = Path(trainer.args.output_dir)
     result = AdaptResult(
-        before=before.figures,
-        after=after.figures,
+        before=before[0].figures,
+        after=after[0].figures,
+        general_before=before[1] and before[1].figures,
+        general_after=after[1] and after[1].figures,
         vocab_size=trainer.model.config.vocab_size,
         steps=trainer.state.global_step,
         tokens_seen=totals.tokens,
@@ -227,7 +255,8 @@ def _finish(trainer, totals, health, before, after, run, finished):
         if trainer.is_world_process_zero():
             export_discriminator(staged, staged / DISCRIMINATOR_FOLDER)
             shutil.rmtree(result.discriminator, ignore_errors=True)  # of the same run, resumed: its export is stale
-            held_out = describe_held_out(before, after, trainer.processing_class)
+            domain, general = zip(before, after, strict=True)
+            held_out = describe_held_out(*domain, trainer.processing_class, general)
             write_record(staged, trainer.state, {**asdict(result), **run}, held_out, replaces=output_dir)
     if trainer.args.push_to_hub:
         trainer.push_to_hub()

@@ -11,6 +11,8 @@ from .text.finding import find_sources
 
 logger = logging.getLogger(__name__)
 
+HELD_OUT_BY = {"train_file": "validation_file", "replay_file": "replay_validation_file"}
+AT_MOST = 10  # one in so many rows of the general text is held out
 EXAMPLE_WIDTH = 60  # columns of a terminal; a Korean syllable takes two
 
 
@@ -33,22 +35,50 @@ def read_texts(arguments, seed):
     logger.info(f"An example of what is trained on: {_shortened(train[0]['text'])}")
     if arguments.validation_file:
         held_out = _read("validation_file", arguments.validation_file, arguments)
-        _warn_of_shared_files(read.sources, held_out.sources)
+        _warn_of_shared_files("train_file", read.sources, "validation_file", held_out.sources)
         return train, held_out.dataset
-    if len(train) < 2:
+    return _parted("train_file", train, max(1, round(len(train) * arguments.validation_split)), seed)
+
+
+def read_general(arguments, seed, held_out_rows):
+    """Read the general text that is replayed, and that of it which is held out.
+
+    Args:
+        arguments ([`AdaptArguments`]): with `replay_file`; seed (`int`): as above.
+        held_out_rows (`int`): rows of the domain's text that are held out: so many of this one too, where no text is
+            given for that, and at most one of `AT_MOST`.
+
+    Returns:
+        two `datasets.Dataset`, as above
+
+    Raises:
+        ValueError: a text cannot be read, or is too short.
+    """
+    read = _read("replay_file", arguments.replay_file, arguments)
+    for name in ("train_file", "validation_file"):
+        sources = getattr(arguments, name)
+        _warn_of_shared_files("replay_file", read.sources, name, (sources and find_sources(sources)) or [])
+    if arguments.replay_validation_file:
+        held_out = _read("replay_validation_file", arguments.replay_validation_file, arguments)
+        _warn_of_shared_files("replay_file", read.sources, "replay_validation_file", held_out.sources)
+        return read.dataset, held_out.dataset
+    return _parted("replay_file", read.dataset, max(1, min(held_out_rows, len(read.dataset) // AT_MOST)), seed)
+
+
+def _parted(name, text, held_out, seed):
+    if len(text) < 2:
         raise ValueError(
-            "`train_file` holds one row of text: none is left to hold out. Give more, or `validation_file`."
+            f"`{name}` holds one row of text: none is left to hold out. Give more, or `{HELD_OUT_BY[name]}`."
         )
-    held_out = min(max(1, round(len(train) * arguments.validation_split)), len(train) - 1)
-    parts = train.train_test_split(test_size=held_out, seed=seed)
+    parts = text.train_test_split(test_size=min(held_out, len(text) - 1), seed=seed)
     return parts["train"], parts["test"]
 
 
 def _read(name, sources, arguments):
     read = read_text(
         sources,
-        text_column=arguments.text_column,
-        hub_split="train" if name == "train_file" else "validation",
+        text_column=arguments.replay_text_column if name.startswith("replay") else arguments.text_column,
+        hub_split="validation" if name in HELD_OUT_BY.values() else "train",
         hub_config=arguments.dataset_config_name,
         num_proc=arguments.preprocessing_num_workers,
     )
@@ -62,7 +92,7 @@ def _read(name, sources, arguments):
 
 
 def _refuse_configuration_of_files(arguments):
-    sources = [*arguments.train_file, *(arguments.validation_file or [])]
+    sources = arguments.texts()
     if all(find_sources([source]) is not None for source in sources):
         raise ValueError(
             f"`dataset_config_name` is {arguments.dataset_config_name}, but no Hub dataset is read, only "
@@ -70,15 +100,17 @@ def _refuse_configuration_of_files(arguments):
         )
 
 
-def _warn_of_shared_files(train, held_out):
-    """Text that is trained on says nothing as held-out text."""
-    paths = {Path(source).resolve() for source in train if Path(source).is_file()}
-    shared = [source for source in held_out if Path(source).resolve() in paths]
-    if shared:
-        logger.warning(
-            f"`validation_file` {shared[0]} is part of `train_file` too: the figures of held-out text will be "
-            "those of text that was trained on. Leave it out of `train_file`."
-        )
+def _warn_of_shared_files(name, sources, other, others):
+    """Text that is trained on says nothing as held-out text; and the domain's own is no general text."""
+    paths = {Path(source).resolve() for source in sources if Path(source).is_file()}
+    shared = [source for source in others if Path(source).resolve() in paths]
+    if not shared:
+        return
+    if other == "train_file":
+        effect = "what is replayed is the domain's text, which keeps nothing of what the pair knew"
+    else:
+        effect = "the figures of held-out text will be those of text that was trained on"
+    logger.warning(f"`{other}` {shared[0]} is part of `{name}` too: {effect}. Leave it out of `{name}`.")
 
 
 def _shortened(text):

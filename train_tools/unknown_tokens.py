@@ -28,13 +28,14 @@ FORMS: tuple[Literal["NFC", "NFD", "NFKC"], ...] = ("NFC", "NFD", "NFKC")
 SETTINGS = ("do_lower_case", "strip_accents")
 
 
-def check_unknown_tokens(train_set, train_text, tokenizer):
+def check_unknown_tokens(train_set, train_text, tokenizer, name="to train on"):
     """Log the share of `[UNK]` in the tokenized text; where it is large, with the words, the cause and the remedy.
 
     Args:
         train_set (`datasets.Dataset`): with the column `input_ids`; all of it is counted.
         train_text (`datasets.Dataset`): with the column `text`; remedies are tried on a sample.
         tokenizer (`PreTrainedTokenizerFast`)
+        name (`str`): of the tokens, in the message.
 
     Raises:
         ValueError: more than a quarter of the tokens are `[UNK]`.
@@ -43,7 +44,7 @@ def check_unknown_tokens(train_set, train_text, tokenizer):
         return
     unknown, tokens = count_unknown(train_set, tokenizer)
     share = unknown / max(tokens, 1)
-    message = f"{_percent(share)} of the {tokens:,} tokens to train on are {tokenizer.unk_token}"
+    message = f"{_percent(share)} of the {tokens:,} tokens {name} are {tokenizer.unk_token}"
     if share <= WORTH_A_WARNING:
         logger.info(f"{message}.")
         return

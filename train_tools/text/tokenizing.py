@@ -52,13 +52,14 @@ def tokenize_text(dataset, tokenizer, *, max_length, num_proc=None):
     )
 
 
-def tokenize_texts(arguments, texts, tokenizer, longest):
+def tokenize_texts(arguments, texts, tokenizer, longest, name=""):
     """Tokenize both texts, and say how much that is.
 
     Args:
         arguments ([`AdaptArguments`])
         texts (two `datasets.Dataset` with the column `text`): to train on, and held out.
         tokenizer (`PreTrainedTokenizerFast`); longest (`int`): tokens that the pair reads at most.
+        name (`str`): of the texts, where there are others.
 
     Returns:
         two `datasets.Dataset`, see [`tokenize_text`]
@@ -73,7 +74,7 @@ def tokenize_texts(arguments, texts, tokenizer, longest):
         tokenize_text(text, tokenizer, max_length=length, num_proc=arguments.preprocessing_num_workers)
         for text in texts
     )
-    logger.info(f"{len(train)} sequences to train on, {len(held_out)} held out, of up to {length} tokens.")
+    logger.info(f"{name and f'{name}: '}{len(train)} sequences to train on, {len(held_out)} held out, of up to {length} tokens.")
     return train, held_out
 
 
