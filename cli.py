@@ -14,6 +14,7 @@ from .hub_tools import (
     diff_checkpoints,
     export_discriminator,
     export_generator,
+    merge_checkpoints,
     pinned_line,
     pull_checkpoint,
     pull_locked,
@@ -26,6 +27,7 @@ from .parsers import (
     diff_parser,
     export_parser,
     inspect_parser,
+    merge_parser,
     option_names,
     parse_adapt,
     pull_parser,
@@ -160,6 +162,12 @@ def run_diff(argv):
     return 0 if difference.identical else 1
 
 
+def run_merge(argv):
+    """`electra-rtd merge`: part of the way back to the base."""
+    arguments = merge_parser().parse_args(argv)
+    print(merge_checkpoints(arguments.base, arguments.adapted, arguments.alpha, arguments.output_dir))
+
+
 RUN = {
     "adapt": run_adapt,
     "inspect": run_inspect,
@@ -168,6 +176,7 @@ RUN = {
     "push": run_push,
     "pull": run_pull,
     "diff": run_diff,
+    "merge": run_merge,
     "export": run_export,
 }
 

@@ -81,6 +81,17 @@ The number before a module is the norm of the change over the norm of the module
 Exit status: 0 where nothing differs, 1 where something does.
 """
 
+MERGE_HELP = """
+Part of the way back to the base: the weights (1 - alpha) * BASE + alpha * ADAPTED, as a checkpoint.
+
+  electra-rtd merge base adapted --alpha 0.7 --output_dir merged
+
+Two pairs, or two stock checkpoints of one kind (discriminators, generators, encoders; ELECTRA or BERT) of the same
+sizes and the same vocabulary. Of a pair and a stock discriminator, the pair's discriminator counts. With --alpha 0
+the result is BASE, with 1 ADAPTED. The result is stored in the type of the weights of BASE, with its tokenizer; a
+merged pair has discriminator/ (stock ELECTRA, for fine-tuning), and merge.json says what was merged.
+"""
+
 INSPECT_HELP = """
 See what a pair makes of text: what is masked, what the generator puts there, what the discriminator catches.
 
@@ -221,6 +232,16 @@ def export_parser():
     return parser
 
 
+def merge_parser():
+    """The parser of `electra-rtd merge`."""
+    parser = _parser("merge", MERGE_HELP)
+    parser.add_argument("base", help="A pair or a stock checkpoint: a folder or a Hub id.")
+    parser.add_argument("adapted", help="What was adapted from it.")
+    parser.add("--alpha", type=float, required=True, help="From 0, which is BASE, to 1, which is ADAPTED.")
+    parser.add("--output_dir", required=True, help="A folder that does not exist yet.")
+    return parser
+
+
 def inspect_parser():
     """The parser of `electra-rtd inspect`."""
     parser = _parser("inspect", INSPECT_HELP)
@@ -337,6 +358,7 @@ PARSERS = {
     "push": push_parser,
     "pull": pull_parser,
     "diff": diff_parser,
+    "merge": merge_parser,
     "export": export_parser,
 }
 

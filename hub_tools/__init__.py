@@ -1,8 +1,9 @@
-"""Checkpoints in and out: verify, push, pull, diff, export."""
+"""Checkpoints in and out: verify, push, pull, diff, merge, export."""
 
 from .diff import CheckpointDiff, ModuleChange, diff_checkpoints
 from .export import export_discriminator, export_generator
 from .findings import CheckpointError, Finding, VerificationReport
+from .merge import merge_checkpoints
 from .pull import pinned_line, pull_checkpoint, pull_locked
 from .push import push_checkpoint
 from .remote import HubError
@@ -19,6 +20,7 @@ __all__ = [
     "diff_checkpoints",
     "export_discriminator",
     "export_generator",
+    "merge_checkpoints",
     "pinned_line",
     "pull_checkpoint",
     "pull_locked",

@@ -1,7 +1,6 @@
 """The model card: written once from a template, and later kept, but for its metadata and the marked sections."""
 
 import copy
-import hashlib
 import json
 import re
 from pathlib import Path
@@ -56,7 +55,7 @@ def write_card(folder, repo_id, *, run, earlier=None, tags=(), token=None):
         token (`str` or `bool`, *optional*): to read the parents' cards.
     """
     config = json.loads((folder / layout.CONFIG).read_text(encoding="utf-8"))
-    weights = _weights_digest(folder)
+    weights = layout.weights_digest(folder)
     old = _section(earlier or "", RESULTS, END_OF_RESULTS)
     # Without a log, figures are only known where they are of these very weights.
     keeps_results = not _evaluations(run.log) and old is not None and old[0][1] == weights
@@ -159,8 +158,9 @@ def _joined_index(models, ours):
 
 def _metadata(config, run, figures, repo_id, tags, token):
     settings = run.results.get("settings", {})
-    cards = {parent: _card_data(parent, token) for parent in _parents(config, settings)}
+    cards = {parent: _card_data(parent, token) for parent in _parents(config, settings, run.merge)}
     parents = [parent for parent, card in cards.items() if card is not None]  # others are folders of somebody's
+    relation = "merge" if run.merge else "finetune"
     inherited = [cards[parent] for parent in parents]
     licenses = {json.dumps(data.get("license"), default=str): data.get("license") for data in inherited}
     languages = [language for data in inherited for language in _as_list(data.get("language"))]
@@ -168,7 +168,7 @@ def _metadata(config, run, figures, repo_id, tags, token):
         library_name="transformers",
         pipeline_tag="feature-extraction",
         base_model=parents or None,
-        base_model_relation="finetune" if parents else None,
+        base_model_relation=relation if parents else None,
         language=list(dict.fromkeys(name for name in languages if isinstance(name, str))) or None,
         license=next(iter(licenses.values())) if len(licenses) == 1 else None,
         datasets=run.results.get("datasets") or None,
@@ -178,11 +178,14 @@ def _metadata(config, run, figures, repo_id, tags, token):
     )
 
 
-def _parents(config, settings):
+def _parents(config, settings, merge):
     """The repositories that this checkpoint goes on from."""
     checkpoint = settings.get("checkpoint")
     origins = [config[part].get("_name_or_path") for part in NETWORKS]
-    if is_hub_id(checkpoint, with_owner=True):  # of a folder, the configuration knows what that one went on from
+    merged = [merge.get(name) for name in ("base", "adapted")]
+    if any(is_hub_id(name, with_owner=True) for name in merged):
+        origins = merged
+    elif is_hub_id(checkpoint, with_owner=True):  # of a folder, the configuration knows what that one went on from
         origins = [checkpoint]
     # A configuration may name anything: the Hub refuses a card with a strange name.
     return list(dict.fromkeys(name for name in origins if is_hub_id(name, with_owner=True)))
@@ -234,6 +237,8 @@ def _results(folder, run, config, weights):
     evaluations = _evaluations(run.log)
     lines = [f"<!-- electra-rtd results of {weights} -->", "## Training", "", "| | |", "| --- | --- |"]
     lines += [f"| {name} | {value} |" for name, value in _settings(config, run)]
+    if run.merge:
+        lines += ["", merged_line(run.merge)]
     lines += ["", "## Results", ""]
     if evaluations:
         first, last = evaluations[0], evaluations[-1]
@@ -255,6 +260,22 @@ def _results(folder, run, config, weights):
     else:
         lines += ["No figures were recorded with this state."]
     return "\n".join([*lines, "<!-- end of electra-rtd results -->"])
+
+
+def merged_line(merge):
+    """The sentence about weights that were merged: `merge` is that of a [`RunRecord`]; `str`, Markdown."""
+    base, adapted = (_code(merge[name]) for name in ("base", "adapted"))
+    share = round(1 - merge["alpha"], 6)
+    chosen = f" The shares were chosen on {_code(merge['chosen']['labels'])}." if "labels" in merge["chosen"] else ""
+    return (
+        f"These weights were merged, not trained: {share:g} of {base} and {merge['alpha']:g} of {adapted}, weight by "
+        f"weight, by `electra-rtd merge`.{chosen}"
+    )
+
+
+def _code(name):
+    """A name in a sentence, as code: nothing in it ends that, or the line."""
+    return f"`{' '.join(str(name).replace('`', chr(39)).split())[:LONGEST_SETTING]}`"
 
 
 def _constants(last, first, config):
@@ -290,9 +311,3 @@ def _evaluations(log):
 
 def _as_list(value):
     return [] if value is None else value if isinstance(value, list) else [value]
-
-
-def _weights_digest(folder):
-    files = [path for path in sorted(folder.iterdir()) if path.name.endswith(".safetensors")]
-    digests = "".join(layout.sha256(path) for path in files)
-    return digests[:16] if len(files) == 1 else hashlib.sha256(digests.encode()).hexdigest()[:16]

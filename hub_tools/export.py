@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-from transformers import ElectraConfig
 from transformers.utils import logging
 
 from ..modeling_electra_rtd import ElectraRTDForPreTraining
@@ -15,14 +14,9 @@ from .staging import new_folder
 
 logger = logging.get_logger(__name__)
 
-# What `save_pretrained` may write into the configuration of a stock ELECTRA; the last one in releases before 5.
-STOCK_FIELDS = {
-    *ElectraConfig().to_dict(),
-    "architectures",
-    "dtype",
-    "transformers_version",
-    "position_embedding_type",
-}
+# What `save_pretrained` may write into a stock configuration beside its class's own fields; the last one in releases
+# before 5.
+STOCK_FIELDS = {"architectures", "dtype", "transformers_version", "position_embedding_type"}
 # In the file of a tokenizer: who reads it, from where, and with what code. `verify` refuses most of them.
 OF_LOADERS = {
     *ATTENTION_KEYS,
@@ -66,20 +60,29 @@ def _export(part, checkpoint, output_dir, as_encoder):
     with new_folder(output_dir) as folder:
         model, tokenizer = _load(checkpoint)
         network = getattr(model, part)
-        network = network.electra if as_encoder else network
-        network.save_pretrained(folder)
-        _keep_stock_fields(folder / layout.CONFIG)
-        if tokenizer is not None:
-            tokenizer.chat_template = None  # a program in a file of its own; ELECTRA does not chat
-            tokenizer.save_pretrained(folder)
-            _drop_settings_of_loaders(folder / layout.TOKENIZER_CONFIG)
+        write_stock(network.electra if as_encoder else network, tokenizer, folder)
     return Path(output_dir)
 
 
-def _keep_stock_fields(path):
+def write_stock(network, tokenizer, folder):
+    """Write a network of a stock class and its tokenizer, with nothing in their files that asks for code.
+
+    Args:
+        network (`PreTrainedModel`), tokenizer (`PreTrainedTokenizerBase` or `None`)
+        folder (`Path`): is there, and empty.
+    """
+    network.save_pretrained(folder)
+    _keep_stock_fields(folder / layout.CONFIG, {*type(network.config)().to_dict(), *STOCK_FIELDS})
+    if tokenizer is not None:
+        tokenizer.chat_template = None  # a program in a file of its own; ELECTRA does not chat
+        tokenizer.save_pretrained(folder)
+        _drop_settings_of_loaders(folder / layout.TOKENIZER_CONFIG)
+
+
+def _keep_stock_fields(path, names):
     """Drop what a stock configuration does not have: a hostile pair may carry an `auto_map` in there, or worse."""
     fields = json.loads(path.read_text(encoding="utf-8"))
-    stock = {name: value for name, value in fields.items() if name in STOCK_FIELDS and _is_flat(value)}
+    stock = {name: value for name, value in fields.items() if name in names and _is_flat(value)}
     if stock != fields:
         path.write_text(json.dumps(stock, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 

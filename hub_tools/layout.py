@@ -1,5 +1,6 @@
 """What a checkpoint folder looks like, by the names of its files (POSIX paths relative to the folder)."""
 
+import hashlib
 import json
 import os
 import re
@@ -227,6 +228,20 @@ def sha256(path):
     """`str`: the SHA-256 of a file, in hexadecimal digits: how the Hub names large files."""
     with open(path, "rb") as file:
         return sha_fileobj(file).hex()
+
+
+def weights_digest(folder):
+    """What the weights in a folder, not in those below it, are called where something is said about just them.
+
+    Args:
+        folder (`Path`)
+
+    Returns:
+        `str`: 16 hexadecimal digits
+    """
+    files = [path for path in sorted(folder.iterdir()) if path.name.endswith(".safetensors")]
+    digests = "".join(map(sha256, files))
+    return digests[:16] if len(files) == 1 else hashlib.sha256(digests.encode()).hexdigest()[:16]
 
 
 def git_blob_sha1(path):

@@ -1,10 +1,12 @@
-"""What a run leaves beside its model: three JSON files. Their names, fields and format stand here and nowhere else.
+"""What a run leaves beside its model: a few JSON files. Their names, fields and format stand here and nowhere else.
 
 - `adapt_results.json`, written by `adapt`: the fields of [`AdaptResult`], and how the run was made: `settings`
   (`dict`), `datasets` (`list[str]`, Hub ids) and `fast` (`list` of `dict`: `setting`, `value`, `why`).
 - `trainer_state.json`, written by the Trainer, into each checkpoint last of all: counts of steps, `log_history` (a row
   a log: training, held-out text and health have names of their own) and `stateful_callbacks`.
 - `held_out.json`, written by `adapt`: `format`, and what [`describe_held_out`] says of the held-out text.
+- `merge.json`, written by `merge` in place of all of these: `base`, `adapted`, `alpha`, the `class` that was merged,
+  `weights` (a digest: whose it is), and `chosen`, how `alpha` was.
 
 [`read_record`] reads what somebody else made: bounded, and without values that no run writes. [`read_own`] is for the
 folder that a run itself writes into, where a log of any length must not stand in its way.
@@ -22,11 +24,13 @@ from . import layout
 RESULTS_FILE = "adapt_results.json"
 STATE_FILE = "trainer_state.json"
 HELD_OUT_FILE = "held_out.json"
+MERGE_FILE = "merge.json"
 HELD_OUT_FORMAT = 1
 CLASSES = ("frequent", "rare", "korean", "latin", "digit", "other")  # of tokens, in `held_out.json`
 EVALUATION = "eval_"  # how figures of held-out text begin in a log
 LARGEST_NUMBER = 10**300  # a whole number above it is no figure, and no float
 LARGEST_COUNT = 10**15
+LONGEST_NAME = 200  # characters
 # Fields of `adapt_results.json` with a kind of their own.
 KINDS: dict[str, type] = {"settings": dict, "before": dict, "after": dict, "datasets": list, "fast": list}
 
@@ -70,12 +74,14 @@ class RunRecord:
         state (`dict`): what else stands in `trainer_state.json`: its numbers, and `best_model_checkpoint`.
         results (`dict`): `adapt_results.json`.
         held_out ([`HeldOutRecord`] or `None`)
+        merge (`dict`): `merge.json`, of weights that were not trained but merged.
     """
 
     log: list[dict[str, Any]] = field(default_factory=list)
     state: dict[str, Any] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
     held_out: HeldOutRecord | None = None
+    merge: dict[str, Any] = field(default_factory=dict)
 
     @property
     def training(self):
@@ -119,6 +125,17 @@ def write_record(folder, state, results, held_out=None, *, replaces=None):
     if held_out is not None:
         content = json.dumps({"format": HELD_OUT_FORMAT, **held_out}, allow_nan=False)
         (folder / HELD_OUT_FILE).write_text(content + "\n", encoding="utf-8")
+
+
+def write_merge(folder, merge):
+    """Write down that weights were merged, and of what.
+
+    Args:
+        folder (`Path`): holds the weights. merge (`dict`): `base`, `adapted`, `alpha`, `class` and `chosen`.
+    """
+    said = {name: value for name, value in merge.items() if value is not None}
+    content = json.dumps({**said, "weights": layout.weights_digest(folder)}, indent=2, allow_nan=False)
+    (folder / MERGE_FILE).write_text(content + "\n", encoding="utf-8")
 
 
 # ---- Reading one's own --------------------------------------------------------------------------------------------
@@ -201,6 +218,7 @@ def read_record(folder, *, state_in=None, forgiving=False):
         state=state,
         results=read(Path(folder) / RESULTS_FILE, _results, {}),
         held_out=read(Path(folder) / HELD_OUT_FILE, _held_out, None),
+        merge=read(Path(folder) / MERGE_FILE, _merge, {}),
     )
 
 
@@ -260,6 +278,18 @@ def _results(content, path):
         if key in results:
             results[key] = [item for item in results[key] if isinstance(item, kind)]
     return results
+
+
+def _merge(content, path):
+    """What was merged; nothing where the file is about other weights than those beside it."""
+    names = {name: content.get(name) for name in ("base", "adapted", "class")}
+    are_names = all(isinstance(name, str) and len(name) <= LONGEST_NAME for name in names.values())
+    alpha, chosen = content.get("alpha"), content.get("chosen")
+    if not are_names or not is_number(alpha) or not 0 <= alpha <= 1:
+        raise ValueError(f"{path} does not say what was merged: it is not what `electra-rtd merge` writes.")
+    if content.get("weights") != layout.weights_digest(path.parent):
+        return {}
+    return {**names, "alpha": alpha, "chosen": chosen if isinstance(chosen, dict) else {}}
 
 
 def _held_out(content, path):

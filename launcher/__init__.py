@@ -17,6 +17,7 @@ COMMANDS = {
     "push": "publish a checkpoint in one commit",
     "pull": "take a checkpoint from the Hub, pinned and checked",
     "diff": "compare two checkpoints",
+    "merge": "interpolate the weights of a base and of what was adapted from it",
     "export": "write one network of a pair as a stock ELECTRA checkpoint",
 }
 
