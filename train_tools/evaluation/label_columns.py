@@ -140,7 +140,8 @@ def _token_columns(records, task, text_columns, label_column, group_column):
 
 def _find_label(records, kinds, taken):
     here = [name for name in records.columns if name not in taken]
-    known = [name for known in LABEL_NAMES for name in here if name.lower() == known and kinds[name] != "nothing"]
+    known = [name for known in LABEL_NAMES for name in here if name.lower() == known]
+    known = [name for name in known if kinds[name] != "nothing"] or known
     if known and (len(known) == 1 or known[0].lower() == "label"):
         return known[0]
     numbers = [name for name in here if kinds[name] == "numbers" and name.lower() not in INDEX_NAMES]

@@ -38,7 +38,7 @@ def score(kind, predictions, targets, names=()):
     if kind == "regression":
         return _correlations(predictions, targets)
     if kind == "tokens":
-        metrics = import_extra("seqeval.metrics")
+        metrics = import_extra("seqeval.metrics.sequence_labeling")
         spelled = [[[names[tag] for tag in row] for row in rows] for rows in (targets, predictions)]
         precision, recall, f1, _ = metrics.precision_recall_fscore_support(*spelled, average="micro", zero_division=0)
         return {"f1": float(f1), "precision": float(precision), "recall": float(recall)}
