@@ -80,11 +80,11 @@ def electra_config(fields):
 def electra_weights(weights):
     """BERT's weights under the names of `ElectraModel`.
 
-    Args: weights (`dict[str, torch.Tensor]`): of a `BertModel`, with or without `bert.` before their names.
-    Returns: `dict[str, torch.Tensor]`: without the pooler, which ELECTRA has none of, and BERT's position ids.
+    Args: weights (`dict[str, torch.Tensor]`): of BERT, with or without `bert.` before their names.
+    Returns: `dict[str, torch.Tensor]`: without pooler and heads, which ELECTRA does not have, and position ids.
     """
     named = {name.removeprefix("bert."): weight for name, weight in weights.items()}
-    left_out = ("pooler.", "embeddings.position_ids")
+    left_out = ("pooler.", "cls.", "embeddings.position_ids")
     return {name: weight.float() for name, weight in named.items() if not name.startswith(left_out)}
 
 

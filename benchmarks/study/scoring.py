@@ -6,9 +6,7 @@ import statistics
 import time
 import warnings
 
-from electra_rtd.train_tools.evaluation import EvaluateArguments, evaluate
 from electra_rtd.train_tools.evaluation.labels import read_labels, split_labels, take_rows
-from electra_rtd.train_tools.evaluation.probe import naive_bayes
 from electra_rtd.train_tools.evaluation.verdict import compare
 
 from .packing import pack, unpack
@@ -33,6 +31,8 @@ def score_encoder(path, task, files, rows, seeds, form, folder):
         in order: `seed`, `validation`, `scores`, `collapsed`, `predictions`, packed), `names`, `targets` (packed); and
         the seconds that it took
     """
+    from electra_rtd.train_tools.evaluation import EvaluateArguments, evaluate
+
     about = TASKS[task]
     began = time.perf_counter()
     train, validation, test = map(str, files)
@@ -80,6 +80,8 @@ def naive_bayes_scores(task, files, rows, seeds):
     Args: task (`str`); files (three `Path`); rows, seeds (`int`).
     Returns: `dict`: `metric`, `scores` (`list[float]`, a seed each); and seconds, a `float`
     """
+    from electra_rtd.train_tools.evaluation.probe import naive_bayes
+
     about, began = TASKS[task], time.perf_counter()
     split = _split(about, files)
     subsets = [take_rows(split.train, rows, seed) for seed in range(seeds)]
