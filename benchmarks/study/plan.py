@@ -44,6 +44,7 @@ LEARNS, READS = 1.8, 6.0
 TOKENS_A_ROW = {"book_category": 128, "projects": 45, "nsmc": 28, "question_pair": 24, "chemprot": 75, "scicite": 50}
 READ_ROWS = {"book_category": 465, "projects": 1_716, "nsmc": 7_000, "question_pair": 1_440}
 READ_ROWS |= {"chemprot": 5_896, "scicite": 2_777}
+GRID_SEEDS = 2  # of `evaluate`
 ALPHAS = (0.25, 0.5, 0.75)
 # Ablations of arm c on the corpus whose task is its own: fields of `AdaptArguments`, or of [`Adaptation`].
 ABLATED_CORPUS = "ko_book"
@@ -201,7 +202,7 @@ def score(adaptation, task, form, rows=None, trains=False):
     Returns: [`Piece`]
     """
     rows = rows or TASKS[task].rows
-    seconds = form.seeds * len(form.fine_tuning_rates) * _fine_tuning(adaptation.start, task, rows)
+    seconds = _fine_tunings(form, form.seeds) * _fine_tuning(adaptation.start, task, rows)
     seconds += adaptation.tokens / SPEED[adaptation.start] if trains else 0
     name = f"score: {adaptation.name()}; {task}, {rows} rows"
     return Piece(name, seconds, lambda work: work.score(adaptation, task, rows))
@@ -211,7 +212,7 @@ def choose(adaptation, form):
     """The learning rate of an arm, by a training at each. Args: adaptation ([`Adaptation`]); form ([`Form`])."""
     task = PRIMARY[adaptation.corpus]
     each = adaptation.tokens / SPEED[adaptation.start]
-    each += len(form.fine_tuning_rates) * _fine_tuning(adaptation.start, task, TASKS[task].rows)
+    each += _fine_tunings(form, 1) * _fine_tuning(adaptation.start, task, TASKS[task].rows)
     return Piece(f"rate: {adaptation.name()}", len(form.rates) * each, lambda work: work.chosen_rate(adaptation))
 
 
@@ -227,6 +228,11 @@ def floor(task, rows=None):
     """Args: task (`str`); rows (`int`, *optional*). Returns: [`Piece`]: naive Bayes."""
     rows = rows or TASKS[task].rows
     return Piece(f"floor: {task}, {rows} rows", 20, lambda work: work.floor(task, rows))
+
+
+def _fine_tunings(form, seeds):
+    """How many: some seeds try all rates, the others the chosen one."""
+    return seeds + min(seeds, GRID_SEEDS) * (len(form.fine_tuning_rates) - 1)
 
 
 def _fine_tuning(start, task, rows):

@@ -6,14 +6,14 @@ import statistics
 import time
 import warnings
 
+from electra_rtd.train_tools.evaluation.arguments import EvaluateArguments
+from electra_rtd.train_tools.evaluation.evaluate import evaluate
 from electra_rtd.train_tools.evaluation.labels import read_labels, split_labels, take_rows
+from electra_rtd.train_tools.evaluation.probe import naive_bayes
 from electra_rtd.train_tools.evaluation.verdict import compare
 
 from .packing import pack, unpack
 from .tasks import TASKS
-
-
-ARM = "it"
 
 
 def score_encoder(path, task, files, rows, seeds, form, folder):
@@ -31,7 +31,6 @@ def score_encoder(path, task, files, rows, seeds, form, folder):
         in order: `seed`, `validation`, `scores`, `collapsed`, `predictions`, packed), `names`, `targets` (packed); and
         the seconds that it took
     """
-    from electra_rtd.train_tools.evaluation import EvaluateArguments, evaluate
 
     about = TASKS[task]
     began = time.perf_counter()
@@ -80,7 +79,6 @@ def naive_bayes_scores(task, files, rows, seeds):
     Args: task (`str`); files (three `Path`); rows, seeds (`int`).
     Returns: `dict`: `metric`, `scores` (`list[float]`, a seed each); and seconds, a `float`
     """
-    from electra_rtd.train_tools.evaluation.probe import naive_bayes
 
     about, began = TASKS[task], time.perf_counter()
     split = _split(about, files)
