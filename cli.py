@@ -30,6 +30,7 @@ from .parsers import (
     merge_parser,
     option_names,
     parse_adapt,
+    parse_evaluate,
     pull_parser,
     push_parser,
     report_parser,
@@ -48,6 +49,18 @@ def run_adapt(argv):
     if training_args.process_index == 0:
         print(f"\n{summary(result)}")
     return 1 if result.stopped else 0
+
+
+def run_evaluate(argv):
+    """`electra-rtd evaluate`: fine-tune encoders on labels, say which is better."""
+    from .train_tools.evaluation.table import table
+
+    arguments, as_json = parse_evaluate(argv)
+    evaluation = train_tools.evaluate(arguments)
+    if as_json:
+        print(json.dumps(evaluation.as_dict(), indent=2, ensure_ascii=False))
+    else:
+        print(f"\n{table(evaluation, arguments.lang)}")
 
 
 def run_export(argv):
@@ -170,6 +183,7 @@ def run_merge(argv):
 
 RUN = {
     "adapt": run_adapt,
+    "evaluate": run_evaluate,
     "inspect": run_inspect,
     "report": run_report,
     "verify": run_verify,

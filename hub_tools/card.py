@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 
 import jinja2
-import yaml
 from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from transformers.utils import logging
 
 from ..configuration_electra_rtd import ElectraRTDConfig
-from . import layout
+from . import card_evaluation, layout
+from .card_text import replaced, section, with_metadata
 from .checks.metadata import metadata_block, read_metadata
 from .constant_answer import constant_answers
 from .curves import plot_losses
@@ -43,7 +43,7 @@ METRICS = {
 }
 
 
-def write_card(folder, repo_id, *, run, earlier=None, tags=(), token=None):
+def write_card(folder, repo_id, *, run, earlier=None, own=None, tags=(), token=None):
     """Write the README of a gathered checkpoint, and the plot that it shows.
 
     Args:
@@ -51,12 +51,13 @@ def write_card(folder, repo_id, *, run, earlier=None, tags=(), token=None):
         repo_id (`str`): where it will stand.
         run ([`RunRecord`]): what is known of its training.
         earlier (`str`, *optional*): the README to keep.
+        own (`str`, *optional*): the one that lay beside these weights: what it says of their evaluation is kept too.
         tags (iterable of `str`): for the metadata.
         token (`str` or `bool`, *optional*): to read the parents' cards.
     """
     config = json.loads((folder / layout.CONFIG).read_text(encoding="utf-8"))
     weights = layout.weights_digest(folder)
-    old = _section(earlier or "", RESULTS, END_OF_RESULTS)
+    old = section(earlier or "", RESULTS, END_OF_RESULTS)
     # Without a log, figures are only known where they are of these very weights.
     keeps_results = not _evaluations(run.log) and old is not None and old[0][1] == weights
     results = earlier[old[0].start() : old[1]] if keeps_results else _results(folder, run, config, weights)
@@ -68,7 +69,25 @@ def write_card(folder, repo_id, *, run, earlier=None, tags=(), token=None):
         content = _new_card(repo_id, data, facts, results, longest)
     else:
         content = _updated_card(earlier, data, facts, results, figures is not None)
+    content = card_evaluation.carried(content, own, weights, repo_id.split("/")[-1])
     (folder / layout.CARD).write_bytes(content.encode("utf-8"))
+
+
+def new_card_beside(folder):
+    """The README of a pair that is not published yet: what a push knows stands between marks, and is empty.
+
+    Args:
+        folder (`Path`): holds a pair.
+
+    Returns:
+        `str`
+    """
+    config = json.loads((folder / layout.CONFIG).read_text(encoding="utf-8"))
+    data = ModelCardData(library_name="transformers", pipeline_tag="feature-extraction", tags=TAGS)
+    facts = f"<!-- electra-rtd facts -->\n{END_OF_FACTS}"
+    results = f"<!-- electra-rtd results of none -->\n{END_OF_RESULTS}"
+    longest = ElectraRTDConfig.from_dict(config).max_position_embeddings
+    return _new_card(folder.resolve().name, data, facts, results, longest)
 
 
 def _new_card(repo_id, data, facts, results, longest):
@@ -94,9 +113,9 @@ def _facts(folder, repo_id):
 
 def _updated_card(earlier, data, facts, results, has_figures):
     """A README with our metadata joined to its own, and the marked sections replaced; the rest as it was."""
-    if _section(earlier, RESULTS, END_OF_RESULTS) is None:
+    if section(earlier, RESULTS, END_OF_RESULTS) is None:
         logger.info("The README has no marked results: its text stays as it is.")
-    text = _replaced(_replaced(earlier, RESULTS, END_OF_RESULTS, results), FACTS, END_OF_FACTS, facts)
+    text = replaced(replaced(earlier, RESULTS, END_OF_RESULTS, results), FACTS, END_OF_FACTS, facts)
     block = metadata_block(text)
     try:
         theirs = read_metadata(block[0]) if block else {}
@@ -106,26 +125,7 @@ def _updated_card(earlier, data, facts, results, has_figures):
         return text
     if joined == theirs:  # writing YAML anew loses comments: only where something changed
         return text
-    line_break = "\r\n" if "\r\n" in text else "\n"
-    written = yaml.safe_dump(joined, sort_keys=False, allow_unicode=True).replace("\n", line_break)
-    return f"---{line_break}{written}---{line_break}{text[block[1] :] if block else text}"
-
-
-def _section(text, start, end, at=0):
-    """The first marked section: the match of its start and where it ends; `None` where there is none."""
-    # Not one expression for both: for many starts without an end it takes hours.
-    begin = start.search(text, at)
-    stop = text.find(end, begin.end()) if begin else -1
-    return (begin, stop + len(end)) if begin and stop >= 0 else None
-
-
-def _replaced(text, start, end, content):
-    """A text with other content in place of its marked sections."""
-    parts, at = [], 0
-    while section := _section(text, start, end, at):
-        parts += [text[at : section[0].start()], content]
-        at = section[1]
-    return "".join([*parts, text[at:]])
+    return with_metadata(text, joined)
 
 
 def _joined_metadata(theirs, ours, has_figures):

@@ -159,7 +159,8 @@ def _stock_class(fields, source):
     if not is_one or model_class.config_class.model_type != model_type:
         raise ValueError(
             f"{source}: `architectures` in its config.json is {architectures!r}, which names no class of "
-            f'{model_type}, so nobody knows what its head is. For an ELECTRA discriminator it is ["ElectraForPreTraining"].'
+            f"{model_type}, so nobody knows what its head is. Of an ELECTRA discriminator it is "
+            '["ElectraForPreTraining"].'
         )
     return model_class
 

@@ -87,7 +87,8 @@ def push_checkpoint(
         if not dry_run:
             target.make()
         earlier = _card_to_keep(origin, target)
-        write_card(folder, repo_id, run=origin.record, earlier=earlier, tags=tags or (), token=token)
+        card = {"run": origin.record, "earlier": earlier, "own": origin.card}
+        write_card(folder, repo_id, **card, tags=tags or (), token=token)
         for finding in check_card(CheckpointFiles(folder, [layout.CARD], repo_id)):
             logger.log(logging.WARNING if finding.level == WARNING else logging.INFO, str(finding))
         if not is_shown(layout.CURVES, folder):  # of other weights than these

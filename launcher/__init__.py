@@ -11,6 +11,7 @@ from .options import nearest
 
 COMMANDS = {
     "adapt": "adapt a pair to a domain's text",
+    "evaluate": "does it pay? fine-tune encoders on your labels, and compare",
     "inspect": "see what a pair makes of text, or what it finds odd in it",
     "report": "one page of a run: curves, before and after, settings",
     "verify": "check a checkpoint without running any of it",
@@ -23,8 +24,9 @@ COMMANDS = {
 
 # What people type who know other tools.
 OTHER_COMMANDS = {
-    **{"train": "adapt", "pretrain": "adapt", "finetune": "adapt", "show": "inspect", "check": "verify"},
+    **{"train": "adapt", "pretrain": "adapt", "finetune": "evaluate", "show": "inspect", "check": "verify"},
     **{"upload": "push", "publish": "push", "download": "pull", "compare": "diff", "convert": "export"},
+    **{"eval": "evaluate", "fine-tune": "evaluate", "score": "evaluate", "benchmark": "evaluate", "probe": "evaluate"},
     **{"help": "--help", "version": "--version", "-V": "--version", "-v": "--version"},
 }
 
@@ -34,7 +36,7 @@ usage: electra-rtd COMMAND ...
 ELECTRA pairs, trained by replaced token detection.
 
 commands:
-{chr(10).join(f"  {name:<8}{about}" for name, about in COMMANDS.items())}
+{chr(10).join(f"  {name:<10}{about}" for name, about in COMMANDS.items())}
 
 options:
   -h, --help  show this

@@ -60,12 +60,11 @@ def pytest_collection_finish(session):
     gc.freeze()
 
 
-# In a folder of tests, where pytest's importlib mode does not look: tests can say `from hub_server import Hub`.
-specification = importlib.util.spec_from_file_location(
-    "hub_server", Path(__file__).parent / "hub" / "hub_server" / "__init__.py"
-)
-sys.modules["hub_server"] = importlib.util.module_from_spec(specification)
-specification.loader.exec_module(sys.modules["hub_server"])
+# Where pytest's importlib mode does not look: tests can say `from hub_server import Hub`.
+for name, place in (("hub_server", "hub/hub_server/__init__.py"), ("made_up_evaluation", "made_up_evaluation.py")):
+    specification = importlib.util.spec_from_file_location(name, Path(__file__).parent / place)
+    sys.modules[name] = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(sys.modules[name])
 
 torch.set_num_threads(1)  # the networks are tiny: threads only get in each other's way
 

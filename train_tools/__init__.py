@@ -10,18 +10,26 @@ if TYPE_CHECKING:
     from .attention_in_parts import use_attention_in_parts
     from .callbacks import RTDConsoleCallback, RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
     from .data import TextData, read_text, tokenize_text
+    from .evaluation.arguments import EvaluateArguments
+    from .evaluation.evaluate import evaluate
+    from .evaluation.evaluation import Evaluation
+    from .evaluation.layer_rates import layerwise_parameter_groups
     from .recipes import AdaptResult, adapt
     from .unpadded_attention import use_unpadded_attention
 
 __all__ = [
     "AdaptArguments",
     "AdaptResult",
+    "EvaluateArguments",
+    "Evaluation",
     "RTDConsoleCallback",
     "RTDHealthCallback",
     "RTDMetricsCallback",
     "RTDSampleCallback",
     "TextData",
     "adapt",
+    "evaluate",
+    "layerwise_parameter_groups",
     "read_text",
     "tokenize_text",
     "use_attention_in_parts",
@@ -35,6 +43,10 @@ __getattr__, __dir__ = lazy_names(
         ".attention_in_parts": ["use_attention_in_parts"],
         ".callbacks": ["RTDConsoleCallback", "RTDHealthCallback", "RTDMetricsCallback", "RTDSampleCallback"],
         ".data": ["TextData", "read_text", "tokenize_text"],
+        ".evaluation.arguments": ["EvaluateArguments"],
+        ".evaluation.evaluate": ["evaluate"],
+        ".evaluation.evaluation": ["Evaluation"],
+        ".evaluation.layer_rates": ["layerwise_parameter_groups"],
         ".recipes": ["AdaptResult", "adapt"],
         ".unpadded_attention": ["use_unpadded_attention"],
     },

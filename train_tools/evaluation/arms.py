@@ -59,6 +59,12 @@ class Arm:
         return self.config.num_hidden_layers >= LARGE_LAYERS or self.config.hidden_size >= LARGE_WIDTH
 
     @property
+    def size(self):
+        """Weights that every token meets, in millions: `float`. What a row costs goes with it."""
+        embedded = sum(one.weight.numel() for one in self._encoder.modules() if isinstance(one, nn.Embedding))
+        return (sum(one.numel() for one in self._encoder.parameters()) - embedded) / 1e6
+
+    @property
     def longest(self):
         """Tokens that the encoder reads at most: `int`."""
         known = [self.tokenizer.model_max_length, getattr(self.config, "max_position_embeddings", None)]
@@ -179,7 +185,8 @@ def _load_encoder(source, is_random):
     if is_random:
         return AutoModel.from_config(config.discriminator_config if is_pair else config), set()
     if is_pair:
-        return load_pair(source, dtype=torch.float32).discriminator.electra, set()
+        with _quiet():
+            return load_pair(source, dtype=torch.float32).discriminator.electra, set()
     try:
         with _quiet():
             encoder, info = AutoModel.from_pretrained(
@@ -231,12 +238,15 @@ def _hash_tokenizer(tokenizer):
 @contextlib.contextmanager
 def _quiet():
     """Without the reports on weights that are left over or missing: what matters of it is an error here."""
-    before = transformers_logging.get_verbosity()
+    before, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
         transformers_logging.set_verbosity(before)
+        if bars:
+            transformers_logging.enable_progress_bar()
 
 
 def _first_line(error):

@@ -20,8 +20,8 @@ class EncodedRows:
             and `IGNORED` everywhere else.
         words (`list` of `tuple[int, dict[int, int]]`): for `"tokens"`, how many words a row has, and where the first
             piece of each is that is read; else empty.
-        sizes (`list[int]`): characters of each row: the order of batches goes by these and not by tokens, so that it is
-            the same for every tokenizer.
+        sizes (`list[int]`): characters of each row: the order of batches goes by these and not by tokens, so that it
+            is the same for every tokenizer.
         cut_off (`int`): rows, or for `"tokens"` words, that are not read to their end.
         pad_token_id (`int`)
     """
@@ -93,7 +93,7 @@ def encode(labels, tokenizer, max_length, *, token_types=True):
         ValueError: the tokenizer cannot take text that is split into words.
     """
     options = {"truncation": True, "max_length": max_length}
-    if labels.kind == "pair":
+    if labels.pairs:
         firsts, seconds = map(list, zip(*labels.texts, strict=True))
         encoded = tokenizer(firsts, seconds, **options)
         sizes = [len(first) + len(second) for first, second in labels.texts]
@@ -110,9 +110,10 @@ def encode(labels, tokenizer, max_length, *, token_types=True):
     columns = {name: encoded[name] for name in names if name in encoded}
     inputs = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     words, targets = [], list(labels.targets)
-    cut_off = sum(bool(one.overflowing) for one in encoded.encodings)
+    encodings = encoded.encodings
+    cut_off = sum(bool(one.overflowing) for one in encodings)
     if labels.kind == "tokens":
-        words = [_first_pieces(one.word_ids, len(row)) for one, row in zip(encoded.encodings, labels.texts, strict=True)]
+        words = [_first_pieces(one.word_ids, len(row)) for one, row in zip(encodings, labels.texts, strict=True)]
         targets = [
             _at_first_pieces(tags, places, len(row["input_ids"]))
             for tags, (_, places), row in zip(labels.targets, words, inputs, strict=True)

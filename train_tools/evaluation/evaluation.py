@@ -58,9 +58,7 @@ class Evaluation:
         arms (`dict[str, str]`): name to path or Hub id; the first is the one that others are compared with.
         learning_rates (`dict[str, dict[int, float]]`): arm to training rows to the chosen rate.
         runs (`list` of [`Run`]): of all rates of the grid; [`Evaluation.chosen`] gives those to look at.
-        comparisons (`list[dict]`): `arm`, `against`, `train_rows`, `way`, and the fields of `verdict.Comparison`;
-            `collapsed` (`list[dict]` of `arm` and `seed`): runs that collapsed, which are in the comparison;
-            `without_collapsed` (`dict` or `None`): the comparison without these seeds, where at least two are left.
+        comparisons (`list[dict]`): `arm`, `against`, `train_rows`, `way`, and the fields of `verdict.Comparison`.
         settings (`dict`): of the fine-tunings, `learning_rates` (the grid) among them.
         versions (`dict[str, str]`): library to version.
     """

@@ -22,8 +22,8 @@ def layerwise_parameter_groups(model, learning_rate, decay, *, weight_decay=0.01
         weight_decay (`float`)
 
     Returns:
-        `list[dict]`: `params`, `lr` and `weight_decay`, from the embeddings to the head. Each parameter that is trained
-        is in exactly one; those that are frozen (`requires_grad` is `False`) are in none.
+        `list[dict]`: `params`, `lr` and `weight_decay`, from the embeddings to the head. Each parameter that is
+        trained is in exactly one; those that are frozen (`requires_grad` is `False`) are in none.
 
     Raises:
         ValueError: a number is out of range, or the model has no such list of layers.

@@ -50,7 +50,13 @@ def test_every_format_gives_the_same_rows(tmp_path, ending):
     ("header", "row", "kind", "texts", "label"),
     [
         ("sentence1,sentence2,label", "가 나,다 라,{}", "pair", ["sentence1", "sentence2"], "label"),
-        ("id,question1,question2,is_duplicate", "7,가 나,다 라,{}", "pair", ["question1", "question2"], "is_duplicate"),
+        (
+            "id,question1,question2,is_duplicate",
+            "7,가 나,다 라,{}",
+            "pair",
+            ["question1", "question2"],
+            "is_duplicate",
+        ),
         ("ask,reply,stars", "가 나,다 라,{}", "pair", ["ask", "reply"], "stars"),
         (",review,sentiment", "3,가 나,{}", "single", ["review"], "sentiment"),
         ("Unnamed: 0,sen,points", "3,가 나,{}", "single", ["sen"], "points"),
@@ -151,14 +157,34 @@ def test_groups_are_texts_and_none_where_a_cell_is_empty(tmp_path):
         ("text,label", [("가", ""), ("나", "")], {}, "no row has both a text and a label"),
         ("text,label,label", [("가", "1", "0"), ("나", "0", "1")], {}, "the header has 'label' 2 times"),
         ("text,number,score", [("가", "1", "0"), ("나", "0", "1")], {"label_column": "scor"}, "Do you mean 'score'"),
-        ("text,n,m", [("가", "1", "0"), ("나", "0", "1")], {}, r"label is not clear. It could be 'n' or 'm'.*`label_c"),
-        ("a,b,c,label", [("가 나", "다", "라", "1"), ("마", "바", "사", "0")], {}, r"3 columns hold text.*`text_columns`"),
+        (
+            "text,n,m",
+            [("가", "1", "0"), ("나", "0", "1")],
+            {},
+            r"label is not clear. It could be 'n' or 'm'.*`label_c",
+        ),
+        (
+            "a,b,c,label",
+            [("가 나", "다", "라", "1"), ("마", "바", "사", "0")],
+            {},
+            r"3 columns hold text.*`text_columns`",
+        ),
         ("text,label", [("가", "1"), ("나", "0")], {"task": "pair"}, "`task=pair` needs two columns|not clear"),
         ("text,label", [("가", "1"), ("나", "0")], {"task": "classes"}, "the kinds of task are single, pair"),
         ("text,label", [("가", "1"), ("나", "0")], {"task": "tokens"}, r"`task=tokens` needs.*\"tags\""),
-        ("text,label", [("가", "좋다"), ("나", "0.5")], {"task": "regression"}, "line 2: the label '좋다' is no number"),
+        (
+            "text,label",
+            [("가", "좋다"), ("나", "0.5")],
+            {"task": "regression"},
+            "line 2: the label '좋다' is no number",
+        ),
         ("text,label", [("가", "a"), ("나", "b"), ("다", "c")], {}, "3 classes in 3 rows. Is it the right column"),
-        ("text,label", [("가", "1"), ("나", "0")], {"text_columns": "label", "label_column": "label"}, "cannot be both text and label"),
+        (
+            "text,label",
+            [("가", "1"), ("나", "0")],
+            {"text_columns": "label", "label_column": "label"},
+            "cannot be both text and label",
+        ),
         ("text,label", [("가", "1"), ("나", "0")], {"text_columns": list("abc")}, "`text_columns` has 3 names"),
     ],
 )
@@ -182,7 +208,9 @@ def test_rows_that_do_not_fit_are_named(tmp_path, rows, message):
         read_labels(jsonl(tmp_path / "a.jsonl", rows), task=None if "tokens" in rows[0] else "single")
 
 
-@pytest.mark.parametrize(("name", "message"), [("a.txt", "unknown kind"), ("b.csv", "No such file"), ("c.csv", "empty")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("a.txt", "unknown kind"), ("b.csv", "No such file"), ("c.csv", "empty")]
+)
 def test_files_that_are_none_are_refused(tmp_path, name, message):
     for made in ("a.txt", "c.csv"):
         (tmp_path / made).write_text("")
