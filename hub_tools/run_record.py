@@ -33,6 +33,7 @@ LARGEST_COUNT = 10**15
 LONGEST_NAME = 200  # characters
 # Fields of `adapt_results.json` with a kind of their own.
 KINDS: dict[str, type] = {"settings": dict, "before": dict, "after": dict, "datasets": list, "fast": list}
+KINDS |= {"general_before": dict, "general_after": dict}
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,13 @@ class HeldOutRecord:
     Args:
         before, after (`dict`): figures of the held-out text by name, with `calibration` and `classes`.
         tokens (`list` of [`TokenCounts`])
+        general (`dict`, *optional*): `before` and `after` of held-out general text.
     """
 
     before: dict[str, Any]
     after: dict[str, Any]
     tokens: list[TokenCounts]
+    general: dict[str, dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -302,7 +305,8 @@ def _held_out(content, path):
         columns = content["tokens"]
         sides = [_rows_of_columns(columns[side]) for side in ("before", "after")]
         names = zip(columns["token"], columns["class"], columns["count"], *sides, strict=True)
-        held_out = HeldOutRecord(content["before"], content["after"], [TokenCounts(*row) for row in names])
+        general = {side: content["general"][side] for side in ("before", "after")} if "general" in content else None
+        held_out = HeldOutRecord(content["before"], content["after"], [TokenCounts(*row) for row in names], general)
         _check_held_out(held_out)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not complete ({error}): remove it to get a report without it.") from error
@@ -316,7 +320,7 @@ def _rows_of_columns(columns):
 
 def _check_held_out(held_out):
     """Refuse counts that cannot be: shares and logarithms are made of them."""
-    for stats in (held_out.before, held_out.after):
+    for stats in (held_out.before, held_out.after, *(held_out.general or {}).values()):
         bins, width = stats["calibration"], len(stats["calibration"]["count"])
         columns = [bins["count"], bins["replaced"], bins["mean_probability"], bins["edges"][1:], bins["edges"][:-1]]
         for count, replaced, mean, *edges in zip(*columns, strict=True):

@@ -23,7 +23,8 @@ class EpochOrder(TrainerCallback):
 def sampler_of(loader):
     """What gives a loader its order.
 
-    Args: loader (`torch.utils.data.DataLoader`): of training, as the Trainer prepared it. Returns: a sampler, or `None`.
+    Args: loader (`torch.utils.data.DataLoader`): of training, as the Trainer prepared it.
+    Returns: a sampler, or `None`.
     """
     batches = loader.batch_sampler
     while hasattr(batches, "batch_sampler"):  # a process' share of the batches, or those that are left

@@ -11,7 +11,13 @@ from ..hub_tools.names import is_hub_id
 
 
 STARTS = ("generator", "discriminator", "checkpoint", "from_scratch", "tokenizer")
-GIVEN = ("freeze", "attention_in_parts", "unpadded_attention", "compile_layers")  # what is chosen stands in `fast`
+GIVEN = (
+    "replay_share",
+    "freeze",
+    "attention_in_parts",
+    "unpadded_attention",
+    "compile_layers",
+)  # what is chosen stands in `fast`
 TRAINING_SETTINGS = (
     "learning_rate",
     "lr_scheduler_type",
@@ -38,16 +44,17 @@ def describe_run(arguments, training_args, choices=()):
         `dict`: `settings` (`dict`, nothing in it is `None`), `datasets` (`list[str]`, Hub ids) and `fast` (`list` of
         `dict`: the setting, its value, and why)
     """
-    files = arguments.train_file or []
+    texts = {name: getattr(arguments, name) or [] for name in ("train_file", "replay_file")}
     settings = {name: _without_path(getattr(arguments, name)) for name in STARTS}
-    settings |= {"train_file": ", ".join(map(_without_path, files)), "max_seq_length": arguments.max_seq_length}
+    settings |= {name: ", ".join(map(_without_path, files)) for name, files in texts.items()}
+    settings["max_seq_length"] = arguments.max_seq_length
     settings |= {name: getattr(arguments, name) for name in GIVEN}
     settings |= {name: getattr(training_args, name) for name in TRAINING_SETTINGS}
     settings |= {library.__name__: library.__version__ for library in LIBRARIES}
     settings["lr_scheduler_type"] = str(getattr(training_args.lr_scheduler_type, "value", "")) or None
     return {
         "settings": {name: value for name, value in settings.items() if _says_something(value)},
-        "datasets": [name for name in files if len(files) == 1 and not _is_local(name)],
+        "datasets": [files[0] for files in texts.values() if len(files) == 1 and not _is_local(files[0])],
         "fast": [asdict(choice) for choice in choices],
     }
 

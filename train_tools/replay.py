@@ -1,4 +1,4 @@
-"""General text among the domain's: a share of every epoch, drawn anew each time, so that the pair keeps what it knew."""
+"""General text among the domain's: a share of every epoch, drawn anew for each, so that a pair keeps what it knew."""
 
 import logging
 import math
@@ -120,8 +120,8 @@ def warn_of_other_replay(checkpoint, text):
             for one in (then, now)
         ]
         logger.warning(
-            f"The run that is resumed replayed {words[0]}, it goes on with {words[1]}: the rest of it will differ from "
-            "what it would have been. To go on as before, give `replay_file` and `replay_share` as they were."
+            f"The run that is resumed replayed {words[0]}, it goes on with {words[1]}: the rest of it will differ "
+            "from what it would have been. To go on as before, give `replay_file` and `replay_share` as they were."
         )
 
 
@@ -133,8 +133,8 @@ def say_replay(text, share):
     lengths, is_general = torch.tensor(text.lengths()), text.is_general
     of_tokens = lengths[is_general].sum().item() / lengths.sum().item()
     logger.info(
-        f"Replay: {text.drawn:,} of {len(text):,} sequences of an epoch are general text ({text.drawn / len(text):.1%},"
-        f" {of_tokens:.1%} of its tokens), drawn anew for each from {len(text.general):,}."
+        f"Replay: {text.drawn:,} of {len(text):,} sequences of an epoch are general text "
+        f"({text.drawn / len(text):.1%}, {of_tokens:.1%} of its tokens), drawn for each from {len(text.general):,}."
     )
     if text.drawn > len(text.general):
         logger.warning(

@@ -26,6 +26,10 @@ VERDICTS = {
     "constant": "no better than a constant answer",
     "empty": "empty: there was nothing to do",
 }
+# Where two texts stand side by side there is room for less.
+SHORT = {**VERDICTS, "chance": "at chance", "constant": "a constant", "empty": "empty"}
+LEAST_SHOWN = 0.0005  # what shows in three digits
+SHORT_NOTE = "(at chance, a constant: no better than chance, or than a constant answer)"
 # Signs after which going on, or publishing, makes no sense; and what to try for each of them.
 RATE = "a lower --learning_rate, a tenth of this one at first, and a longer warm-up (--warmup_steps)"
 TRY = {
@@ -63,11 +67,7 @@ def summary(result):
     Returns:
         `str`: several lines.
     """
-    rows = [f"  {'held-out':<26}{'before':>10}{'after':>10}"]
-    for name, label in LABELS.items():
-        if name in result.before and name in result.after:
-            said = VERDICTS.get(verdict(name, result.before, result.after, result.vocab_size) or "", "")
-            rows.append(f"  {label:<26}{result.before[name]:>10.4f}{result.after[name]:>10.4f}  {said}".rstrip())
+    rows = _figures(result) if result.general_after is None else _figures_of_both(result)
     minutes, seconds = divmod(round(result.seconds), 60)
     advice = what_to_try(result)
     rows += [
@@ -83,6 +83,61 @@ def summary(result):
         *(f"  {command}" for command in next_commands(result)),
     ]
     return "\n".join(rows)
+
+
+def _figures(result):
+    rows = [f"  {'held-out':<26}{'before':>10}{'after':>10}"]
+    for name, label in _known(result.before, result.after):
+        said = _said(name, result.before, result.after, result, VERDICTS)
+        rows.append(f"  {label:<26}{result.before[name]:>10.4f}{result.after[name]:>10.4f}  {said}".rstrip())
+    return rows
+
+
+def _figures_of_both(result):
+    """What the pair gained on the domain's text and what it lost on general text, side by side; and in words."""
+    sides = ((result.before, result.after), (result.general_before, result.general_after))
+    rows = [
+        f"  {'held-out':<26}   {'the domain: gained?':<32}general text: forgotten?",
+        f"  {'':<26}" + f"{'before':>9}{'after':>10}{'':>13}" * 2,
+    ]
+    used = set()
+    for name, label in _known(*sides[0], *sides[1]):
+        cells = ""
+        for before, after in sides:
+            said = _said(name, before, after, result, SHORT)
+            used.add(said)
+            cells += f"{before[name]:>9.4f}{after[name]:>10.4f}  {said:<11}"
+        rows.append(f"  {label:<26}{cells}".rstrip())
+    rows[1] = rows[1].rstrip()
+    notes = [f"  {SHORT_NOTE}"] if used & {SHORT["chance"], SHORT["constant"]} else []
+    return [*rows, *notes, "", f"  {forgetting(result)}"]
+
+
+def _known(*evaluations):
+    return [(name, label) for name, label in LABELS.items() if all(name in figures for figures in evaluations)]
+
+
+def _said(name, before, after, result, words):
+    return words.get(verdict(name, before, after, result.vocab_size) or "", "")
+
+
+def forgetting(result):
+    """What general text says of what the pair has forgotten.
+
+    Args: result ([`AdaptResult`]): with figures of general text. Returns: `str`, a line or two.
+    """
+    before, after = result.general_before, result.general_after
+    lost = [
+        f"{name} {word} by {worse * (after[name] - before[name]):.3f}"
+        for name, worse, word in (("mlm_loss", 1, "rose"), ("disc_loss", 1, "rose"), ("disc_auc", -1, "fell"))
+        if name in before and name in after and worse * (after[name] - before[name]) >= LEAST_SHOWN
+    ]
+    if not lost:
+        return "Nothing was forgotten, as far as the held-out general text tells."
+    return (
+        f"The pair forgot something: on general text {', '.join(lost)}.\n"
+        "  A larger --replay_share or a lower --learning_rate keeps more."
+    )
 
 
 def _sign(row):

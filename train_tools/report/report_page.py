@@ -41,6 +41,7 @@ def render(run, texts, lang):
         findings=_findings(run, texts),
         missing=_missing(run, texts),
         comparison=tables.comparison(run, texts),
+        both_texts=tables.both_texts(run, texts),
         sections=[(name, [_drawn(chart) for chart in section]) for name, section in charts.curve_sections(run, texts)],
         has_speed=any(
             chart.name == "tokens_per_second" for _, section in charts.curve_sections(run, texts) for chart in section

@@ -59,6 +59,13 @@ TEXTS = {
         "the AUC first. “Constant answer” is what an answer gets that reads nothing; only what beats it is called "
         "better. The balanced accuracy is the mean of two accuracies, over masked and over unmasked tokens: whoever "
         "calls everything original has 50% there and half the lucky hits, though most of all tokens are right.",
+        # General text that was replayed
+        "both_texts": "Gained on the domain, lost on general text",
+        "both_texts_note": "Some of every epoch was general text, and some of that was held out too. What got worse "
+        "there is what the pair has forgotten of what it knew; a larger replay_share or a lower learning rate keeps "
+        "more of it.",
+        "domain": "domain",
+        "general": "general",
         "figure": "figure",
         "better_when": "better when",
         "lower": "lower",
@@ -250,6 +257,11 @@ TEXTS = {
         "“고정 답”은 글을 읽지 않고 늘 같은 답을 할 때의 값이며, 이보다 나을 때만 좋아졌다고 합니다. 균형 정확도는 "
         "가려진 토큰과 가리지 않은 토큰의 정확도를 따로 구해 평균한 값입니다. 모두 원본이라고만 해도 50%에 우연히 "
         "맞힌 비율의 절반이 더해집니다. 전체 토큰으로 보면 대부분을 맞혔더라도 그렇습니다.",
+        "both_texts": "도메인에서 얻은 것과 일반 텍스트에서 잃은 것",
+        "both_texts_note": "에폭마다 일반 텍스트를 섞어 학습했고, 그중 일부는 검증용으로 남겨 두었습니다. 일반 "
+        "텍스트에서 나빠진 만큼이 원래 알던 것을 잊은 것입니다. replay_share를 키우거나 학습률을 낮추면 덜 잊습니다.",
+        "domain": "도메인",
+        "general": "일반",
         "figure": "지표",
         "better_when": "좋은 방향",
         "lower": "낮을수록",

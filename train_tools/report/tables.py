@@ -103,6 +103,40 @@ def comparison(run, texts):
     return Table(texts["held_out"], head, [_compare(name, before, after, run.vocab_size, texts) for name in names])
 
 
+def both_texts(run, texts):
+    """What was gained on the domain's text and lost on general text, side by side.
+
+    Args: run ([`Run`]), texts (`dict`).
+    Returns: [`Table`], or `None` where no general text was replayed.
+    """
+    sides = [(held_out_figures(run, 0), held_out_figures(run, -1)), general_figures(run)]
+    names = [name for name in FIGURES if all(is_number(one.get(name)) for side in sides for one in side)]
+    if not names:
+        return None
+    of_each = [
+        f"{texts[text]}: {texts[one]}" for text in ("domain", "general") for one in ("before", "after", "verdict")
+    ]
+    rows = []
+    for name in names:
+        row = [texts[name]]
+        for before, after in sides:
+            said = verdict(name, before, after, run.vocab_size)
+            row += [figure(name, before[name]), figure(name, after[name]), NOTHING if said is None else texts[said]]
+        rows.append(row)
+    return Table(texts["both_texts"], [texts["figure"], *of_each], rows)
+
+
+def general_figures(run):
+    """Figures of held-out general text, before and after: two `dict`, empty where there is no such text."""
+    figures = []
+    for side in ("before", "after"):
+        stats = dict(run.results.get(f"general_{side}", {}))
+        if run.held_out is not None and run.held_out.general is not None:
+            stats |= _thorough(run.held_out.general[side])
+        figures.append(stats)
+    return tuple(figures)
+
+
 def no_success(run, texts):
     """What held-out text says against a run: `list` of (name, message), empty where it says nothing."""
     after = held_out_figures(run, -1)
@@ -128,10 +162,14 @@ def held_out_figures(run, side):
     key = "after" if side else "before"
     stats |= run.results.get(key, {})
     if run.held_out is not None:
-        thorough = getattr(run.held_out, key)
-        stats |= {name: value for name, value in thorough.items() if not isinstance(value, dict)}
-        stats["calibration_error"] = measures.calibration_error(thorough["calibration"])
+        stats |= _thorough(getattr(run.held_out, key))
     return stats
+
+
+def _thorough(side):
+    """The figures of one side of `held_out.json`."""
+    figures = {name: value for name, value in side.items() if not isinstance(value, dict)}
+    return {**figures, "calibration_error": measures.calibration_error(side["calibration"])}
 
 
 def _sides(run, texts):

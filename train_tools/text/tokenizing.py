@@ -74,7 +74,10 @@ def tokenize_texts(arguments, texts, tokenizer, longest, name=""):
         tokenize_text(text, tokenizer, max_length=length, num_proc=arguments.preprocessing_num_workers)
         for text in texts
     )
-    logger.info(f"{name and f'{name}: '}{len(train)} sequences to train on, {len(held_out)} held out, of up to {length} tokens.")
+    logger.info(
+        f"{name and f'{name}: '}{len(train)} sequences to train on, {len(held_out)} held out, of up to {length} "
+        "tokens."
+    )
     return train, held_out
 
 
