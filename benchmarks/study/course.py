@@ -67,7 +67,10 @@ def main(arguments=None, started=None):
         return show(chosen, record)
     status = 0
     if not options.report:
-        record.begin(shlex.join(["python -m benchmarks.study", *(arguments or sys.argv[1:])]), _now())
+        record.begin(
+            f"python -m benchmarks.study {shlex.join(sys.argv[1:] if arguments is None else arguments)}".strip(),
+            _now(),
+        )
         status = go_through(chosen, work, clock)
     for page in write_pages(record.content, form, options.output):
         say(clock, f"written: {page}")

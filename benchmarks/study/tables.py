@@ -1,5 +1,6 @@
 """The results as Markdown: what docs/study.md and docs/recipes.md show."""
 
+import math
 import statistics
 from dataclasses import replace
 
@@ -266,6 +267,8 @@ def _against_base(results, scored):
 
 def _interval(found):
     """In points of a hundred."""
+    if not math.isfinite(found.difference):
+        return "every run collapsed"
     if found.low is None:
         return f"{100 * found.difference:+.1f}"
     return f"{100 * found.difference:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 
@@ -90,16 +91,16 @@ def projects(folder):
     return train, *kept
 
 
-def polite(folder):
-    """Whether a sentence of the sample is in the polite style, its ending left out: three `list[dict]`."""
+def latin(folder):
+    """Whether a sentence of the sample has words in Latin letters, as many with as without: three `list[dict]`."""
     lines = prepare_corpus("sample", folder).train.read_text(encoding="utf-8").splitlines()
-    sentences = [line.rstrip(".") for line in lines if len(line.split()) > 1]
-    labels = ["polite" if sentence.endswith("니다") else "plain" for sentence in sentences]
-    rows = [
-        {"text": sentence.rpartition(" ")[0], "label": label}
-        for sentence, label in zip(sentences, labels, strict=True)
+    rows = [{"text": line, "label": "latin" if re.search("[A-Za-z]", line) else "none"} for line in lines]
+    few = sum(row["label"] == "latin" for row in rows)
+    plain = [row for row in rows if row["label"] == "none"][:few]
+    mixed = [
+        row for pair in zip([row for row in rows if row["label"] == "latin"], plain, strict=False) for row in pair
     ]
-    return rows[: len(rows) // 2], rows[len(rows) // 2 : 3 * len(rows) // 4], rows[3 * len(rows) // 4 :]
+    return mixed[: len(mixed) // 2], mixed[len(mixed) // 2 : 3 * len(mixed) // 4], mixed[3 * len(mixed) // 4 :]
 
 
 JSONL = ("train.jsonl", "validation.jsonl", "test.jsonl")
@@ -149,10 +150,10 @@ TASKS = {
         curve=(50, 200),
         columns={"text_columns": ["text"], "label_column": "label"},
     ),
-    "polite": Task("whether a sentence of the sample is polite, without its ending", JSONL, 80, make=polite),
+    "latin": Task("whether a sentence of the sample has words in Latin letters", JSONL, 48, make=latin),
 }
 # What is expected to gain from a corpus: its rate is chosen there; and what shows forgetting.
-PRIMARY = {"ko_book": "book_category", "ko_techdocs": "projects", "en_biomed": "chemprot", "sample": "polite"}
+PRIMARY = {"ko_book": "book_category", "ko_techdocs": "projects", "en_biomed": "chemprot", "sample": "latin"}
 CONTROLS = {
     "ko_book": ("nsmc", "question_pair"),
     "ko_techdocs": ("nsmc", "question_pair"),

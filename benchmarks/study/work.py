@@ -144,7 +144,8 @@ class Work:
                 merge_checkpoints(base, self.encoder(adaptation.source), adaptation.alpha, folder)
             return str(folder)
         name = f"training: {adaptation.name()}"
-        self.say(name)
+        if self.found(name) is None:
+            self.say(name)
         trained = train(adaptation.arm, self.job(adaptation, self.steps(adaptation), folder))
         if self.found(name) is None:
             figures = {"of": asdict(adaptation), **asdict(trained)}
