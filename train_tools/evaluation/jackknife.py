@@ -87,9 +87,10 @@ def _class_counts(predictions, targets):
 def _tag_counts(predictions, targets, names):
     get_entities = import_extra("seqeval.metrics.sequence_labeling").get_entities
     counts = np.zeros((len(targets), 1, 3))
-    for row, tags in enumerate(zip(predictions, targets, strict=True)):
-        said, wanted = (set(get_entities([names[tag] for tag in each])) for each in tags)
-        counts[row, 0] = len(said & wanted), len(said), len(wanted)
+    for row, (said, wanted) in enumerate(zip(predictions, targets, strict=True)):
+        found = set(get_entities([names[tag] for tag in wanted]))
+        said = found if said == wanted else set(get_entities([names[tag] for tag in said]))
+        counts[row, 0] = len(said & found), len(said), len(found)
     return counts
 
 

@@ -166,7 +166,7 @@ def _folds(labels, units, seed):
             parts = [part.tolist() for _, part in by_groups.split(units, strata, units)]
             if not all(parts):
                 raise _cannot_divide(f"{len(distinct)} groups of rows", "their sizes or classes are too different")
-            return parts
+            return sorted(parts, key=lambda part: abs(len(part) - len(labels) / FOLDS))  # training takes the odd ones
         by_texts = selection.StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
         parts = [part for _, part in by_texts.split(distinct, [strata[members[unit][0]] for unit in distinct])]
     return [sorted(index for place in part for index in members[distinct[place]]) for part in parts]
