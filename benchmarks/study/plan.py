@@ -44,6 +44,7 @@ LEARNS, READS = 1.8, 6.0
 TOKENS_A_ROW = {"book_category": 128, "projects": 45, "nsmc": 28, "question_pair": 24, "chemprot": 75, "scicite": 50}
 READ_ROWS = {"book_category": 465, "projects": 1_716, "nsmc": 7_000, "question_pair": 1_440}
 READ_ROWS |= {"chemprot": 5_896, "scicite": 2_777}
+WARM_UP_SECONDS = 1_200  # of the English start
 GRID_SEEDS = 2  # of `evaluate`
 ALPHAS = (0.25, 0.5, 0.75)
 # Ablations of arm c on the corpus whose task is its own: fields of `AdaptArguments`, or of [`Adaptation`].
@@ -176,6 +177,7 @@ def ablated(form):
 def _english(form):
     tokens, corpus = form.tokens_of["english"], "en_biomed"
     rtd = Adaptation("english", corpus, "rtd", tokens)
+    yield Piece("start: english", WARM_UP_SECONDS, lambda work: work.start("english"))
     for task in (PRIMARY[corpus], *CONTROLS[corpus]):
         yield floor(task)
         yield score(Adaptation("english", corpus, "none"), task, form)

@@ -34,18 +34,26 @@ class Scored:
 class Results:
     """Reads the content of a record.
 
-    Args: content (`dict`): of [`StudyRecord`]; seeds (`int`): of the form: scores of fewer chose a rate, no more.
+    Args:
+        content (`dict`): of [`StudyRecord`]; seeds (`int`): of the form: scores of fewer chose a rate, no more.
+
+    Attributes:
+        every (`list` of [`Scored`]); scores (`list` of [`Scored`]): those at the rate that was chosen for their arm.
     """
 
     def __init__(self, content, seeds):
         self.content = content
         found = {name: entry["figures"] for name, entry in content["found"].items() if "figures" in entry}
         self.found = found
-        self.scores = [
+        self.every = [
             Scored(_adaptation(figures["of"]), figures["task"], figures["rows"], figures)
             for name, figures in found.items()
             if name.startswith("score: ") and len(figures["runs"]) == seeds
         ]
+        chosen = {
+            _key(_adaptation(one["of"])): one["rate"] for name, one in found.items() if name.startswith("rate: ")
+        }
+        self.scores = [one for one in self.every if chosen.get(_key(one.of.source), one.of.rate) == one.of.rate]
         self._differences: dict = {}
 
     def floor(self, task, rows):
@@ -131,6 +139,10 @@ def _validation(scored):
 def _paired(base, scored):
     after = {run["seed"]: run for run in scored.figures["runs"]}
     return [(run, after[run["seed"]]) for run in base.figures["runs"] if run["seed"] in after]
+
+
+def _key(of):
+    return of.start, of.corpus, of.arm
 
 
 def _adaptation(fields):

@@ -5,7 +5,7 @@ import statistics
 from dataclasses import replace
 
 from ..gpu.table import table
-from .adaptation import shown_tokens
+from .adaptation import Adaptation, shown_tokens
 from .arms import ARMS
 from .corpora import CORPORA
 from .plan import ABLATED_CORPUS, ABLATIONS, ablated, plan
@@ -211,8 +211,9 @@ def advice(results, form):
 
 def _advice(results, name, form):
     task = PRIMARY[ABLATED_CORPUS]
-    of_task = [one for one in results.scores if (one.task, one.rows) == (task, TASKS[task].rows)]
-    plain = _find(of_task, ablated(form)[name][0], changes=(), share=1.0, tokens=form.tokens_of["mini"], rate=None)
+    of_task = [one for one in results.every if (one.task, one.rows) == (task, TASKS[task].rows)]
+    default = Adaptation("mini", ABLATED_CORPUS, "rtd", form.tokens_of["mini"])
+    plain = _find([one for one in of_task if one in results.scores], default)
     if plain is None:
         return NOBODY
     said, best = [f"default {_score(plain)}"], None
@@ -230,8 +231,7 @@ def _advice(results, name, form):
     return f"{word}. {'; '.join(said)} ({task}, {TASKS[task].metric}, {form.seeds} seeds; one training each)."
 
 
-def _find(scores, adaptation, **changes):
-    wanted = replace(adaptation, **changes)
+def _find(scores, wanted):
     for one in scores:
         of = one.of if wanted.rate is not None else replace(one.of, rate=None)
         if of == wanted:

@@ -13,6 +13,7 @@ from electra_rtd.train_tools.data import read_text, tokenize_text
 from ..rounds import paired_ratio
 from .adaptation import Adaptation
 from .arms import ARMS, Job, train
+from .article import first_parts
 from .corpora import prepare_corpus
 from .record import digest_of
 from .scoring import naive_bayes_scores, score_encoder
@@ -37,6 +38,7 @@ class Work:
         self.form, self.record, self.folder, self.machine = form, record, folder, machine
         self.pair, self.say = pair, say
         self._known: set = set()
+        self._tokens_a_row: dict = {}
 
     def start(self, name):
         """Returns: [`Start`]."""
@@ -62,13 +64,19 @@ class Work:
     # ---- Trainings --------------------------------------------------------------------------------------------------
 
     def tokens_a_row(self, adaptation):
-        """Mean tokens of a row of the corpus, as an arm reads it: `float`."""
+        """Mean tokens of a row of the corpus, as an arm reads it: `float`. They are counted once."""
+        key = adaptation.start, adaptation.corpus, adaptation.share, adaptation.arm == "article"
+        if key not in self._tokens_a_row:
+            lengths = self._lengths(adaptation)
+            self._tokens_a_row[key] = sum(lengths) / len(lengths)
+        return self._tokens_a_row[key]
+
+    def _lengths(self, adaptation):
         tokenizer = load_tokenizer(self.start(adaptation.start).discriminator)
         texts = read_text([str(self.corpus(adaptation.corpus, adaptation.share).train)]).dataset
-        lengths = [len(ids) for ids in tokenize_text(texts, tokenizer, max_length=MAX_LENGTH)["input_ids"]]
         if adaptation.arm == "article":  # cuts off what others read as further rows
-            lengths = [min(len(ids), MAX_LENGTH) for ids in tokenizer(list(texts["text"]))["input_ids"]]
-        return sum(lengths) / len(lengths)
+            return list(map(len, first_parts(texts, tokenizer)["input_ids"]))
+        return list(map(len, tokenize_text(texts, tokenizer, max_length=MAX_LENGTH)["input_ids"]))
 
     def rows(self, arm):
         """Rows of a batch: `int`."""
@@ -114,7 +122,7 @@ class Work:
                 figures = self.score(replace(plain, rate=rate), task, TASKS[task].rows, seeds=1)
                 scores[f"{rate:g}"] = figures["runs"][0]["validation"][figures["metric"]]
             best = max(self.form.rates, key=lambda rate: scores[f"{rate:g}"])
-            self.keep(name, {"task": task, "validation": scores, "rate": best}, 0.0)
+            self.keep(name, {"of": asdict(plain), "task": task, "validation": scores, "rate": best}, 0.0)
         return self.found(name)["rate"]
 
     def job(self, adaptation, steps, folder):

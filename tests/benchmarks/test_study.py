@@ -180,7 +180,7 @@ def test_results_of_another_pair_are_not_mixed_in(record):
     again = StudyRecord(record.path, {"study": 1, "form": "whole"})
     assert again.is_finished("a piece") and not again.is_finished("another")
     again.require_start("mini", "aaa")
-    with pytest.raises(ValueError, match="another pair.*mini.*--output"):
+    with pytest.raises(ValueError, match=r"another pair.*mini.*--output"):
         again.require_start("mini", "bbb")
 
 
@@ -247,6 +247,11 @@ def filled(shop):
         shop.keep(name, figures_of(adaptation, right, validation), 1.0)
     # One seed chose a rate: no result.
     shop.keep("score: chosen by", figures_of(replace(RTD, rate=5e-5), (40,)), 1.0)
+    # And what was scored at another rate than the chosen one is for the ablation of rates.
+    chosen = {"of": asdict(replace(RTD, rate=None)), "task": "book_category", "validation": {}, "rate": 1e-4}
+    shop.keep(f"rate: {RTD.name(with_rate=False)}", chosen, 0.0)
+    other = replace(RTD, rate=5e-4)
+    shop.keep(f"score: {other.name()}; ...", figures_of(other, (29, 31, 30, 31, 19)), 1.0)
     training = {"of": asdict(RTD), "steps": 3125, "tokens": 4_012_345, "seconds": 600.0}
     shop.keep(f"training: {RTD.name()}", training, 600.0)
     shop.record.begin("python -m benchmarks.study --form whole", "2026-01-01T00:00+00:00")
@@ -283,7 +288,10 @@ def test_tables_show_differences_with_intervals_and_name_what_was_not_run(filled
 
 
 def test_advice_takes_what_is_shown_to_be_better_and_keeps_the_default_otherwise(filled, shop):
-    assert tables.advice(results.Results(filled.content, 5), WHOLE).count(tables.NOBODY) == len(plan.ABLATIONS)
+    lines = tables.advice(results.Results(filled.content, 5), WHOLE).splitlines()
+    assert [tables.NOBODY in line for line in lines] == [name != "learning rate" for name in plan.ABLATIONS]
+    rates = next(line for line in lines if "rate" in line)
+    assert "keep the default" in rates and "default 0.705; rate 0.0005 0.700 (-0.5 [" in rates
     for weight, right in ((10.0, (40, 40, 40, 40, 40)), (25.0, (30, 31, 30, 31, 20))):
         changed = replace(RTD, changes=(("disc_weight", weight),))
         name = f"score: {changed.name()}; book_category, 920 rows, 5 seeds"
@@ -316,6 +324,7 @@ def test_predictions_are_packed_without_loss():
 
 
 @needs_shared
+@pytest.mark.slow
 def test_no_paragraph_that_is_tested_is_trained_on(tmp_path):
     train, validation, test = (
         [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
@@ -330,6 +339,7 @@ def test_no_paragraph_that_is_tested_is_trained_on(tmp_path):
 
 
 @needs_shared
+@pytest.mark.slow
 def test_less_text_is_part_of_more_text(tmp_path):
     few, more = (corpora.prepare_corpus("ko_book", tmp_path, share) for share in (0.1, 0.3))
     assert few.rows == 3406 and more.rows == 10218
