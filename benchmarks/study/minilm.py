@@ -8,6 +8,7 @@ new and are warmed up on general text, while the encoder stays, bit for bit, wha
 
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -136,7 +137,8 @@ def build_english_start(target, folder):
     generator = generator_of(discriminator)
     general = prepare_corpus("en_biomed", folder).general
     rows = tokenize_text(read_text([str(general)]).dataset, tokenizer, max_length=MAX_LENGTH)
-    warm_up(generator, discriminator, tokenizer, rows, target.with_suffix(".warm-up"))
+    with tempfile.TemporaryDirectory() as nothing:  # the Trainer wants a folder
+        warm_up(generator, discriminator, tokenizer, rows, Path(nothing))
     pair = ElectraRTDForPreTraining.from_generator_discriminator_pretrained(
         generator, discriminator, tokenizer=tokenizer
     )

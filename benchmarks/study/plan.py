@@ -35,7 +35,7 @@ class Form:
 
 
 FORMS = {
-    "small": Form("small", 8, {"tiny": 6_000}, (5e-4,), 2, (1e-3,), epochs=10, max_length=32),
+    "small": Form("small", 8, {"tiny": 6_000}, (5e-4,), 2, (3e-3,), epochs=15, max_length=32),
     "whole": Form("whole", 32, {"mini": 4_000_000, "english": 1_200_000}, (5e-5, 1.5e-4, 5e-4), 5, (1e-4, 3e-4)),
 }
 # Tokens a second of arm c on two cores of a server, by trials; and how much faster fine-tuning learns, and reads.
