@@ -9,6 +9,7 @@ from ...pairing_electra_rtd import special_ids
 from ..run_lock import only_run
 from ..unknown_tokens import WORTH_A_WARNING
 from .arms import open_arm
+from .card import arm_in, write_card
 from .course import Course
 from .encoding import encode
 from .evaluation import Evaluation
@@ -44,13 +45,15 @@ def evaluate(arguments):
         KeyboardInterrupt: with what is kept and how to go on, for a person.
     """
     import_extra("sklearn.metrics")
+    paths = arguments.encoders()
+    if arguments.write_card:
+        arm_in(paths, arguments.write_card)  # before the work, not after it
     split = _read(arguments)
     kind = split.train.kind
     if kind == "tokens":
         import_extra("seqeval.metrics")
     metric = _metric(arguments, kind)
     counts = _counts(arguments, split)
-    paths = arguments.encoders()
     arms = [open_arm(name, path, tokenizer=arguments.tokenizer) for name, path in paths.items()]
     _warn_of_twins(arms)
     _say_what_was_read(arguments, split)
@@ -69,6 +72,8 @@ def evaluate(arguments):
         )
         evaluation.comparisons = _compare(evaluation, split)
         evaluation.write(arguments.output_dir)
+    if arguments.write_card:
+        write_card(evaluation, arguments.write_card)
     return evaluation
 
 
