@@ -32,8 +32,8 @@ GPU_PYTHON = $(if $(and $(filter file,$(origin PYTHON)),$(wildcard $(BIN)/python
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 15
 
-adapt: $(VENV)/installed ## adapt a tiny pair, from scratch, to the sample text: about two minutes
-	@echo "Adapting a tiny pair to the sample text, into electra-rtd-sample/ (replaced at each call)."
+adapt: $(VENV)/installed ## adapt the pair in the package to a sample of technical documentation: about two minutes
+	@echo "Adapting the pair in the package to the sample text, into electra-rtd-sample/ (replaced at each call)."
 	$(BIN)/electra-rtd adapt --example
 
 test: $(VENV)/installed ## run the tests that one wants after every change: about five minutes

@@ -39,7 +39,7 @@ from .parsers import (
 from .terminal import is_error, messages_shown, print_error, print_interrupt
 from .train_tools import inspector  # a command imports what it needs when it asks for it: see `lazy_names`
 from .train_tools.report import report_run
-from .train_tools.summary import summary
+from .train_tools.summary import what_it_did, what_next
 
 
 def run_adapt(argv):
@@ -47,7 +47,10 @@ def run_adapt(argv):
     arguments, training_args, given = parse_adapt(argv)
     result = train_tools.adapt(arguments, training_args, given=given, defaults=ADAPT_DEFAULTS)
     if training_args.process_index == 0:
-        print(f"\n{summary(result)}")
+        print(f"\n{what_it_did(result)}", flush=True)  # what comes next takes a while
+        for part in _example_words(arguments, result) if "--example" in argv else ():
+            print(f"\n{part}", flush=True)
+        print(f"\n{what_next(result)}")
     return 1 if result.stopped else 0
 
 
@@ -61,6 +64,12 @@ def run_evaluate(argv):
         print(json.dumps(evaluation.as_dict(), indent=2, ensure_ascii=False))
     else:
         print(f"\n{table(evaluation, arguments.lang)}")
+
+
+def _example_words(arguments, result):
+    from .train_tools.example import example_words  # as whoever adapts without it need not
+
+    return example_words(arguments.checkpoint, result.checkpoint)
 
 
 def run_export(argv):

@@ -14,6 +14,7 @@ import pytest
 
 from electra_rtd import __version__, cli, parsers
 from electra_rtd.train_tools import shell
+from electra_rtd.train_tools.arguments import MINI_PAIR
 from electra_rtd.train_tools.recipes import AdaptResult
 from electra_rtd.train_tools.summary import next_commands
 from electra_rtd_launcher import COMMANDS, WAYS_TO_START
@@ -195,17 +196,18 @@ def test_a_file_of_arguments_beside_the_program_is_not_read(tmp_path, monkeypatc
 # ---- The example ----
 
 
-def test_the_example_is_a_tiny_pair_on_the_sample_text_and_what_is_given_wins():
+def test_the_example_is_the_packages_own_pair_on_the_sample_text_and_what_is_given_wins():
     arguments, training_args, given = parsers.parse_adapt(["--example"])
-    assert arguments.from_scratch == "tiny" and arguments.overwrite
-    assert [Path(path).name for path in arguments.train_file] == ["ko_books.csv"]
-    assert os.path.isfile(arguments.train_file[0]) and training_args.output_dir == "electra-rtd-sample"
+    assert arguments.checkpoint == str(MINI_PAIR) and arguments.overwrite
+    files = [*arguments.train_file, *arguments.validation_file]
+    assert [Path(path).name for path in files] == ["techdocs_train.csv.gz", "techdocs_held_out.csv.gz"]
+    assert all(map(os.path.isfile, files)) and training_args.output_dir == "electra-rtd-sample"
     assert (
         given >= {"learning_rate", "eval_strategy"} and training_args.learning_rate == parsers.EXAMPLE["learning_rate"]
     )
 
     arguments, training_args, given = parsers.parse_adapt(["--learning_rate", "1e-3", "--example", "--max_steps", "2"])
-    assert (training_args.learning_rate, training_args.max_steps, arguments.from_scratch) == (1e-3, 2, "tiny")
+    assert (training_args.learning_rate, training_args.max_steps, arguments.checkpoint) == (1e-3, 2, str(MINI_PAIR))
     assert {"learning_rate", "max_steps"} <= given
 
 

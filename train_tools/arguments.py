@@ -10,7 +10,9 @@ from .unpadded_attention import ROWS, WAYS
 
 
 DEFAULT_SHARE = 0.1  # of `replay_file` in an epoch
-SAMPLE_FILE = Path(__file__).parent / "sample" / "ko_books.csv"
+SAMPLE = Path(__file__).parent / "sample"  # README.md in it says whose the texts are
+SAMPLE_FILE = SAMPLE / "ko_books.csv"
+MINI_PAIR = Path(__file__).parent / "mini_pair"  # a pretrained pair, small enough to travel with the package
 
 
 @dataclass

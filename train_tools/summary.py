@@ -67,9 +67,13 @@ def summary(result):
     Returns:
         `str`: several lines.
     """
+    return f"{what_it_did(result)}\n\n{what_next(result)}"
+
+
+def what_it_did(result):
+    """The figures of a run. Args: result ([`AdaptResult`]). Returns: `str`: several lines."""
     rows = _figures(result) if result.general_after is None else _figures_of_both(result)
     minutes, seconds = divmod(round(result.seconds), 60)
-    advice = what_to_try(result)
     rows += [
         "",
         f"  {result.steps:,} steps; {result.tokens_seen:,} tokens read in {minutes} min {seconds} s "
@@ -77,7 +81,14 @@ def summary(result):
         f"  pair           {result.checkpoint}",
         f"  discriminator  {result.discriminator}  (stock ELECTRA, for fine-tuning)",
         *(line for row in result.health for line in _sign(row)),
-        "",
+    ]
+    return "\n".join(rows)
+
+
+def what_next(result):
+    """What to do with it, or otherwise. Args: result ([`AdaptResult`]). Returns: `str`: several lines."""
+    advice = what_to_try(result)
+    rows = [
         *(["This pair is not worth keeping as it is. Try:", *(f"  {line}" for line in advice), ""] if advice else []),
         "Next:",
         *(f"  {command}" for command in next_commands(result)),

@@ -1,7 +1,6 @@
 """`electra-rtd adapt` and `export`, run as a user would: what comes out, and what wrong input leaves behind."""
 
 import json
-import logging
 import os
 import re
 import subprocess
@@ -118,14 +117,6 @@ def test_two_processes_adapt_with_one_vocabulary(text, tmp_path):
     model = AutoModel.from_pretrained("out")
     assert len(AutoTokenizer.from_pretrained("out")) == model.config.vocab_size
     assert listing(tmp_path / "out" / "discriminator")
-
-
-def test_the_example_replaces_itself(tmp_path, caplog):
-    caplog.set_level(logging.INFO, logger="electra_rtd")
-    for _ in range(2):
-        assert adapt("--example", "--max_steps", "2", "--disable_tqdm", "true", "--use_cpu") == 0
-    assert caplog.text.count("420 rows of column 'text'") == 2
-    assert "discriminator" in listing(tmp_path / "electra-rtd-sample")
 
 
 @pytest.mark.parametrize(("on_collapse", "status", "steps"), [("stop", 1, 6), ("warn", 0, 8)])
