@@ -3,7 +3,6 @@
 import matplotlib
 
 from .plan import TASKS
-from .results import shown_arm
 
 
 matplotlib.use("Agg")
@@ -58,6 +57,3 @@ def _more(of):
     """What tells adaptations of one arm apart."""
     parts = [f"alpha {of.alpha:g}"] if of.alpha is not None else []
     return " ".join([*parts, f"seed {of.seed}"] if of.seed else parts)
-
-
-__all__ = ["draw_gains", "shown_arm"]

@@ -9,6 +9,7 @@ import warnings
 from electra_rtd.train_tools.evaluation.arguments import EvaluateArguments
 from electra_rtd.train_tools.evaluation.evaluate import evaluate
 from electra_rtd.train_tools.evaluation.labels import read_labels, split_labels, take_rows
+from electra_rtd.train_tools.evaluation.probe import naive_bayes
 from electra_rtd.train_tools.evaluation.verdict import compare
 
 from .packing import pack, unpack
@@ -78,8 +79,6 @@ def naive_bayes_scores(task, files, rows, seeds):
     Args: task (`str`); files (three `Path`); rows, seeds (`int`).
     Returns: `dict`: `metric`, `scores` (`list[float]`, a seed each); and seconds, a `float`
     """
-
-    from electra_rtd.train_tools.evaluation.probe import naive_bayes
 
     about, began = TASKS[task], time.perf_counter()
     split = _split(about, files)

@@ -11,6 +11,7 @@ from transformers import BertConfig, BertForMaskedLM, BertModel, ElectraForMaske
 from benchmarks.study import article, corpora, minilm, page, plan, results, tables, tasks, work
 from benchmarks.study.adaptation import Adaptation
 from benchmarks.study.arms import ARMS
+from benchmarks.study.figure import draw_gains
 from benchmarks.study.packing import pack, unpack
 from benchmarks.study.record import StudyRecord
 from benchmarks.text import SHARED
@@ -313,6 +314,16 @@ def test_the_pages_have_a_place_for_every_table_and_say_so_until_it_is_there(rec
     assert "<!-- study:small -->" in study
     with pytest.raises(ValueError, match="study:whole"):
         page.replace_between_markers("no markers", "whole", "text")
+
+
+def test_the_figure_has_a_panel_a_task_and_stands_before_the_tables(filled, tmp_path):
+    study, _, figure = page.write_pages(filled.content, WHOLE, tmp_path)
+    assert figure.read_text(encoding="utf-8").startswith("<?xml")
+    text = study.read_text(encoding="utf-8").partition("<!-- study:whole -->")[2]
+    assert text.index("(study/study-gains.svg)") < text.index("**RTD against MLM**")
+    (axis,) = draw_gains(results.Results(filled.content, 5)).axes
+    assert axis.get_title() == "mini, ko_book: book_category"
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["rtd", "mlm", "merged alpha 0.5"]
 
 
 def test_predictions_are_packed_without_loss():
