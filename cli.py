@@ -36,7 +36,7 @@ from .parsers import (
     report_parser,
     verify_parser,
 )
-from .terminal import is_error, messages_shown, print_error, print_interrupt
+from .terminal import is_error, messages_shown, print_error, print_interrupt, with_options
 from .train_tools import inspector  # a command imports what it needs when it asks for it: see `lazy_names`
 from .train_tools.report import report_run
 from .train_tools.summary import what_it_did, what_next
@@ -63,7 +63,7 @@ def run_evaluate(argv):
     if as_json:
         print(json.dumps(evaluation.as_dict(), indent=2, ensure_ascii=False))
     else:
-        print(f"\n{table(evaluation, arguments.lang)}")
+        print(f"\n{with_options(table(evaluation, arguments.lang), option_names('evaluate'))}")
 
 
 def _example_words(arguments, result):

@@ -73,7 +73,8 @@ class Arm:
     @property
     def takes_token_types(self):
         """Whether the encoder reads which of two texts a token is of: `bool`."""
-        return "token_type_ids" in inspect.signature(self._encoder.forward).parameters
+        of_two = getattr(self.config, "type_vocab_size", 0) > 1  # RoBERTa has one type, ModernBERT none
+        return of_two and "token_type_ids" in inspect.signature(self._encoder.forward).parameters
 
     def encoder(self, seed=0):
         """The encoder without head, not to be trained: `PreTrainedModel` in eval mode.
@@ -183,7 +184,8 @@ def _load_encoder(source, is_random):
         raise ValueError(f"it is of no type that this transformers knows: {_first_line(error)}") from error
     is_pair = isinstance(config, ElectraRTDConfig)
     if is_random:
-        return AutoModel.from_config(config.discriminator_config if is_pair else config), set()
+        with torch.random.fork_rng(devices=[]):
+            return AutoModel.from_config(config.discriminator_config if is_pair else config), set()
     if is_pair:
         with _quiet():
             return load_pair(source, dtype=torch.float32).discriminator.electra, set()

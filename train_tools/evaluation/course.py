@@ -4,6 +4,8 @@ import math
 import statistics
 from dataclasses import replace
 
+import torch
+
 from .arguments import FLOOR
 from .encoding import encode
 from .evaluation import Run
@@ -183,12 +185,16 @@ class Course:
                     arm.tokenizer,
                     split,
                     max_length=min(self._arguments.max_length, arm.longest),
+                    device="cuda" if torch.cuda.is_available() else None,
+                    metric=self._metric,
                 )
                 self._progress.read(self._cost(arm, rows))
                 return self._as_run(arm.name, rows, seed, "probe", found, split)
 
             label = f"{arm.name}, {rows:,} rows, probe" + ("" if seed is None else f", seed {seed}")
-            key = self._key("probe", rows, seed, arm=arm.fingerprint, max_length=self._arguments.max_length)
+            key = self._key(
+                "probe", rows, seed, arm=arm.fingerprint, max_length=self._arguments.max_length, by=self._metric
+            )
             self.runs.append(self._done(key, arm.name, label, self._cost(arm, rows), do))
 
     def _floors(self, rows):
@@ -212,7 +218,7 @@ class Course:
             seed=seed,
             learning_rate=None,
             way=way,
-            validation={},
+            validation=found.validation,
             scores=found.scores,
             collapsed=collapsed(split.test.kind, found.predictions, split.test.targets, split.test.names),
             predictions=found.predictions,

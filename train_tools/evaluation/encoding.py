@@ -6,6 +6,7 @@ import torch
 
 
 POOL = 8  # batches that are sorted by length at once: more would give the same rows the same company in every epoch
+FILL = {"input_ids": None, "attention_mask": 0, "token_type_ids": 0}  # what an encoder takes, and padding of it
 IGNORED = -100  # label of a token that no loss counts
 
 
@@ -48,7 +49,7 @@ class EncodedRows:
             `dict[str, torch.Tensor]`: of shape `(B, L)`.
         """
         rows = [self.inputs[index] for index in indices]
-        fill = {"input_ids": self.pad_token_id, "attention_mask": 0, "token_type_ids": 0}
+        fill = {**FILL, "input_ids": self.pad_token_id}
         batch = {name: _padded([row[name] for row in rows], fill[name]) for name in rows[0]}
         if labels:
             targets = [self.targets[index] for index in indices]
@@ -92,7 +93,8 @@ def encode(labels, tokenizer, max_length, *, token_types=True):
     Raises:
         ValueError: the tokenizer cannot take text that is split into words.
     """
-    options = {"truncation": True, "max_length": max_length}
+    # Asked for, as releases differ in what a tokenizer without a class of its own gives by itself.
+    options = {"truncation": True, "max_length": max_length, "return_token_type_ids": token_types}
     if labels.pairs:
         firsts, seconds = map(list, zip(*labels.texts, strict=True))
         encoded = tokenizer(firsts, seconds, **options)
@@ -106,8 +108,7 @@ def encode(labels, tokenizer, max_length, *, token_types=True):
     else:
         encoded = tokenizer(list(labels.texts), **options)
         sizes = list(map(len, labels.texts))
-    names = ["input_ids", "attention_mask", *(["token_type_ids"] if token_types else [])]
-    columns = {name: encoded[name] for name in names if name in encoded}
+    columns = {name: encoded[name] for name in FILL if name in encoded}
     inputs = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     words, targets = [], list(labels.targets)
     encodings = encoded.encodings

@@ -11,7 +11,7 @@ third part, give a t-interval with S - 1 degrees of freedom. The second part com
 the table of rows by seeds, as in a two-way analysis of variance without replication); its t has one degree less than
 rows that differ at all. The interval is D +- sqrt((t se_seeds)^2 + (t se_rows)^2): each part with its own t, exact
 where the other is nothing (Graybill and Wang 1980, JASA 75, on sums of variances). A test simulates both sources: the
-interval covers the truth in 94 to 97 of 100 cases, and "better" is said in at most 3 of 100 where nothing differs.
+interval covers the truth in 95 to 97 of 100 cases, and "better" is said in at most 3 of 100 where nothing differs.
 
 What the interval does not hold is another draw of training rows, unless the seeds drew those too (`train_rows`).
 """
@@ -204,10 +204,7 @@ def _tells(chance, seeds, times):
     seeds, units, power = np.asarray(seeds), np.asarray(times) * chance.units, special.ndtri(POWER)
     of_seeds = np.sqrt((chance.of_seeds + chance.of_both / units) / seeds)
     of_rows = np.sqrt(chance.of_rows / units)
-    if chance.deterministic:
-        of_seeds = 0.0 * of_seeds
-    else:
-        of_seeds = (special.stdtrit(seeds - 1.0, TAIL) + power) * of_seeds
+    of_seeds = 0.0 * of_seeds if chance.deterministic else (special.stdtrit(seeds - 1.0, TAIL) + power) * of_seeds
     return np.hypot(of_seeds, (special.ndtri(TAIL) + power) * of_rows) <= ONE_POINT
 
 
