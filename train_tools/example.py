@@ -11,10 +11,11 @@ from .counts import BINS, area_under_curve, count_logits
 from .data import read_text
 from .evaluation.extra import import_extra
 from .evaluation.labels import read_labels, split_labels
+from .evaluation.probe import naive_bayes, probe
 from .evaluation.verdict import compare
 from .inspector.inspection import load_reader
 from .inspector.pieces import pieces_of_text
-from .inspector.reading import CAUGHT, FALSE_ALARM, MISSED, read_pieces
+from .inspector.reading import CAUGHT, FALSE_ALARM, MISSED, Reading, read_pieces
 from .inspector.terminal_view import CLOSING, OPENING, SIGNS
 from .summary import VERDICTS
 
@@ -24,7 +25,7 @@ LABELLED = {part: SAMPLE / f"techdocs_labelled_{part}.csv.gz" for part in ("trai
 METRIC = "accuracy"
 SHOWN = 3  # sentences
 WIDTH = 96  # columns of a terminal, beside the margin
-MOST_LINES = 2  # of a sentence that is shown
+MOST_LINES, MOST_TOLD = 2, 8  # lines of a sentence that is shown, and tokens of it that are told of
 LONGEST = 128  # tokens
 AT_ONCE = 32  # texts in a batch
 
@@ -47,8 +48,8 @@ class ReadTwice:
     Args: before, after ([`Reading`]).
     """
 
-    before: object
-    after: object
+    before: Reading
+    after: Reading
 
     @property
     def pairs(self):
@@ -59,6 +60,11 @@ class ReadTwice:
     def gained(self):
         """`int`: how many tokens more are judged rightly than before."""
         return self.before.wrong - self.after.wrong
+
+    @property
+    def told(self):
+        """`list` of two [`Token`]: replaced ones, and those of which one of the two readings says so."""
+        return [pair for pair in self.pairs if pair[0].replaced or FALSE_ALARM in (pair[0].verdict, pair[1].verdict)]
 
     @property
     def newly_caught(self):
@@ -91,7 +97,7 @@ def read_twice(start, adapted, texts):
 def _read(model, tokenizer, pieces):
     """Readings of pieces, in batches of like length."""
     order = sorted(range(len(pieces)), key=lambda place: len(pieces[place].input_ids))
-    readings = {}
+    readings: dict[int, Reading] = {}
     for first in range(0, len(order), AT_ONCE):
         places = order[first : first + AT_ONCE]
         read = read_pieces(model, tokenizer, [pieces[place] for place in places], top_k=0)
@@ -120,11 +126,12 @@ def catches(readings, shown=SHOWN):
     rows.append(f"  It catches more than before in {more:,} paragraphs, and fewer in {fewer:,}.")
     if not after["caught"] + after["alarms"]:
         rows.append("  It calls every token original now: none has a probability above one half.")
-    best = [one for one in readings if one.newly_caught and one.gained > 0 and len(_lines(one)) <= MOST_LINES]
-    best = sorted(best, key=lambda one: (-one.gained, -_surer(one)))[:shown]
+    gained = [one for one in readings if one.newly_caught and one.gained > 0]
+    short = [one for one in gained if len(_lines(one)) <= MOST_LINES and len(one.told) <= MOST_TOLD]
+    best = sorted(short or gained, key=lambda one: (-one.gained, -_surer(one)))[:shown]
     if not best:
-        return "\n".join([*rows, "", "No paragraph shows anything that it catches now and did not before."])
-    rows += ["", f"Where it gained most ({OPENING}{CLOSING}: what stands in place of the original):"]
+        return "\n".join([*rows, "", "In no paragraph does it gain anything, so none is shown."])
+    rows += ["", f"Where it gained most ({OPENING}{CLOSING}: what stands in place of the original), before and after:"]
     for number, one in enumerate(best, 1):
         rows += ["", *_shown(number, one)]
     return "\n".join(rows)
@@ -160,10 +167,9 @@ def _surer(one):
 def _shown(number, one):
     lines = _lines(one)
     rows = [f"  {number}  {lines[0]}", *(f"     {line}" for line in lines[1:])]
-    for before, after in one.pairs:
-        if before.replaced or FALSE_ALARM in (before.verdict, after.verdict):
-            change = before.token if not before.replaced else f"{before.token} → {before.discriminator_read}"
-            rows.append(f"     {_padded(change, 36)}{_judged(before):>22}{'':>4}{_judged(after)}")
+    for before, after in one.told:
+        change = before.token if not before.replaced else f"{before.token} → {before.discriminator_read}"
+        rows.append(f"     {_padded(change, 36)}{_judged(before):>22}{'':>4}{_judged(after)}")
     return rows
 
 
@@ -209,8 +215,6 @@ def what_encoders_know(start, adapted):
         import_extra("sklearn")
     except ValueError:
         return "What the encoders know of labelled text is left out: a linear probe needs `pip install scikit-learn`."
-    from .evaluation.probe import naive_bayes, probe
-
     columns = {"text_columns": "text", "label_column": "project"}
     labels = read_labels(LABELLED["train"], **columns, group_column="block")
     split = split_labels(labels, test=read_labels(LABELLED["test"], **columns), seed=0)
@@ -220,7 +224,8 @@ def what_encoders_know(start, adapted):
         options = {"max_length": LONGEST, "batch_size": AT_ONCE, "device": model.device}
         probed.append(probe(model.discriminator.electra, tokenizer, split, **options))
     targets, names = split.test.targets, split.test.names
-    found = compare("single", METRIC, *([one.predictions] for one in probed), targets, names, deterministic=True)
+    before, after = ([one.predictions] for one in probed)
+    found = compare("single", METRIC, before, after, targets, names, deterministic=True)
     floor = naive_bayes(split)
     rows = [
         f"What a linear probe reads from the encoders: which of {len(names)} projects is a paragraph from?",

@@ -153,6 +153,7 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
         check_unknown_tokens(general_sets[0], general_texts[0], tokenizer, "of general text")
         train_set = ReplayedText(domain_set, general_sets[0], arguments.replay_share, seed_of_data(training_args))
         say_replay(train_set, arguments.replay_share)
+        check_rows(training_args, len(train_set), len(general_sets[1]))
         replaying = [ReplayDraw(train_set)]
     warn_of_other_replay(last_checkpoint, train_set)
     check_rows(training_args, len(train_set), len(validation_set))

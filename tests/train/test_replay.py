@@ -90,7 +90,7 @@ def test_every_epoch_has_all_of_the_domain_and_its_share_of_general_text_which_i
 
 
 def test_what_is_drawn_depends_on_the_seed_and_the_epoch_alone(read_by_trainer):
-    first, again, other = (read_by_trainer(share=0.25, epochs=2, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (read_by_trainer(share=0.25, epochs=1, seed=seed) for seed in (1, 1, 2))
     assert first == again
     drawn, others = ({row for is_general, row, _ in run[0] if is_general} for run in (first, other))
     assert drawn != others

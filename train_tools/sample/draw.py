@@ -23,10 +23,10 @@ SEED = 0
 BLOCK = 12  # neighbouring lines, which are of one page or of two
 # Rows of each project: to adapt to, held out of that, and labelled ones to train and to test a probe.
 ROWS = {
-    "tensorflow": {"train": 950, "held_out": 140, "labelled_train": 150, "labelled_test": 115},
-    "python": {"train": 950, "held_out": 140, "labelled_train": 150, "labelled_test": 115},
-    "react": {"train": 550, "held_out": 80, "labelled_train": 150, "labelled_test": 115},
-    "pytorch": {"train": 250, "held_out": 10, "labelled_train": 150, "labelled_test": 35},
+    "tensorflow": {"train": 700, "held_out": 140, "labelled_train": 150, "labelled_test": 115},
+    "python": {"train": 700, "held_out": 140, "labelled_train": 150, "labelled_test": 115},
+    "react": {"train": 400, "held_out": 80, "labelled_train": 150, "labelled_test": 115},
+    "pytorch": {"train": 200, "held_out": 10, "labelled_train": 150, "labelled_test": 35},
 }
 SHORTEST, LONGEST = 40, 400  # characters of a paragraph
 # A labelled paragraph does not say itself which project it is from.
