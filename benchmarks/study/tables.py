@@ -180,9 +180,19 @@ def facts(results):
         f"Machine: {'; '.join(machines)}. Begun {content['runs'][0]['started']}, last "
         f"{content['runs'][-1]['started']}; {hours:.1f} hours of training and fine-tuning.",
         f"Commands: {'; '.join(f'`{command}`' for command in commands)}.",
+        *_edges(results),
         f"Weights of the starts (first digits of their hash): {starts}. State of the code: {', '.join(codes)}.",
     ]
     return "\n".join(lines)
+
+
+def _edges(results):
+    """Where a better rate of fine-tuning may lie beyond the grid."""
+    edges = [one.figures["edge"] for one in results.scores]
+    if not any(edges):
+        return []
+    counts = ", ".join(f"the {edge} in {edges.count(edge)}" for edge in ("lowest", "highest") if edge in edges)
+    return [f"Of the fine-tuning rates, the chosen one was {counts} of {len(edges)} scores: it is an end of the grid."]
 
 
 def not_run(results, form):

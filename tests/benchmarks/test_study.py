@@ -230,7 +230,15 @@ def figures_of(adaptation, right, validation=0.5, task="book_category", rows=920
         scores = {"accuracy": number / ROWS}
         runs.append({"seed": seed, "validation": {"accuracy": validation}, "scores": scores, "collapsed": None})
         runs[-1]["predictions"] = pack(predictions)
-    return {"of": asdict(adaptation), "task": task, "rows": rows, "metric": "accuracy", "kind": "single", "runs": runs}
+    return {
+        "of": asdict(adaptation),
+        "task": task,
+        "rows": rows,
+        "metric": "accuracy",
+        "kind": "single",
+        "edge": "highest",
+        "runs": runs,
+    }
 
 
 @pytest.fixture
@@ -284,6 +292,7 @@ def test_tables_show_differences_with_intervals_and_name_what_was_not_run(filled
     assert "| 0.550 | 0.705 | +15.5 [" in tables.main_question(known)
     assert "4.01M | 10 |" in text and "Machine: a machine, 2 threads" in text
     assert "python -m benchmarks.study --form whole" in text
+    assert "the highest in 4 of 4 scores" in text
     missing = len(plan.plan(WHOLE))
     assert f"Not run: {missing} of {missing} pieces" in text and "timing: english, en_biomed, mlm" in text
 
