@@ -50,7 +50,10 @@ def main(arguments=None, started=None):
     options = parse_arguments(arguments)
     form, clock = FORMS[options.form], Clock(60 * options.hours, started)
     device = choose_device("auto")
-    path = (options.output or RESULTS) / f"study-{form.name}-{device.type}.json"
+    folder = (options.work or ENVIRONMENTS / "study") / form.name
+    # The small form is no result to keep: a fresh checkout runs it.
+    results = options.output or (folder if form.name == "small" else RESULTS)
+    path = results / f"study-{form.name}-{device.type}.json"
     pieces = plan(form)
     chosen = [piece for piece in pieces if not options.only or any(word in piece.name for word in options.only)]
     if options.only and not chosen:
@@ -60,7 +63,6 @@ def main(arguments=None, started=None):
     record = StudyRecord(path, {"study": FORMAT, "form": form.name})
     quiet()
     set_threads(options.threads)
-    folder = (options.work or ENVIRONMENTS / "study") / form.name
     machine = describe_machine(device, options.threads)
     work = Work(form, record, folder, machine, options.start, lambda what: say(clock, what))
     if options.list:
