@@ -22,7 +22,7 @@ class Scored:
 
     @property
     def mean(self):
-        """Over seeds: `float`."""
+        """Over seeds that did not collapse: `float`."""
         return mean_score(self.figures)
 
     @property

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 import statistics
 import time
 import warnings
@@ -100,9 +101,9 @@ def difference(before, after, targets):
         `verdict.Comparison`: `difference`, `low`, `high` (95 %), `verdict`, ...
     """
     seeds = sorted({run["seed"] for run in before["runs"]} & {run["seed"] for run in after["runs"]})
-    predictions = [
-        [unpack(run["predictions"]) for run in figures["runs"] if run["seed"] in seeds] for figures in (before, after)
-    ]
+    runs = [[run for run in figures["runs"] if run["seed"] in seeds] for figures in (before, after)]
+    predictions = [[unpack(run["predictions"]) for run in one] for one in runs]
+    reasons = [[run["collapsed"] for run in one] for one in runs]
     return compare(
         before["kind"],
         before["metric"],
@@ -110,12 +111,15 @@ def difference(before, after, targets):
         unpack(targets["targets"]),
         tuple(targets["names"]),
         train_rows=before.get("rows"),
+        collapsed_before=reasons[0],
+        collapsed_after=reasons[1],
     )
 
 
 def mean_score(figures):
-    """Args: figures (`dict`): of [`score_encoder`]. Returns: `float`, over seeds."""
-    return statistics.fmean(run["scores"][figures["metric"]] for run in figures["runs"])
+    """Args: figures (`dict`): of [`score_encoder`]. Returns: `float`, over seeds that did not collapse; NaN if all."""
+    scores = [run["scores"][figures["metric"]] for run in figures["runs"] if run["collapsed"] is None]
+    return statistics.fmean(scores) if scores else math.nan
 
 
 def _split(about, files):

@@ -14,6 +14,7 @@ from .starts import STARTS
 from .tasks import CONTROLS, PRIMARY, TASKS
 
 
+COLLAPSED = "A fine-tuning that collapses (one class for all rows) is named, and is in no mean and no difference."
 NOBODY = "Nobody has run it yet: here the table is going to be."
 
 
@@ -88,7 +89,7 @@ def _main(results, start, corpus, tasks):
     header += [f"{task}, {TASKS[task].metric.replace('_', ' ')}" for task in tasks]
     title = f"**{start}, {corpus}**: {STARTS[start]}; {CORPORA[corpus].terms}."
     tasks_say = "; ".join(f"*{task}*: {TASKS[task].says}, {TASKS[task].rows:,} labelled rows" for task in tasks)
-    return f"{title}\n\n{table(header, rows)}\n\n{tasks_say}."
+    return f"{title}\n\n{table(header, rows)}\n\n{tasks_say}. {COLLAPSED}"
 
 
 def _by_arm(results, start, corpus, task):
@@ -261,8 +262,10 @@ def _changed(adaptation):
 
 
 def _score(scored):
-    collapsed = f" ({scored.collapsed} collapsed)" if scored.collapsed else ""
-    return f"{scored.mean:.3f}{collapsed}"
+    runs = len(scored.figures["runs"])
+    if scored.collapsed == runs:
+        return f"all {runs} collapsed"
+    return f"{scored.mean:.3f}" + (f" ({scored.collapsed} of {runs} collapsed)" if scored.collapsed else "")
 
 
 def _against_base(results, scored):
@@ -270,7 +273,8 @@ def _against_base(results, scored):
         return ""
     base = results.base(scored)
     if base is None or not scored.of.trains:
-        values = [run["scores"][scored.figures["metric"]] for run in scored.figures["runs"]]
+        runs = [run for run in scored.figures["runs"] if run["collapsed"] is None]
+        values = [run["scores"][scored.figures["metric"]] for run in runs]
         return f"{_score(scored)} ± {statistics.stdev(values):.3f}" if len(values) > 1 else _score(scored)
     return f"{_score(scored)}, {_interval(results.difference(base, scored))}"
 
@@ -278,7 +282,7 @@ def _against_base(results, scored):
 def _interval(found):
     """In points of a hundred."""
     if not math.isfinite(found.difference):
-        return "every run collapsed"
+        return "no pair of runs"
     if found.low is None:
         return f"{100 * found.difference:+.1f}"
     return f"{100 * found.difference:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"

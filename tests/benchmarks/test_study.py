@@ -297,6 +297,17 @@ def test_tables_show_differences_with_intervals_and_name_what_was_not_run(filled
     assert f"Not run: {missing} of {missing} pieces" in text and "timing: english, en_biomed, mlm" in text
 
 
+def test_a_collapsed_run_is_named_and_in_no_mean_but_it_is_harm(filled, shop):
+    one = replace(RTD, arm="replay")
+    figures = figures_of(one, (30, 30, 30, 20, 0))
+    for seed in (3, 4):
+        figures["runs"][seed]["collapsed"] = "one class for all rows"
+    shop.keep(f"score: {one.name()}; book_category, 920 rows, 5 seeds", figures, 1.0)
+    known = results.Results(filled.content, 5)
+    assert "0.750 (2 of 5 collapsed), +24.2 [" in tables.study_tables(known, WHOLE)
+    assert results.harm(known)["mini", "replay"]["plain"] == 2
+
+
 def test_advice_takes_what_is_shown_to_be_better_and_keeps_the_default_otherwise(filled, shop):
     lines = tables.advice(results.Results(filled.content, 5), WHOLE).splitlines()
     assert [tables.NOBODY in line for line in lines] == [name != "learning rate" for name in plan.ABLATIONS]
