@@ -22,11 +22,12 @@ LOWEST_TESTS := tests/test_dependencies.py tests/model/test_plugin.py tests/trai
 unexport PYTHONDONTWRITEBYTECODE
 # `make bench-step BENCH_OPTIONS="--shape small --scenario ragged"`; each lists its own with `--help`.
 BENCH_OPTIONS ?=
+STUDY_OPTIONS ?=
 # A machine with CUDA has its own torch: `make gpu` takes the Python that is named, or .venv's where there is one.
 GPU_PYTHON = $(if $(and $(filter file,$(origin PYTHON)),$(wildcard $(BIN)/python)),$(BIN)/python,$(PYTHON))
 
 .PHONY: help adapt test test-rest test-all style killed docs common compat clients lowest build clean
-.PHONY: bench-step bench-data bench-trainer bench-watching bench-scaling bench-report gpu gpu-data
+.PHONY: bench-step bench-data bench-trainer bench-watching bench-scaling bench-report gpu gpu-data study
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 15
@@ -94,6 +95,9 @@ gpu-data: $(VENV)/installed ## write the token ids that `make gpu` needs, .gpu/t
 
 gpu: ## check a GPU and measure there: torch, transformers, accelerate do; `make gpu PYTHON=python3` makes no .venv
 	$(GPU_PYTHON) -m benchmarks.gpu $(BENCH_OPTIONS)
+
+study: $(VENV)/installed ## does adapting pay? the small form; `STUDY_OPTIONS="--form whole --hours 2"` for the whole
+	$(BIN)/python -m benchmarks.study $(STUDY_OPTIONS)
 
 bench-report: $(VENV)/installed ## write what was measured into docs/performance.md
 	$(BIN)/python -m benchmarks.report
