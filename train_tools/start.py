@@ -1,5 +1,6 @@
 """Where a run starts: two networks, a checkpoint, or random weights; and its tokenizer."""
 
+import copy
 import logging
 
 import torch
@@ -52,7 +53,9 @@ def load_start(arguments, train_text, last_checkpoint):
 
 def _load_checkpoint(checkpoint, tokenizer, overrides):
     check_is_pair(checkpoint)
-    config = ElectraRTDConfig.from_pretrained(checkpoint, **overrides)
+    config = ElectraRTDConfig.from_pretrained(checkpoint)
+    sharing = overrides.get("embedding_sharing", config.embedding_sharing)
+    config = ElectraRTDConfig.from_pretrained(checkpoint, **overrides | {"embedding_sharing": config.embedding_sharing})
     ids = {"mask_token_id": tokenizer.mask_token_id, "pad_token_id": tokenizer.pad_token_id}
     if len(tokenizer) > config.vocab_size or any(getattr(config, name) != value for name, value in ids.items()):
         raise ValueError(
@@ -61,7 +64,22 @@ def _load_checkpoint(checkpoint, tokenizer, overrides):
             "Leave `tokenizer` out, or name the one that the checkpoint was trained with."
         )
     # Weights in half precision would be trained in half precision: `bf16` computes in it, and keeps them in float32.
-    return load_pair(checkpoint, config=config, dtype=torch.float32)
+    model = load_pair(checkpoint, config=config, dtype=torch.float32)
+    return model if sharing == config.embedding_sharing else _shared_otherwise(model, sharing)
+
+
+def _shared_otherwise(model, sharing):
+    """A pair whose networks share embeddings, or do not, against what its checkpoint says.
+
+    A file of tied weights has no tables of the discriminator, and `from_pretrained` does not tie two that differ: so it
+    is loaded as it was saved, and its weights copied. The discriminator's come second, and are those that both have.
+    """
+    config = copy.deepcopy(model.config)
+    config.embedding_sharing = sharing
+    pair = ElectraRTDForPreTraining(config)
+    pair.generator.load_state_dict(model.generator.state_dict())
+    pair.discriminator.load_state_dict(model.discriminator.state_dict())
+    return pair.eval()
 
 
 def freeze_generator(model):

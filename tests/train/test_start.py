@@ -13,6 +13,9 @@ from electra_rtd.train_tools.from_scratch import train_tokenizer
 from electra_rtd.train_tools.start import freeze_generator, load_start
 
 
+SAME = {"hidden_size": 32, "num_attention_heads": 4}  # widths that two networks can share embeddings with
+
+
 def start(**named):
     """The model and the tokenizer of a run that begins."""
     return load_start(AdaptArguments(train_file=["text.txt"], **named), None, None)
@@ -54,6 +57,20 @@ def test_only_a_pair_can_be_gone_on_with(pair_folders):
 def test_a_sharing_that_there_is_not_is_refused(pair_folders):
     with pytest.raises(ValueError, match='"none", "tied"'):
         start(generator=str(pair_folders[0]), discriminator=str(pair_folders[1]), embedding_sharing="gdes")
+
+
+@pytest.mark.parametrize(("saved", "wanted"), [("tied", "none"), ("none", "tied")])
+def test_a_pair_goes_on_with_another_sharing_than_it_was_saved_with(saved, wanted, make_model, tokenizer, tmp_path):
+    """Neither a missing table, nor two that stay apart without a word."""
+    pair = make_model(embedding_sharing=saved, generator=SAME, discriminator=SAME)
+    pair.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    model, _ = start(checkpoint=str(tmp_path), embedding_sharing=wanted)
+    for name, weights in pair.discriminator.state_dict().items():  # what users keep
+        assert torch.equal(model.discriminator.state_dict()[name], weights), name
+    tables = [network.get_input_embeddings().weight for network in (model.generator, model.discriminator)]
+    assert (tables[0] is tables[1]) == (wanted == "tied")
+    assert model.config.embedding_sharing == wanted
 
 
 def test_a_tokenizer_beside_the_generator_alone_is_enough(pair_folders, save_pair, tmp_path):
