@@ -27,6 +27,7 @@ from electra_rtd.hub_tools import (
     verify_checkpoint,
 )
 from electra_rtd.hub_tools import card as card_file
+from electra_rtd.hub_tools import card_text
 from electra_rtd.hub_tools.checks import metadata as card
 from electra_rtd.hub_tools.checks import pickles
 from electra_rtd.hub_tools.checks.code import check_code
@@ -247,8 +248,8 @@ def test_metadata_are_found_where_the_client_finds_them():
 def test_marked_sections_are_replaced_all_and_only_whole_ones():
     start, end = "<!-- electra-rtd facts -->", "<!-- end of electra-rtd facts -->"
     text = f"a {start} b {start} c {end} d {start}{end} e {start} f"
-    assert card_file._replaced(text, card_file.FACTS, end, "X") == f"a X d X e {start} f"
-    assert card_file._section(f"{end} {start}", card_file.FACTS, end) is None
+    assert card_text.replaced(text, card_file.FACTS, end, "X") == f"a X d X e {start} f"
+    assert card_text.section(f"{end} {start}", card_file.FACTS, end) is None
 
 
 def test_a_large_card_of_a_parent_is_not_downloaded(hub, monkeypatch):

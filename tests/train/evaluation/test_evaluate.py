@@ -309,7 +309,7 @@ def test_what_cannot_be_done_is_refused_before_any_work(changed, said, calls, gi
 def test_a_missing_library_is_named_with_the_command_that_installs_it(given, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.metrics", None)
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(ValueError, match=r'needs scikit-learn: pip install "electra-rtd\[evaluate\]"'):
+    with pytest.raises(ValueError, match="needs scikit-learn: `pip install scikit-learn seqeval`"):
         evaluate(EvaluateArguments(**given))
 
 

@@ -89,5 +89,5 @@ def test_a_missing_library_is_named_with_its_remedy(monkeypatch):
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
     monkeypatch.setattr(extra, "import_module", missing)
-    with pytest.raises(ValueError, match=r'needs scikit-learn: pip install "electra-rtd\[evaluate\]"'):
+    with pytest.raises(ValueError, match="needs scikit-learn: `pip install scikit-learn seqeval`"):
         score("single", [1], [1])
