@@ -19,6 +19,7 @@ from electra_rtd import cli, modeling_electra_rtd
 from electra_rtd.hub_tools import (
     CheckpointError,
     HubError,
+    card_text,
     diff_checkpoints,
     export_discriminator,
     layout,
@@ -27,7 +28,6 @@ from electra_rtd.hub_tools import (
     verify_checkpoint,
 )
 from electra_rtd.hub_tools import card as card_file
-from electra_rtd.hub_tools import card_text
 from electra_rtd.hub_tools.checks import metadata as card
 from electra_rtd.hub_tools.checks import pickles
 from electra_rtd.hub_tools.checks.code import check_code
