@@ -38,7 +38,7 @@ def write_pair(model, work, folder, figures):
         config = json.loads((staged / layout.CONFIG).read_text(encoding="utf-8"))
         config.pop("auto_map")
         (staged / layout.CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        licences = "\n".join(f"- `{file}`: {licence}" for file, licence in CORPORA.items())
+        licences = "\n".join(f"- {work}" for works in CORPORA.values() for work in works)
         (staged / layout.CARD).write_text(
             CARD.read_text(encoding="utf-8").replace("{licences}", licences).replace("{figures}", figures),
             encoding="utf-8",

@@ -10,10 +10,16 @@ import torch
 VOCAB_SIZE = 8000
 MAX_LENGTH = 128  # tokens of a row; what is longer is cut
 HELD_OUT = 1500  # rows
-# Openly licensed and Korean; `../shared/data/README.md` has their origins.
+# Openly licensed and Korean: files below `../shared/data`, and whose work is in them.
 CORPORA = {
-    "ko_general/nsmc_unlabeled.parquet": "CC0 1.0",
-    "ko_general/ko_misc.parquet": "by row CC BY-SA 4.0, CC BY-SA 3.0 or MIT",
+    "ko_general/nsmc_unlabeled.parquet": ["e9t/nsmc, film reviews: CC0 1.0"],
+    "ko_general/ko_misc.parquet": [
+        "KLUE-benchmark/KLUE (ner, dp, nli): CC BY-SA 4.0",
+        "kakaobrain/KorNLUDatasets (xnli): CC BY-SA 4.0",
+        "UniversalDependencies/UD_Korean-Kaist and UD_Korean-GSD: CC BY-SA 4.0",
+        "jungyeul/korean-parallel-corpora (news): CC BY-SA 3.0",
+        "songys/Chatbot_data: MIT",
+    ],
 }
 
 
