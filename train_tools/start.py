@@ -55,7 +55,8 @@ def _load_checkpoint(checkpoint, tokenizer, overrides):
     check_is_pair(checkpoint)
     config = ElectraRTDConfig.from_pretrained(checkpoint)
     sharing = overrides.get("embedding_sharing", config.embedding_sharing)
-    config = ElectraRTDConfig.from_pretrained(checkpoint, **overrides | {"embedding_sharing": config.embedding_sharing})
+    overrides = {**overrides, "embedding_sharing": config.embedding_sharing}
+    config = ElectraRTDConfig.from_pretrained(checkpoint, **overrides)
     ids = {"mask_token_id": tokenizer.mask_token_id, "pad_token_id": tokenizer.pad_token_id}
     if len(tokenizer) > config.vocab_size or any(getattr(config, name) != value for name, value in ids.items()):
         raise ValueError(
@@ -71,8 +72,8 @@ def _load_checkpoint(checkpoint, tokenizer, overrides):
 def _shared_otherwise(model, sharing):
     """A pair whose networks share embeddings, or do not, against what its checkpoint says.
 
-    A file of tied weights has no tables of the discriminator, and `from_pretrained` does not tie two that differ: so it
-    is loaded as it was saved, and its weights copied. The discriminator's come second, and are those that both have.
+    A file of tied weights has no tables of the discriminator, and `from_pretrained` does not tie two that differ: so
+    it is loaded as it was saved, and its weights copied. The discriminator's come second: those are what both have.
     """
     config = copy.deepcopy(model.config)
     config.embedding_sharing = sharing
