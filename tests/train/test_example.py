@@ -86,7 +86,6 @@ def test_the_sample_is_drawn_again_to_the_byte(tmp_path):
 # ---- The pair in the package ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not MINI_PAIR.is_dir(), reason="the pair is not in this checkout")
 def test_the_packages_pair_is_small_carries_no_code_and_loads_without_trust():
     files = [path for path in MINI_PAIR.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 16 * 2**20
@@ -95,6 +94,18 @@ def test_the_packages_pair_is_small_carries_no_code_and_loads_without_trust():
     assert {value.dtype for value in weights.values()} == {torch.float16}
     model, tokenizer = AutoModel.from_pretrained(MINI_PAIR), AutoTokenizer.from_pretrained(MINI_PAIR)
     assert isinstance(model, ElectraRTDForPreTraining) and len(tokenizer) == model.config.vocab_size
+
+
+def test_the_packages_pair_knows_something_of_text_that_it_has_not_read(sample):
+    """A pair that was never trained has losses of 9 nats and an area of 0.5."""
+    model, tokenizer = AutoModel.from_pretrained(MINI_PAIR).float().eval(), AutoTokenizer.from_pretrained(MINI_PAIR)
+    texts = [row["text"] for row in sample["held_out"][:60]]
+    batch = tokenizer(texts, padding=True, truncation=True, max_length=128, return_tensors="pt")
+    with torch.no_grad():
+        output = model(**batch)
+    replaced, original = (output.logits[output.disc_labels == label] for label in (1, 0))
+    assert output.mlm_loss < 5
+    assert (replaced[:, None] > original).float().mean() > 0.55  # the area under the curve
 
 
 @pytest.fixture(scope="module")
