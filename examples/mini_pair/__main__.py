@@ -13,8 +13,8 @@ from .tokens import HELD_OUT, read_tokens, write_tokens
 from .training import EMBEDDING, Phase, masked_language_model, measure, pair_from, train
 
 
-MASKED = Phase("masked", steps=8500, learning_rate=7e-4)
-DETECTION = Phase("detection", steps=4000, learning_rate=3e-4, first_epoch=50)
+MASKED = Phase("masked", steps=4500, learning_rate=7e-4)
+DETECTION = Phase("detection", steps=1800, learning_rate=3e-4, first_epoch=50)
 GENERATOR_LAYERS = 2
 PACKAGE = Path(__file__).resolve().parents[2] / "train_tools" / "mini_pair"
 
