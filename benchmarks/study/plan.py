@@ -36,10 +36,10 @@ class Form:
 
 FORMS = {
     "small": Form("small", 8, {"tiny": 6_000}, (5e-4,), 2, (3e-3,), epochs=15, max_length=32),
-    "whole": Form("whole", 32, {"mini": 4_000_000, "english": 1_200_000}, (5e-5, 1.5e-4, 5e-4), 5, (1e-4, 3e-4)),
+    "whole": Form("whole", 32, {"mini": 2_000_000, "english": 1_200_000}, (5e-5, 1.5e-4, 5e-4), 5, (1e-4, 3e-4)),
 }
 # Tokens a second of arm c on two cores of a server, by trials; and how much faster fine-tuning learns, and reads.
-SPEED = {"mini": 5_000, "english": 1_200, "tiny": 3_000}
+SPEED = {"mini": 3_000, "english": 1_200, "tiny": 3_000}
 LEARNS, READS = 1.8, 6.0
 TOKENS_A_ROW = {"book_category": 128, "projects": 45, "nsmc": 28, "question_pair": 24, "chemprot": 75, "scicite": 50}
 READ_ROWS = {"book_category": 465, "projects": 1_716, "nsmc": 7_000, "question_pair": 1_440}
@@ -51,7 +51,7 @@ ALPHAS = (0.25, 0.5, 0.75)
 ABLATED_CORPUS = "ko_book"
 ABLATIONS = {
     "tokens of domain text": [{"share": 0.1}, {"share": 0.3}],
-    "epochs": [{"tokens": 1_000_000}, {"tokens": 12_000_000}],
+    "epochs": [{"tokens": 500_000}, {"tokens": 6_000_000}],
     "learning rate": [{"rate": 5e-5}, {"rate": 1.5e-4}, {"rate": 5e-4}],
     "disc_weight": [{"changes": (("disc_weight", 10.0),)}, {"changes": (("disc_weight", 25.0),)}],
     "mask_prob": [{"changes": (("mask_prob", 0.25),)}],

@@ -21,7 +21,7 @@ needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared texts 
 SMALL, WHOLE = plan.FORMS["small"], plan.FORMS["whole"]
 BASE = Adaptation("mini", "ko_book", "none")
 MACHINE = {"device": "a machine", "threads": 2, "torch": "2", "transformers": "5", "python": "3"}
-RTD = Adaptation("mini", "ko_book", "rtd", 4_000_000, rate=1e-4)
+RTD = Adaptation("mini", "ko_book", "rtd", 2_000_000, rate=1e-4)
 MLM = replace(RTD, arm="mlm", rate=5e-4)
 
 
@@ -127,10 +127,10 @@ def test_the_article_shows_networks_no_attention_mask_and_learns_in_both(
 
 
 class Told(work.Work):
-    """A workshop with texts of 40 tokens a row, which nobody has to tokenize."""
+    """A workshop with texts of 50 tokens a row, which nobody has to tokenize."""
 
     def tokens_a_row(self, adaptation):
-        return 40.0
+        return 50.0
 
 
 @pytest.fixture
@@ -144,12 +144,12 @@ def shop(record, tmp_path):
 
 
 def test_equal_tokens_are_equal_steps_and_equal_time_is_by_the_seconds_of_a_step(shop):
-    assert shop.steps(RTD) == 4_000_000 / (32 * 40) == shop.steps(MLM)
+    assert shop.steps(RTD) == 2_000_000 / (32 * 50) == shop.steps(MLM)
     assert shop.steps(replace(RTD, arm="article")) == 2 * shop.steps(RTD)  # batches of 16
     figures = {"step_against_rtd": {"median": 0.8, "p10": 0.7, "p90": 0.9}}
     shop.keep("timing: mini, ko_book, mlm", figures, 1.0)
-    assert shop.steps(replace(MLM, budget="time")) == round(3125 / 0.8)
-    assert shop.steps(replace(RTD, budget="time")) == 3125
+    assert shop.steps(replace(MLM, budget="time")) == round(1250 / 0.8)
+    assert shop.steps(replace(RTD, budget="time")) == 1250
 
 
 def test_an_arm_has_one_rate_for_its_text_whatever_its_budget_seed_and_changes(shop, monkeypatch):
@@ -192,7 +192,7 @@ def test_the_plan_begins_with_the_main_question_and_each_rate_is_chosen_before_i
     pieces = plan.plan(WHOLE)
     names = [piece.name for piece in pieces]
     assert len(set(names)) == len(names)
-    main = [name for name in names if ", mlm, 4M tokens" in name and name.startswith("score")][:4]
+    main = [name for name in names if ", mlm, 2M tokens" in name and name.startswith("score")][:4]
     assert [("equal time" in name, "ko_book" in name) for name in main] == [(0, 0), (1, 0), (0, 1), (1, 1)]
     assert max(names.index(name) for name in main) < 20
     seen = set()
