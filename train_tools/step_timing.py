@@ -61,6 +61,9 @@ def as_it_was(model, device=None):
             parameter.grad = gradient
 
 
+AGAIN = 2.0  # seconds from one alarm to the next, enough to leave a block in
+
+
 class TooLong(BaseException):
     """Time is up. Not an `Exception`: compilers catch those."""
 
@@ -68,6 +71,9 @@ class TooLong(BaseException):
 @contextmanager
 def deadline(seconds):
     """Raises [`TooLong`] in the block when time is up: in the main thread, and where the system has timers for it.
+
+    Compiled code of a library may swallow it, or make an error of its own of it: so it is raised again and again until
+    the block is left, and whatever error ends the block after its time is a [`TooLong`].
 
     Args:
         seconds (`float`)
@@ -80,9 +86,13 @@ def deadline(seconds):
         raise TooLong
 
     handler, begin = signal.signal(signal.SIGALRM, stop), time.monotonic()
-    of_others, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
+    of_others, interval = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
     try:
         yield
+    except Exception as error:
+        if time.monotonic() < begin + seconds:
+            raise
+        raise TooLong from error
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)

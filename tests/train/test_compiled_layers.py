@@ -3,6 +3,7 @@
 Most tests record graphs and run them as they are, which takes a second where a compiler takes a minute.
 """
 
+import contextlib
 import copy
 import logging
 import pickle
@@ -17,6 +18,7 @@ from torch.testing import assert_close
 from transformers import AutoModel, ElectraForPreTraining, ElectraPreTrainedModel, TrainingArguments
 
 from electra_rtd.train_tools import compiled_layers as compiled
+from electra_rtd.train_tools import step_timing
 from electra_rtd.train_tools import unpadded_attention as ways
 from electra_rtd.train_tools.step_timing import TooLong, deadline
 from electra_rtd.unpadding_electra_rtd import UnpaddedBatch
@@ -493,6 +495,30 @@ def test_a_batch_that_plain_layers_refuse_is_an_error_and_so_is_a_wrong_setting(
     batch["input_ids"][0, 1] = 1000
     with pytest.raises(ValueError, match="`input_ids` holds"):
         compiled.pays(make_model(), [batch], backend=Recorder())
+
+
+def made_into_another_error():
+    """As torch's own code does where an alarm goes off while it unpacks the sizes of a tensor."""
+    try:
+        time.sleep(30)
+    except TooLong:
+        raise TypeError("set_(): argument 'size' failed to unpack the object at pos 1") from None
+
+
+def swallowed():
+    """Goes on, as if nothing had been."""
+    with contextlib.suppress(TooLong):
+        time.sleep(30)
+    time.sleep(30)
+
+
+@pytest.mark.parametrize("block", [made_into_another_error, swallowed])
+def test_time_is_up_whatever_a_library_makes_of_it(block, monkeypatch):
+    monkeypatch.setattr(step_timing, "AGAIN", 0.05)
+    with pytest.raises(TooLong), deadline(0.05):
+        block()
+    with pytest.raises(TypeError, match="in time"), deadline(60):
+        raise TypeError("in time")
 
 
 def test_time_is_up_at_once_and_the_alarm_of_others_still_rings():
