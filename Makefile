@@ -36,7 +36,7 @@ adapt: $(VENV)/installed ## adapt the pair in the package to a sample of technic
 	@echo "Adapting the pair in the package to the sample text, into electra-rtd-sample/ (replaced at each call)."
 	$(BIN)/electra-rtd adapt --example
 
-test: $(VENV)/installed ## run the tests that one wants after every change: about five minutes
+test: $(VENV)/installed ## run the tests that one wants after every change: about seven minutes
 	@echo "Running the tests, but for those that are slow or need a browser: 'make test-rest' runs these."
 	$(PYTEST) -m "not ($(REST))" $(PYTEST_OPTIONS)
 
