@@ -1,4 +1,4 @@
-"""What each command may be told: its manual page, its options, and their defaults."""
+"""What each command may be told: its options and their defaults."""
 
 import argparse
 from dataclasses import dataclass
@@ -7,147 +7,14 @@ from typing import Any
 import torch
 from transformers import HfArgumentParser, TrainingArguments
 
-from electra_rtd_launcher import WAYS_TO_START
 from electra_rtd_launcher.options import CommandParser
 
+from . import manual
 from .train_tools.arguments import MINI_PAIR, SAMPLE, AdaptArguments
 from .train_tools.evaluation.arguments import KINDS, EvaluateArguments
 from .train_tools.hardware import has_accelerator
 from .train_tools.language import LANGUAGES
 
-
-ADAPT_HELP = f"""
-Adapt an ELECTRA pair to a domain's text by replaced token detection.
-
-{WAYS_TO_START}
-The example adapts a small Korean pair that is part of the package to a sample of technical documentation: about two
-minutes, into electra-rtd-sample/, which is replaced at each call. It ends with what the pair catches now and did not
-before, and with what its encoder knows of labelled text (where scikit-learn is installed). Other options change it
-(--example --num_train_epochs 3).
-
-Learning rate. The defaults (5e-5, warm-up over the first tenth of the steps) are for going on from a released
-pair: at the rates of pretraining (5e-4 small, 2e-4 base) it can lose quality, as a public report found
-(google-research/electra#111). From scratch take those rates, batches of 128 or more, and many more steps.
-
-Forgetting. With --replay_file GENERAL a share of every epoch (--replay_share, 0.1) is general text, such as the pair
-was pretrained on. Some of it is held out, so that what the pair lost there stands beside what it gained.
-
-Speed. What you leave open is chosen for this machine, one line each that begins with "fast:": batches of like
-length, fused AdamW, bf16 where the hardware has it and the first batch's loss agrees with float32 (weights stay
-float32), TF32, threads; on a GPU also batches of about 16,000 tokens, where they fit and leave steps enough, attention
-without padding, and processes that make batches. What you give wins (--bf16 false, --optim ...); --no_fast chooses
-nothing. With --gradient_accumulation_steps the rows of a step stay, and fewer and larger batches make it. Compare
-held-out losses between runs that are alike in this: they are means over batches.
-
-In --output_dir you find the adapted pair with its tokenizer, discriminator/ (stock ELECTRA, for fine-tuning),
-the Trainer's checkpoints, and adapt_results.json. Options can be written with - for _ (--train-file).
-"""
-
-EVALUATE_HELP = """
-Does it pay? Fine-tune encoders on your labelled rows, and say which is better, worse, or that nobody can tell.
-
-  electra-rtd evaluate --labels reviews.csv --before monologg/koelectra-small-v3-discriminator \\
-    --after adapted/discriminator
-  electra-rtd evaluate --labels reviews.csv --before base --after adapted --train_rows 50 200 1000
-  electra-rtd evaluate --labels reviews.csv --before base --after adapted --probe    # in seconds
-
-Labels: one text and a label; two texts and a label; two texts (or one) and a number; or JSON lines with tokens and
-tags. The columns are found by their names, or given.
-
-Each encoder is fine-tuned as ELECTRA's authors do it (a lower rate for each layer further down, warm-up over a tenth
-of the steps), at each rate of a small grid; the validation rows choose. Then all seeds run at that rate. A seed has
-the same rows, order, new head and dropout for every encoder, so that differences are paired. What comes out: means,
-differences with their 95 % intervals, and a verdict. Naive Bayes on pieces of words stands beside them: who is
-below it has learnt little.
-
-Epochs. 10 up to 6,000 rows, and so many that there are 100 steps; 3 above, as Google's recipe for larger tasks. Large
-encoders on a CPU take hours: the bar says how long. --probe, fewer --seeds or --epochs, one of --learning_rates take
-less; so does a GPU.
-
-Every run is kept in --output_dir as soon as it is done. After Ctrl-C the same command goes on from there, and one with
-more seeds, rates, rows or encoders does what is new. Options can be written with - for _ (--label-column).
-"""
-
-EXPORT_HELP = """
-Write one network of a pair as a stock ELECTRA checkpoint, which loads without any code of ours.
-
-  electra-rtd export --checkpoint adapted --output_dir discriminator
-  electra-rtd export --checkpoint adapted --output_dir encoder --as_encoder
-"""
-
-VERIFY_HELP = """
-Check a checkpoint without running any of it: files, configuration, weights, tokenizer, code, exports.
-
-  electra-rtd verify adapted
-  electra-rtd verify user/name --revision v1
-
-Exit status: 0 where there is no error, 1 where there is one.
-"""
-
-PUSH_HELP = """
-Publish a checkpoint in one commit, after it was verified: model, code, tokenizer, stock exports and model card.
-
-  electra-rtd push adapted user/name --dry_run
-  electra-rtd push adapted user/name --private
-
-Only what changed is sent. A README that a person wrote is kept. What was interrupted can be run again.
-Log in with `hf auth login`, or set HF_TOKEN.
-"""
-
-PULL_HELP = """
-Take a checkpoint from the Hub, all of it from one commit, and refuse it if it is not sound.
-
-  electra-rtd pull user/name --local_dir adapted
-  electra-rtd pull --locked --local_dir adapted    # exactly what electra_rtd.lock.json in it says, or fail
-
-Exit status: 0 where it is there, 1 where the checkpoint has errors, 2 where it could not be had.
-"""
-
-DIFF_HELP = """
-Compare two checkpoints: configuration, tokenizer, code, and the weights module by module.
-
-  electra-rtd diff adapted adapted-2
-  electra-rtd diff user/name@v1 user/name@main
-
-The number before a module is the norm of the change over the norm of the module's weights in the first checkpoint.
-Exit status: 0 where nothing differs, 1 where something does.
-"""
-
-MERGE_HELP = """
-Part of the way back to the base: the weights (1 - alpha) * BASE + alpha * ADAPTED, as a checkpoint.
-
-  electra-rtd merge base adapted --alpha 0.7 --output_dir merged
-  electra-rtd merge base adapted --alpha auto --labels dev.csv --output_dir merged
-
-Two pairs, or two stock checkpoints of one kind (discriminators, generators, encoders; ELECTRA or BERT) of the same
-sizes and the same vocabulary. Of a pair and a stock discriminator, the pair's discriminator counts. With --alpha 0
-the result is BASE, with 1 ADAPTED. The result is stored in the type of the weights of BASE, with its tokenizer; a
-merged pair has discriminator/ (stock ELECTRA, for fine-tuning), and merge.json says what was merged.
-
-With --alpha auto each of --alphas is fine-tuned on development labels, as `electra-rtd evaluate` does it, and the
-smallest is taken that the best one does not beat by more than chance: 0, the base as it is, where no other is better.
-The runs are kept in a folder beside --output_dir, named like it with -alphas behind: after Ctrl-C the same command
-goes on. Test on other labels than these: they chose.
-"""
-
-INSPECT_HELP = """
-See what a pair makes of text: what is masked, what the generator puts there, what the discriminator catches.
-
-  electra-rtd inspect --checkpoint adapted "파이썬으로 배우는 데이터 분석"
-  electra-rtd inspect --checkpoint adapted --file held_out.txt --html page.html
-  electra-rtd inspect --checkpoint adapted --suspicious "오늘 학교에 감다"    # what looks odd in it, as it is
-
-The corruption is that of evaluation: the same text is always masked alike. The page needs no network and no server.
-"""
-
-REPORT_HELP = """
-One page of a run: curves, held-out text before and after, tokens, calibration, settings. It needs no network.
-
-  electra-rtd report --run adapted
-  electra-rtd report --run adapted --html report.html --png report.png
-
-Needs matplotlib: pip install matplotlib.
-"""
 
 # Safe for going on from a released pair; whatever a user gives wins. Before release 5, a share of the steps has a
 # name of its own.
@@ -237,7 +104,7 @@ def adapt_parser():
     parser = DataclassParser(
         (AdaptArguments, AdaptTrainingArguments),
         prog="electra-rtd adapt",
-        description=ADAPT_HELP,
+        description=manual.ADAPT,
         usage="electra-rtd adapt [options]",
     )
     parser.add_argument("--example", action=_Example, help="Adapt the package's own pair to sample text: see above.")
@@ -285,7 +152,7 @@ def evaluate_parser():
     parser = DataclassParser(
         (EvaluateArguments,),
         prog="electra-rtd evaluate",
-        description=EVALUATE_HELP,
+        description=manual.EVALUATE,
         usage="electra-rtd evaluate --labels FILE --before PATH --after PATH [options]",
     )
     parser.add("--json", action="store_true", help="Print what stands in evaluation.json.")
@@ -307,7 +174,7 @@ def parse_evaluate(argv):
 
 def export_parser():
     """The parser of `electra-rtd export`."""
-    parser = _parser("export", EXPORT_HELP)
+    parser = _parser("export", manual.EXPORT)
     parser.add("--checkpoint", required=True, help="The pair: a folder or a Hub id.")
     parser.add("--output_dir", required=True, help="A folder that does not exist yet.")
     parser.add("--network", choices=("discriminator", "generator"), default="discriminator", help="Which one.")
@@ -317,7 +184,7 @@ def export_parser():
 
 def merge_parser():
     """The parser of `electra-rtd merge`."""
-    parser = _parser("merge", MERGE_HELP)
+    parser = _parser("merge", manual.MERGE)
     parser.add_argument("base", help="A pair or a stock checkpoint: a folder or a Hub id.")
     parser.add_argument("adapted", help="What was adapted from it.")
     parser.add(
@@ -377,7 +244,7 @@ def _alpha(text):
 
 def inspect_parser():
     """The parser of `electra-rtd inspect`."""
-    parser = _parser("inspect", INSPECT_HELP)
+    parser = _parser("inspect", manual.INSPECT)
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="Texts to read; - reads them from standard input.")
     parser.add("--checkpoint", required=True, help="The pair: a folder or a Hub id.")
     parser.add("--file", nargs="+", help="Files with one text a row, as `adapt --train_file` reads them.")
@@ -397,7 +264,7 @@ def inspect_parser():
 
 def report_parser():
     """The parser of `electra-rtd report`."""
-    parser = _parser("report", REPORT_HELP)
+    parser = _parser("report", manual.REPORT)
     parser.add("--run", required=True, help="Output folder of `adapt`, or of a Trainer with RTDMetricsCallback.")
     parser.add("--html", metavar="FILE", help="The page. By default report.html in the run's folder.")
     parser.add("--png", metavar="FILE", help="Write the figures as a picture too.")
@@ -407,7 +274,7 @@ def report_parser():
 
 def verify_parser():
     """The parser of `electra-rtd verify`."""
-    parser = _parser("verify", VERIFY_HELP)
+    parser = _parser("verify", manual.VERIFY)
     parser.add_argument("checkpoint", help="A folder or a Hub id.")
     parser.add("--revision", help="Branch, tag or commit of the repository.")
     parser.add("--execute", action="store_true", help="Also load it in a fresh process, with ITS CODE, and run it.")
@@ -418,7 +285,7 @@ def verify_parser():
 
 def push_parser():
     """The parser of `electra-rtd push`."""
-    parser = _parser("push", PUSH_HELP)
+    parser = _parser("push", manual.PUSH)
     parser.add_argument("checkpoint", help="A folder with a pair.")
     parser.add_argument("repo_id", help="The repository: user/name. It is made where it does not exist.")
     parser.add("--tokenizer", help="A folder or a Hub id. By default the one in the folder.")
@@ -443,7 +310,7 @@ def push_parser():
 
 def pull_parser():
     """The parser of `electra-rtd pull`."""
-    parser = _parser("pull", PULL_HELP)
+    parser = _parser("pull", manual.PULL)
     parser.add_argument("repo_id", nargs="?", help="The repository: user/name. With --locked the lock names it.")
     parser.add("--revision", help="Branch, tag or commit.")
     parser.add("--local_dir", help="Folder to put it into. By default one beside the cache of huggingface_hub.")
@@ -456,7 +323,7 @@ def pull_parser():
 
 def diff_parser():
     """The parser of `electra-rtd diff`."""
-    parser = _parser("diff", DIFF_HELP)
+    parser = _parser("diff", manual.DIFF)
     parser.add_argument("a", help="A folder, a Hub id, or a Hub id with a revision: user/name@v1.")
     parser.add_argument("b", help="Likewise.")
     parser.add("--json", action="store_true", help="Print everything as JSON.")

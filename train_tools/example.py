@@ -6,6 +6,7 @@ import torch
 from rich.cells import cell_len
 
 from ..hub_tools.constant_answer import verdict
+from ..hub_tools.quiet import quiet
 from .arguments import SAMPLE
 from .counts import BINS, area_under_curve, count_logits
 from .data import read_text
@@ -37,8 +38,12 @@ def example_words(start, adapted):
     Yields: `str`: two texts of several lines, each when it is known.
     """
     texts = read_text(HELD_OUT, text_column="text").dataset["text"][:]
-    yield catches(read_twice(start, adapted, texts))
-    yield what_encoders_know(start, adapted)
+    with quiet():  # both pairs were loaded before, and what there is to say of them was said
+        words = catches(read_twice(start, adapted, texts))
+    yield words
+    with quiet():
+        words = what_encoders_know(start, adapted)
+    yield words
 
 
 @dataclass(frozen=True)

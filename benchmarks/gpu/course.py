@@ -12,8 +12,8 @@ import traceback
 from pathlib import Path
 
 import torch
-import transformers
 
+from electra_rtd.hub_tools.quiet import quiet
 from electra_rtd.train_tools.step_timing import TooLong, deadline
 
 from .. import ROOT
@@ -130,21 +130,6 @@ def command_line(options):
 def say(clock, text):
     """Args: clock ([`Clock`]); text (`str`): one line, with the time, at once."""
     print(f"[{clock.elapsed():4.0f} s] {text}", flush=True)
-
-
-@contextlib.contextmanager
-def quiet():
-    """What `transformers` says about each model and file is left out."""
-    verbosity = transformers.logging.get_verbosity()
-    bars = transformers.logging.is_progress_bar_enabled()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers.logging.set_verbosity(verbosity)
-        if bars:
-            transformers.logging.enable_progress_bar()
 
 
 # ---- Station after station ------------------------------------------------------------------------------------------

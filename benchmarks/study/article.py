@@ -31,8 +31,7 @@ from electra_rtd.hub_tools.loading import load_tokenizer
 from electra_rtd.train_tools.data import read_text
 from electra_rtd.train_tools.fast import DEFAULTS, GROUPING
 
-from .mlm import last_losses, save_encoder
-from .training import MAX_LENGTH, train_stock, training_arguments
+from .training import MAX_LENGTH, keep_encoder, train_stock, training_arguments
 
 
 MASKED, HIDDEN, DISC_WEIGHT = 0.15, 0.85, 50.0
@@ -111,14 +110,7 @@ def train_article(job):
         **{GROUPING[0]: DEFAULTS[GROUPING[0]]},
     )
     counter, log = train_stock(model, rows, DataCollatorWithPadding(tokenizer), tokenizer, arguments)
-    save_encoder(model.discriminator.electra, job.start.discriminator, tokenizer, job.folder / "discriminator")
-    return {
-        "discriminator": "discriminator",
-        "steps": job.steps,
-        "tokens": counter.tokens,
-        "seconds": counter.seconds,
-        "losses": last_losses(log),
-    }
+    return keep_encoder(model.discriminator.electra, tokenizer, job, counter, log)
 
 
 def first_parts(texts, tokenizer):

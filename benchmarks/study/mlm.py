@@ -1,11 +1,11 @@
 """Arm b: masked language modelling of the discriminator's encoder, with stock classes alone: what people do today."""
 
-from transformers import DataCollatorForLanguageModeling, ElectraForMaskedLM, ElectraForPreTraining, set_seed
+from transformers import DataCollatorForLanguageModeling, ElectraForMaskedLM, set_seed
 
 from electra_rtd.hub_tools.loading import load_tokenizer
 from electra_rtd.train_tools.data import read_text, tokenize_text
 
-from .training import MAX_LENGTH, train_stock, training_arguments
+from .training import MAX_LENGTH, keep_encoder, train_stock, training_arguments
 
 
 def train_mlm(job):
@@ -22,28 +22,4 @@ def train_mlm(job):
     model = ElectraForMaskedLM.from_pretrained(job.start.discriminator)
     arguments = training_arguments(job.folder / "run", job.steps, job.rate, rows=job.rows, seed=job.seed)
     counter, log = train_stock(model, rows, DataCollatorForLanguageModeling(tokenizer), tokenizer, arguments)
-    save_encoder(model.electra, job.start.discriminator, tokenizer, job.folder / "discriminator")
-    return {
-        "discriminator": "discriminator",
-        "steps": job.steps,
-        "tokens": counter.tokens,
-        "seconds": counter.seconds,
-        "losses": last_losses(log),
-    }
-
-
-def save_encoder(encoder, discriminator, tokenizer, folder):
-    """Write a discriminator with another encoder; its RTD head is the old one, which fine-tuning does not read.
-
-    Args: encoder (`ElectraModel`); discriminator (`Path`); tokenizer (`PreTrainedTokenizerFast`); folder (`Path`).
-    """
-    whole = ElectraForPreTraining.from_pretrained(discriminator)
-    whole.electra.load_state_dict(encoder.state_dict())
-    whole.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
-def last_losses(log):
-    """Args: log (`list[dict]`): of the Trainer. Returns: `dict`: the first loss that it logged, and the last."""
-    losses = [row["loss"] for row in log if "loss" in row]
-    return {"first": losses[0], "last": losses[-1]} if losses else {}
+    return keep_encoder(model.electra, tokenizer, job, counter, log)

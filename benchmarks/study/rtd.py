@@ -16,10 +16,8 @@ def train_rtd(job):
     if changes.get("replay_share"):
         changes["replay_file"] = [str(job.corpus.general)]
     start = {"checkpoint": str(job.start.pair)}
-    new = changes.pop("generator", None) == "new"
-    if new or "embedding_sharing" in changes:  # a tied pair has one table: untied, each network brings its own
-        generator = new_generator(job) if new else job.start.generator
-        start = {"discriminator": str(job.start.discriminator), "generator": str(generator)}
+    if changes.pop("generator", None) == "new":
+        start = {"discriminator": str(job.start.discriminator), "generator": str(new_generator(job))}
         changes.setdefault("embedding_sharing", "tied")
     arguments = AdaptArguments(
         **start,

@@ -4,7 +4,7 @@ import contextlib
 import time
 import warnings
 
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import ElectraForPreTraining, Trainer, TrainerCallback, TrainingArguments
 
 from electra_rtd.train_tools.epoch_order import EpochOrder
 from electra_rtd.train_tools.fast import GROUPING
@@ -93,3 +93,27 @@ def train_stock(model, rows, collator, tokenizer, arguments, trainer_class=Train
         )
         trainer.train()
     return counter, trainer.state.log_history
+
+
+def keep_encoder(encoder, tokenizer, job, counter, log):
+    """Write a discriminator with a trained encoder; its RTD head is the old one, which fine-tuning does not read.
+
+    Args:
+        encoder (`ElectraModel`); tokenizer (`PreTrainedTokenizerFast`); job ([`Job`]).
+        counter ([`Counter`]), log (`list[dict]`): of [`train_stock`].
+
+    Returns:
+        `dict`: the fields of [`Trained`]
+    """
+    whole = ElectraForPreTraining.from_pretrained(job.start.discriminator)
+    whole.electra.load_state_dict(encoder.state_dict())
+    whole.save_pretrained(job.folder / "discriminator")
+    tokenizer.save_pretrained(job.folder / "discriminator")
+    losses = [row["loss"] for row in log if "loss" in row]
+    return {
+        "discriminator": "discriminator",
+        "steps": job.steps,
+        "tokens": counter.tokens,
+        "seconds": counter.seconds,
+        "losses": {"first": losses[0], "last": losses[-1]} if losses else {},
+    }

@@ -1,6 +1,5 @@
 """The arms of an evaluation: encoders with their tokenizers, each ready for a head that the seed alone decides."""
 
-import contextlib
 import copy
 import hashlib
 import inspect
@@ -9,10 +8,10 @@ import json
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoModelForTokenClassification
-from transformers.utils import logging as transformers_logging
 
 from ...configuration_electra_rtd import ElectraRTDConfig
 from ...hub_tools.loading import load_pair, load_tokenizer, open_tokenizer
+from ...hub_tools.quiet import quiet
 from .layer_rates import encoder_layers
 
 
@@ -120,7 +119,7 @@ class Arm:
         config.problem_type = "regression" if kind == "regression" else "single_label_classification"
         auto = AutoModelForTokenClassification if kind == "tokens" else AutoModelForSequenceClassification
         try:
-            with torch.random.fork_rng(devices=[]), _quiet():
+            with torch.random.fork_rng(devices=[]), quiet():
                 model = auto.from_config(config)
         except ValueError as error:
             raise ValueError(f"The arm {self.name} ({self.path}): {_first_line(error)}") from error
@@ -173,9 +172,12 @@ def open_arm(name, path, *, tokenizer=None):
 
 
 def _load_encoder(source, is_random):
-    """The encoder of a checkpoint, and the names of its parameters that the checkpoint lacks."""
+    """The encoder of a checkpoint, and the names of its parameters that the checkpoint lacks.
+
+    What `transformers` reports of weights that are left over or missing is an error here, where it matters.
+    """
     try:
-        with _quiet():
+        with quiet():
             config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     except OSError as error:
         said = f"there is no folder with a checkpoint, and no Hub id that can be had: {_first_line(error)}"
@@ -187,10 +189,10 @@ def _load_encoder(source, is_random):
         with torch.random.fork_rng(devices=[]):
             return AutoModel.from_config(config.discriminator_config if is_pair else config), set()
     if is_pair:
-        with _quiet():
+        with quiet():
             return load_pair(source, dtype=torch.float32).discriminator.electra, set()
     try:
-        with _quiet():
+        with quiet():
             encoder, info = AutoModel.from_pretrained(
                 source, config=config, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
             )
@@ -235,20 +237,6 @@ def _hash_tokenizer(tokenizer):
     for name in ("truncation", "padding"):  # of its last call
         fields.pop(name, None)
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Without the reports on weights that are left over or missing: what matters of it is an error here."""
-    before, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(before)
-        if bars:
-            transformers_logging.enable_progress_bar()
 
 
 def _first_line(error):
