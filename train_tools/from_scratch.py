@@ -63,13 +63,12 @@ def train_tokenizer(texts, vocab_size):
     """Train a cased WordPiece vocabulary.
 
     Args:
-        texts (collection of `str`): the domain's text; is gone through twice.
+        texts (collection of `str`): the domain's text; is gone through three times.
         vocab_size (`int`): entries at most.
 
     Returns:
-        `BertTokenizerFast`: the same in every process.
+        `BertTokenizerFast`: the same for the same text, in every process and every run.
     """
-    # Which of two equally frequent pieces comes in is left to chance, so one process chooses for all.
     entries = [_train_vocabulary(texts, vocab_size) if PartialState().is_main_process else []]
     broadcast_object_list(entries)
     # Stripping marks would take Hangul syllables apart.
@@ -77,15 +76,25 @@ def train_tokenizer(texts, vocab_size):
 
 
 def _train_vocabulary(texts, vocab_size):
-    trainer = BertWordPieceTokenizer(lowercase=False, strip_accents=False)
-    trainer.train_from_iterator(
-        texts,
-        vocab_size=vocab_size,
-        special_tokens=SPECIAL_TOKENS,
-        min_frequency=2,
-        limit_alphabet=size_of_alphabet(texts, vocab_size),
-    )
-    return SPECIAL_TOKENS + sorted(set(trainer.get_vocab()) - set(SPECIAL_TOKENS))
+    alphabet = alphabet_of(texts, vocab_size)
+
+    def train(first_entries, size):
+        trainer = BertWordPieceTokenizer(lowercase=False, strip_accents=False)
+        trainer.train_from_iterator(
+            texts,
+            vocab_size=size,
+            special_tokens=first_entries,
+            min_frequency=2,
+            initial_alphabet=alphabet,
+            limit_alphabet=len(alphabet),
+        )
+        return sorted(set(trainer.get_vocab()) - set(SPECIAL_TOKENS))
+
+    # Of two equally frequent pairs the one whose entries have the lower numbers is merged, and `tokenizers` numbers
+    # "##x" in the order of a hash map, another in each process (huggingface/tokenizers#1794). So the first training,
+    # without merges, says which there are, and the second one has them numbered.
+    characters = train(SPECIAL_TOKENS, 0)
+    return SPECIAL_TOKENS + train(SPECIAL_TOKENS + characters, vocab_size)
 
 
 class TextsOf:
@@ -103,8 +112,8 @@ class TextsOf:
             yield from batch["text"]
 
 
-def size_of_alphabet(texts, vocab_size):
-    """How many characters, the most frequent, get entries: all, where these fill nine tenths of a vocabulary at most.
+def alphabet_of(texts, vocab_size):
+    """Which characters get entries: the most frequent ones, all where these fill nine tenths of a vocabulary at most.
 
     A word with a character that has no entry is `[UNK]`, while a word without pieces is only longer. Of 60,000 Korean
     reviews with 2,372 characters, 18 % have such a word with 1,000 characters, and 0.013 % with all.
@@ -114,7 +123,7 @@ def size_of_alphabet(texts, vocab_size):
         vocab_size (`int`)
 
     Returns:
-        `int`
+        `list[str]`: equally frequent ones in the order of the text.
     """
     counts: Counter = Counter()
     within: set = set()  # what stands behind another character has a second entry, for there
@@ -122,12 +131,16 @@ def size_of_alphabet(texts, vocab_size):
         counts.update(text)
         within.update(*(word[1:] for word in text.split()))
     alone = BertNormalizer(lowercase=False)  # puts spaces around a Chinese character: that is a word by itself
-    room = 0.9 * vocab_size - len(SPECIAL_TOKENS)
-    for size, (character, _) in enumerate(counts.most_common()):
-        room -= 2 if character in within and alone.normalize_str(character) == character else 1
-        if room < 0:
-            return max(size, 1)
-    return len(counts)
+    room, alphabet = 0.9 * vocab_size - len(SPECIAL_TOKENS), []
+    for character, _ in counts.most_common():
+        normal = alone.normalize_str(character)
+        if not normal.strip():
+            continue  # spaces, and what is taken out of a text
+        room -= 2 if character in within and normal == character else 1
+        if room < 0 and alphabet:
+            break
+        alphabet.append(character)
+    return alphabet
 
 
 def _electra_config(vocab_size, hidden_size, **fields):

@@ -15,7 +15,7 @@ from electra_rtd.hub_tools.vocabulary import SPECIAL_TOKENS, settings_held_by, w
 from electra_rtd.pairing_electra_rtd import find_tokenizer, special_ids
 from electra_rtd.train_tools import unknown_tokens
 from electra_rtd.train_tools.data import tokenize_text
-from electra_rtd.train_tools.from_scratch import TextsOf, build_pair, size_of_alphabet, train_tokenizer
+from electra_rtd.train_tools.from_scratch import TextsOf, build_pair, alphabet_of, train_tokenizer
 from electra_rtd.train_tools.unknown_tokens import check_unknown_tokens, count_unknown
 
 
@@ -253,9 +253,27 @@ def test_the_alphabet_leaves_room_for_pieces_in_a_vocabulary_that_is_not_exceede
 
 def test_a_chinese_character_costs_one_entry_and_a_syllable_within_words_two():
     chinese, korean = ["".join(chr(0x4E00 + number) for number in range(400))], ["".join(hangul(400))]
-    assert size_of_alphabet(chinese, 400) == 0.9 * 400 - 5
-    assert size_of_alphabet(korean, 400) == (0.9 * 400 - 5 + 1) // 2  # the first begins the word
-    assert size_of_alphabet(chinese, 8000) == size_of_alphabet(korean, 8000) == 400
+    assert len(alphabet_of(chinese, 400)) == 0.9 * 400 - 5
+    assert len(alphabet_of(korean, 400)) == (0.9 * 400 - 5 + 1) // 2  # the first begins the word
+    assert len(alphabet_of(chinese, 8000)) == len(alphabet_of(korean, 8000)) == 400
+
+
+def test_what_the_tokenizer_takes_out_of_a_text_has_no_place_in_the_alphabet():
+    assert alphabet_of(["나\u200b 가\t나\u3000\ufffd\n\x00", "é"], 100) == ["나", "가", "é"]
+
+
+def test_a_text_gives_one_vocabulary_whatever_ties_there_are():
+    words = [one + other for one in hangul(40) for other in hangul(8)]  # each twice, so that all pairs are ties
+    vocabularies = {tuple(sorted(train_tokenizer(words * 2, size).get_vocab().items())) for size in [150] * 5}
+    assert len(vocabularies) == 1
+    (entries,) = vocabularies
+    assert 30 < sum(len(entry.removeprefix("##")) == 2 for entry, _ in entries) < len(words)  # not all ties fit in
+
+
+def test_equally_frequent_characters_come_in_by_their_place_in_the_text():
+    characters = hangul(300)
+    entries = {frozenset(train_tokenizer(characters, vocab_size=100).get_vocab()) for _ in range(5)}
+    assert entries == {frozenset(SPECIAL_TOKENS) | set(characters[:85])}
 
 
 def test_texts_of_a_data_set_can_be_gone_through_twice():
