@@ -15,7 +15,7 @@ from electra_rtd.hub_tools.vocabulary import SPECIAL_TOKENS, settings_held_by, w
 from electra_rtd.pairing_electra_rtd import find_tokenizer, special_ids
 from electra_rtd.train_tools import unknown_tokens
 from electra_rtd.train_tools.data import tokenize_text
-from electra_rtd.train_tools.from_scratch import TextsOf, build_pair, alphabet_of, train_tokenizer
+from electra_rtd.train_tools.from_scratch import TextsOf, alphabet_of, build_pair, train_tokenizer
 from electra_rtd.train_tools.unknown_tokens import check_unknown_tokens, count_unknown
 
 
