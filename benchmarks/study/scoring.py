@@ -17,7 +17,7 @@ from .packing import pack, unpack
 from .tasks import TASKS
 
 
-def score_encoder(path, task, files, rows, seeds, form, folder):
+def score_encoder(path, task, files, rows, seeds, rates, form, folder):
     """Fine-tune one encoder, with as many seeds, and score it.
 
     Arms are evaluated one by one, and are paired all the same: subset of rows, their order, head and dropout are the
@@ -25,7 +25,8 @@ def score_encoder(path, task, files, rows, seeds, form, folder):
 
     Args:
         path (`str`): of the encoder; task (`str`): in `TASKS`; files (three `Path`): train, validation, test.
-        rows (`int`): labelled ones; seeds (`int`); form ([`Form`]); folder (`Path`): where runs are kept.
+        rows (`int`): labelled ones; seeds (`int`); rates (`tuple[float, ...]`): of fine-tuning.
+        form ([`Form`]); folder (`Path`): where runs are kept.
 
     Returns:
         `dict` and `float`: `metric`, `kind`, `rate` (of fine-tuning, chosen on validation), `runs` (a `dict` a seed,
@@ -43,7 +44,7 @@ def score_encoder(path, task, files, rows, seeds, form, folder):
         before=path,
         seeds=seeds,
         train_rows=[rows],
-        learning_rates=list(form.fine_tuning_rates),
+        learning_rates=list(rates),
         epochs=form.epochs or about.epochs,
         max_length=form.max_length or about.max_length,
         metric=about.metric,

@@ -209,7 +209,14 @@ class Work:
             path = self.encoder(adaptation)
             self.say(name)
             figures, seconds = score_encoder(
-                path, task, task_files(task, self.folder), rows, seeds, self.form, self.folder / "evaluations"
+                path,
+                task,
+                task_files(task, self.folder),
+                rows,
+                seeds,
+                self.form.fine_tuning_rates[adaptation.start],
+                self.form,
+                self.folder / "evaluations",
             )
             targets = {"names": figures.pop("names"), "targets": figures.pop("targets")}
             if self.found(f"targets: {task}") is None:
