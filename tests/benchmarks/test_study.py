@@ -21,7 +21,7 @@ needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared texts 
 SMALL, WHOLE = plan.FORMS["small"], plan.FORMS["whole"]
 BASE = Adaptation("mini", "ko_book", "none")
 MACHINE = {"device": "a machine", "threads": 2, "torch": "2", "transformers": "5", "python": "3"}
-RTD = Adaptation("mini", "ko_book", "rtd", 2_000_000, rate=1e-4)
+RTD = Adaptation("mini", "ko_book", "rtd", 1_000_000, rate=1e-4)
 MLM = replace(RTD, arm="mlm", rate=5e-4)
 
 
@@ -144,12 +144,12 @@ def shop(record, tmp_path):
 
 
 def test_equal_tokens_are_equal_steps_and_equal_time_is_by_the_seconds_of_a_step(shop):
-    assert shop.steps(RTD) == 2_000_000 / (32 * 50) == shop.steps(MLM)
+    assert shop.steps(RTD) == 1_000_000 / (32 * 50) == shop.steps(MLM)
     assert shop.steps(replace(RTD, arm="article")) == 2 * shop.steps(RTD)  # batches of 16
     figures = {"step_against_rtd": {"median": 0.8, "p10": 0.7, "p90": 0.9}}
     shop.keep("timing: mini, ko_book, mlm", figures, 1.0)
-    assert shop.steps(replace(MLM, budget="time")) == round(1250 / 0.8)
-    assert shop.steps(replace(RTD, budget="time")) == 1250
+    assert shop.steps(replace(MLM, budget="time")) == round(625 / 0.8)
+    assert shop.steps(replace(RTD, budget="time")) == 625
 
 
 def test_an_arm_has_one_rate_for_its_text_whatever_its_budget_seed_and_changes(shop, monkeypatch):
@@ -157,7 +157,7 @@ def test_an_arm_has_one_rate_for_its_text_whatever_its_budget_seed_and_changes(s
 
     def score(adaptation, task, rows, seeds=None):
         asked.append((adaptation.arm, adaptation.rate, adaptation.seed, adaptation.budget, task, seeds))
-        value = {5e-5: 0.5, 1.5e-4: 0.7, 5e-4: 0.6}[adaptation.rate]
+        value = {1.5e-4: 0.5, 5e-4: 0.7, 1.5e-3: 0.6}[adaptation.rate]
         return {"metric": "accuracy", "runs": [{"validation": {"accuracy": value}, "scores": {"accuracy": 1 - value}}]}
 
     monkeypatch.setattr(shop, "score", score)
@@ -168,10 +168,10 @@ def test_an_arm_has_one_rate_for_its_text_whatever_its_budget_seed_and_changes(s
         replace(free, budget="time"),
         replace(free, changes=(("mask_prob", 0.25),)),
     ):
-        assert shop.with_rate(one).rate == 1.5e-4  # by validation rows: test rows say otherwise
+        assert shop.with_rate(one).rate == 5e-4  # by validation rows: test rows say otherwise
     assert asked == [("mlm", rate, 0, "tokens", "book_category", 1) for rate in WHOLE.rates]
     merged = shop.with_rate(replace(RTD, arm="merged", alpha=0.5, rate=None))
-    assert merged.rate == 1.5e-4 and merged.source.arm == "rtd"
+    assert merged.rate == 5e-4 and merged.source.arm == "rtd"
     assert shop.with_rate(BASE) == BASE
 
 
@@ -192,7 +192,7 @@ def test_the_plan_begins_with_the_main_question_and_each_rate_is_chosen_before_i
     pieces = plan.plan(WHOLE)
     names = [piece.name for piece in pieces]
     assert len(set(names)) == len(names)
-    main = [name for name in names if ", mlm, 2M tokens" in name and name.startswith("score")][:4]
+    main = [name for name in names if ", mlm, 1M tokens" in name and name.startswith("score")][:4]
     assert [("equal time" in name, "ko_book" in name) for name in main] == [(0, 0), (1, 0), (0, 1), (1, 1)]
     assert max(names.index(name) for name in main) < 20
     seen = set()
