@@ -131,7 +131,8 @@ def alphabet_of(texts, vocab_size):
         counts.update(text)
         within.update(*(word[1:] for word in text.split()))
     alone = BertNormalizer(lowercase=False)  # puts spaces around a Chinese character: that is a word by itself
-    room, alphabet = 0.9 * vocab_size - len(SPECIAL_TOKENS), []
+    alphabet: list[str] = []
+    room = 0.9 * vocab_size - len(SPECIAL_TOKENS)
     for character, _ in counts.most_common():
         normal = alone.normalize_str(character)
         if not normal.strip():
