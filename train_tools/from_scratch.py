@@ -69,6 +69,7 @@ def train_tokenizer(texts, vocab_size):
     Returns:
         `BertTokenizerFast`: the same for the same text, in every process and every run.
     """
+    # One process does the work for all.
     entries = [_train_vocabulary(texts, vocab_size) if PartialState().is_main_process else []]
     broadcast_object_list(entries)
     # Stripping marks would take Hangul syllables apart.
@@ -87,6 +88,7 @@ def _train_vocabulary(texts, vocab_size):
             min_frequency=2,
             initial_alphabet=alphabet,
             limit_alphabet=len(alphabet),
+            show_progress=size > 0,  # the bars of one training are enough
         )
         return sorted(set(trainer.get_vocab()) - set(SPECIAL_TOKENS))
 
