@@ -251,11 +251,10 @@ def _find(scores, wanted):
 
 
 def _changed(adaptation):
-    if adaptation.changes:
-        return ", ".join(f"`{field}={value}`" for field, value in adaptation.changes)
-    if adaptation.share != 1:
-        return f"{adaptation.share:.0%} of the text"
-    return f"rate {adaptation.rate:g}" if adaptation.rate is not None else shown_tokens(adaptation.tokens)
+    said = [f"`{field}={value}`" for field, value in adaptation.changes]
+    said += [f"{adaptation.share:.0%} of the text"] if adaptation.share != 1 else []
+    said += [f"rate {adaptation.rate:g}"] if adaptation.rate is not None else []
+    return ", ".join(said) or shown_tokens(adaptation.tokens)
 
 
 # ---- Cells ----------------------------------------------------------------------------------------------------------

@@ -19,9 +19,9 @@ from benchmarks.text import SHARED
 
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared texts are not beside this checkout")
 SMALL, WHOLE = plan.FORMS["small"], plan.FORMS["whole"]
-BASE = Adaptation("mini", "ko_book", "none")
+BASE = Adaptation("mini", "ko_techdocs", "none")
 MACHINE = {"device": "a machine", "threads": 2, "torch": "2", "transformers": "5", "python": "3"}
-RTD = Adaptation("mini", "ko_book", "rtd", 1_000_000, rate=1e-4)
+RTD = Adaptation("mini", "ko_techdocs", "rtd", 1_000_000, rate=1e-4)
 MLM = replace(RTD, arm="mlm", rate=5e-4)
 
 
@@ -147,7 +147,7 @@ def test_equal_tokens_are_equal_steps_and_equal_time_is_by_the_seconds_of_a_step
     assert shop.steps(RTD) == 1_000_000 / (32 * 50) == shop.steps(MLM)
     assert shop.steps(replace(RTD, arm="article")) == 2 * shop.steps(RTD)  # batches of 16
     figures = {"step_against_rtd": {"median": 0.8, "p10": 0.7, "p90": 0.9}}
-    shop.keep("timing: mini, ko_book, mlm", figures, 1.0)
+    shop.keep("timing: mini, ko_techdocs, mlm", figures, 1.0)
     assert shop.steps(replace(MLM, budget="time")) == round(625 / 0.8)
     assert shop.steps(replace(RTD, budget="time")) == 625
 
@@ -169,7 +169,7 @@ def test_an_arm_has_one_rate_for_its_text_whatever_its_budget_seed_and_changes(s
         replace(free, changes=(("mask_prob", 0.25),)),
     ):
         assert shop.with_rate(one).rate == 5e-4  # by validation rows: test rows say otherwise
-    assert asked == [("mlm", rate, 0, "tokens", "book_category", 1) for rate in WHOLE.rates]
+    assert asked == [("mlm", rate, 0, "tokens", "projects", 1) for rate in WHOLE.rates]
     merged = shop.with_rate(replace(RTD, arm="merged", alpha=0.5, rate=None))
     assert merged.rate == 5e-4 and merged.source.arm == "rtd"
     assert shop.with_rate(BASE) == BASE
@@ -222,7 +222,7 @@ ROWS = 40
 TARGETS = [number % 2 for number in range(ROWS)]
 
 
-def figures_of(adaptation, right, validation=0.5, task="book_category", rows=920):
+def figures_of(adaptation, right, validation=0.5, task="projects", rows=300):
     """Five seeds, each with so many right answers (`list[int]`) and a validation score."""
     runs = []
     for seed, number in enumerate(right):
@@ -244,7 +244,7 @@ def figures_of(adaptation, right, validation=0.5, task="book_category", rows=920
 @pytest.fixture
 def filled(shop):
     """A record with a base, arms b and c, and a merge."""
-    shop.keep("targets: book_category", {"names": ["no", "yes"], "targets": pack(TARGETS)}, 0.0)
+    shop.keep("targets: projects", {"names": ["no", "yes"], "targets": pack(TARGETS)}, 0.0)
     merged = replace(RTD, arm="merged", alpha=0.5)
     for adaptation, right, validation in (
         (BASE, (20, 21, 20, 21, 20), 0.50),
@@ -252,12 +252,12 @@ def filled(shop):
         (MLM, (22, 21, 23, 22, 22), 0.55),
         (merged, (25, 25, 25, 25, 25), 0.60),
     ):
-        name = f"score: {adaptation.name()}; book_category, 920 rows, 5 seeds"
+        name = f"score: {adaptation.name()}; projects, 300 rows, 5 seeds"
         shop.keep(name, figures_of(adaptation, right, validation), 1.0)
     # One seed chose a rate: no result.
     shop.keep("score: chosen by", figures_of(replace(RTD, rate=5e-5), (40,)), 1.0)
     # And what was scored at another rate than the chosen one is for the ablation of rates.
-    chosen = {"of": asdict(replace(RTD, rate=None)), "task": "book_category", "validation": {}, "rate": 1e-4}
+    chosen = {"of": asdict(replace(RTD, rate=None)), "task": "projects", "validation": {}, "rate": 1e-4}
     shop.keep(f"rate: {RTD.name(with_rate=False)}", chosen, 0.0)
     other = replace(RTD, rate=5e-4)
     shop.keep(f"score: {other.name()}; ...", figures_of(other, (29, 31, 30, 31, 19)), 1.0)
@@ -278,7 +278,7 @@ def test_harm_counts_seeds_below_the_base_and_what_gate_and_merge_would_have_tak
 
 def test_a_gate_that_opens_lets_harm_through(filled, shop):
     worse = replace(RTD, arm="frozen")
-    name = f"score: {worse.name()}; book_category, 920 rows, 5 seeds"
+    name = f"score: {worse.name()}; projects, 300 rows, 5 seeds"
     shop.keep(name, figures_of(worse, (10, 30, 10, 30, 10), validation=0.9), 1.0)
     counts = results.harm(results.Results(filled.content, 5))["mini", "frozen"]
     assert (counts["plain"], counts["gated"]) == (3, 3)
@@ -302,7 +302,7 @@ def test_a_collapsed_run_is_named_and_in_no_mean_but_it_is_harm(filled, shop):
     figures = figures_of(one, (30, 30, 30, 20, 0))
     for seed in (3, 4):
         figures["runs"][seed]["collapsed"] = "one class for all rows"
-    shop.keep(f"score: {one.name()}; book_category, 920 rows, 5 seeds", figures, 1.0)
+    shop.keep(f"score: {one.name()}; projects, 300 rows, 5 seeds", figures, 1.0)
     known = results.Results(filled.content, 5)
     assert "0.750 (2 of 5 collapsed), +24.2 [" in tables.study_tables(known, WHOLE)
     assert results.harm(known)["mini", "replay"]["plain"] == 2
@@ -315,7 +315,7 @@ def test_advice_takes_what_is_shown_to_be_better_and_keeps_the_default_otherwise
     assert "keep the default" in rates and "default 0.705; rate 0.0005 0.700 (-0.5 [" in rates
     for weight, right in ((10.0, (40, 40, 40, 40, 40)), (25.0, (30, 31, 30, 31, 20))):
         changed = replace(RTD, changes=(("disc_weight", weight),))
-        name = f"score: {changed.name()}; book_category, 920 rows, 5 seeds"
+        name = f"score: {changed.name()}; projects, 300 rows, 5 seeds"
         shop.keep(name, figures_of(changed, right), 1.0)
     weights = next(
         line for line in tables.advice(results.Results(filled.content, 5), WHOLE).splitlines() if "disc" in line
@@ -342,7 +342,7 @@ def test_the_figure_has_a_panel_a_task_and_stands_before_the_tables(filled, tmp_
     text = study.read_text(encoding="utf-8").partition("<!-- study:whole -->")[2]
     assert text.index("(study/study-gains.svg)") < text.index("**RTD against MLM**")
     (axis,) = draw_gains(results.Results(filled.content, 5)).axes
-    assert axis.get_title() == "mini, ko_book: book_category"
+    assert axis.get_title() == "mini, ko_techdocs: projects"
     assert [label.get_text() for label in axis.get_yticklabels()] == ["rtd", "mlm", "merged alpha 0.5"]
 
 
