@@ -7,7 +7,7 @@ https://arxiv.org/abs/2003.10555; "paper" below. Here are the output, the model,
 - `configuration_electra_rtd.py`: what the model is.
 - `objective_electra_rtd.py`: the steps of the objective, functions on tensors.
 - `unpadding_electra_rtd.py`: batches without padding. It changes global state: `transformers` gets two attentions.
-- `pairing_electra_rtd.py`: two checkpoints to a pair. It alone reads files; `save_pretrained`, below, writes some.
+- `pairing_electra_rtd.py`: checkpoints to a pair. It alone reads files; `save_pretrained`, below, writes some.
 
 Shapes: B sequences in a batch, L tokens in the longest, M masked tokens in the batch, V tokens in the vocabulary, H
 numbers a token in a network.
@@ -39,7 +39,7 @@ from .objective_electra_rtd import (
     seeded_uniform_numbers,
     where_true,
 )
-from .pairing_electra_rtd import pair_networks
+from .pairing_electra_rtd import cut_generator, pair_networks
 from .unpadding_electra_rtd import PaddedBatch, UnpaddedBatch, attend_unpadded, warn_if_attention_cannot_drop
 
 
@@ -106,12 +106,14 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         """Join two pretrained networks, as `EncoderDecoderModel.from_encoder_decoder_pretrained` does.
 
         Args:
-            generator (`str`, path or `ElectraForMaskedLM`): a checkpoint folder, a Hub id, or a loaded model.
+            generator (`str`, path, `ElectraForMaskedLM` or `BertForMaskedLM`): a checkpoint folder, a Hub id, or a
+                loaded model. BERT becomes ELECTRA's generator: the layers and the head are the same.
             discriminator (`str`, path or `ElectraForPreTraining`): likewise.
             tokenizer (`PreTrainedTokenizerBase`, *optional*): gives the special ids; by default the one beside the
                 discriminator, or else the generator, where these are checkpoints.
             **config_overrides: fields of [`ElectraRTDConfig`]. With `generator_` or `discriminator_` before it, an
-                argument of that network's `from_pretrained` (`discriminator_revision="..."`).
+                argument of that network's `from_pretrained` (`discriminator_revision="..."`). For the first layers
+                alone: `generator_num_hidden_layers=4`.
 
         Returns:
             [`ElectraRTDForPreTraining`], in eval mode
@@ -126,6 +128,27 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         # Second, so that tied embeddings hold the discriminator's values: its encoder is what users keep.
         model.discriminator.load_state_dict(discriminator.state_dict())
         return model.eval()
+
+    @classmethod
+    def from_discriminator_pretrained(
+        cls, discriminator, *, tokenizer=None, generator_layers=None, **config_overrides
+    ):
+        """Make a pair of a discriminator whose generator was never published.
+
+        The generator is a copy of the discriminator's embeddings and first layers, with a new head, drawn from torch's
+        global generator, whose output is tied to the embeddings. It has to learn to predict before it is of use.
+
+        Args:
+            discriminator, tokenizer, **config_overrides: as above. `embedding_sharing` is `"tied"` by default: the
+                two tables are one in ELECTRA's pretraining.
+            generator_layers (`int`, *optional*): by default a third of the discriminator's, and at least two.
+
+        Returns:
+            [`ElectraRTDForPreTraining`], in eval mode
+        """
+        overrides = {"embedding_sharing": "tied", **config_overrides}
+        *networks, tokenizer = cut_generator(discriminator, tokenizer, generator_layers, overrides)
+        return cls.from_generator_discriminator_pretrained(*networks, tokenizer=tokenizer, **overrides)
 
     def forward(
         self,

@@ -17,17 +17,27 @@ MINI_PAIR = Path(__file__).parent / "mini_pair"  # a pretrained pair, small enou
 
 @dataclass
 class AdaptArguments:
-    """What to adapt, and to which text. One start: generator and discriminator, checkpoint, or from_scratch."""
+    """What to adapt, and to which text. One start: discriminator (with its generator), checkpoint, or from_scratch."""
 
     _argument_group_name = "what to adapt, and to which text"
 
     generator: str | None = field(
         default=None,
-        metadata={"help": "Pretrained generator to start from: a folder or a Hub id, with --discriminator."},
+        metadata={
+            "help": "Pretrained generator to start from, with --discriminator: a folder or a Hub id, of ELECTRA or of "
+            "BERT's masked language model, of the same vocabulary. Without it, one is cut from the discriminator."
+        },
     )
     discriminator: str | None = field(
         default=None,
-        metadata={"help": "Pretrained discriminator to start from: a folder or a Hub id, with --generator."},
+        metadata={"help": "Pretrained discriminator to start from: a folder or a Hub id."},
+    )
+    generator_layers: int | None = field(
+        default=None,
+        metadata={
+            "help": "How many layers the generator has, of the first ones. By default all of --generator; cut from "
+            "the discriminator, a third of that one's, and at least two."
+        },
     )
     checkpoint: str | None = field(
         default=None, metadata={"help": "Go on from this electra_rtd checkpoint instead: a folder or a Hub id."}
@@ -175,19 +185,17 @@ class AdaptArguments:
     overwrite: bool = field(default=False, metadata={"help": "Remove what an earlier run left in --output_dir first."})
 
     def __post_init__(self):
-        pair = self.generator is not None or self.discriminator is not None
-        if pair and (self.generator is None or self.discriminator is None):
-            raise ValueError("Give both `generator` and `discriminator`: the two networks of one release.")
+        self._check_generator()
         given = {
-            "`generator`/`discriminator`": pair,
+            "`discriminator`": self.discriminator is not None,
             "`checkpoint`": self.checkpoint,
             "`from_scratch`": self.from_scratch,
         }
         starts = [name for name, value in given.items() if value]
         if len(starts) != 1:
             raise ValueError(
-                f"Give one start, not {' and '.join(starts) or 'none'}: `generator=G` and `discriminator=D`, "
-                f"`checkpoint=C`, or `from_scratch` ({', '.join(SIZES)})."
+                f"Give one start, not {' and '.join(starts) or 'none'}: `discriminator=D` (with "
+                f"`generator=G` where there is one), `checkpoint=C`, or `from_scratch` ({', '.join(SIZES)})."
             )
         if not self.train_file:
             raise ValueError("Give the text to train on: `train_file=FILES`.")
@@ -215,6 +223,21 @@ class AdaptArguments:
             )
         if self.resume and self.overwrite:
             raise ValueError("`resume` goes on with what `overwrite` removes: give one of them.")
+
+    def _check_generator(self):
+        for name in ("generator", "generator_layers"):
+            if getattr(self, name) is not None and self.discriminator is None:
+                raise ValueError(
+                    f"`{name}={getattr(self, name)}` is for a start from a `discriminator`: give `discriminator=D`, "
+                    f"or leave `{name}` out."
+                )
+        if self.generator_layers is not None and self.generator_layers < 1:
+            raise ValueError(f"`generator_layers` is {self.generator_layers}: it must be 1 or more.")
+        if self.freeze and self.discriminator and not self.generator:
+            raise ValueError(
+                "`freeze=generator` would keep the new head of a generator that is cut from the discriminator: give "
+                "`generator=G`, or leave `freeze` out."
+            )
 
     def _check_replay(self):
         for name in ("replay_share", "replay_validation_file", "replay_text_column"):

@@ -8,10 +8,12 @@ import torch
 import transformers
 
 from ..hub_tools.names import is_hub_id
+from .stock_networks import CUT
 
 
 STARTS = ("generator", "discriminator", "checkpoint", "from_scratch", "tokenizer")
 GIVEN = (
+    "generator_layers",
     "replay_share",
     "freeze",
     "attention_in_parts",
@@ -46,6 +48,8 @@ def describe_run(arguments, training_args, choices=()):
     """
     texts = {name: getattr(arguments, name) or [] for name in ("train_file", "replay_file")}
     settings = {name: _without_path(getattr(arguments, name)) for name in STARTS}
+    if arguments.discriminator and not arguments.generator:
+        settings["generator"] = CUT
     settings |= {name: ", ".join(map(_without_path, files)) for name, files in texts.items()}
     settings["max_seq_length"] = arguments.max_seq_length
     settings |= {name: getattr(arguments, name) for name in GIVEN}

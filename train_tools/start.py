@@ -10,6 +10,7 @@ from ..configuration_electra_rtd import ElectraRTDConfig
 from ..hub_tools.loading import check_is_pair, load_common_tokenizer, load_pair, load_tokenizer
 from ..modeling_electra_rtd import ElectraRTDForPreTraining
 from .from_scratch import TextsOf, build_pair, train_tokenizer
+from .stock_networks import join_networks
 
 
 logger = logging.getLogger(__name__)
@@ -44,11 +45,8 @@ def load_start(arguments, train_text, last_checkpoint):
     if arguments.checkpoint:
         tokenizer = tokenizer or load_tokenizer(arguments.checkpoint)
         return _load_checkpoint(arguments.checkpoint, tokenizer, overrides), tokenizer
-    tokenizer = tokenizer or load_common_tokenizer(arguments.discriminator, arguments.generator)
-    model = ElectraRTDForPreTraining.from_generator_discriminator_pretrained(
-        arguments.generator, arguments.discriminator, tokenizer=tokenizer, **overrides
-    )
-    return model, tokenizer
+    tokenizer = tokenizer or load_common_tokenizer(*filter(None, (arguments.discriminator, arguments.generator)))
+    return join_networks(arguments, tokenizer, overrides, is_new=last_checkpoint is None), tokenizer
 
 
 def _load_checkpoint(checkpoint, tokenizer, overrides):
