@@ -8,9 +8,7 @@ from ..configuration_electra_rtd import ElectraRTDConfig
 
 FIELDS = ("sampling_temperature", "disc_weight", "mask_prob")
 SHAPES = {"linear": lambda passed: passed, "cosine": lambda passed: (1 - math.cos(math.pi * passed)) / 2}
-SYNTAX = (
-    "FROM:TO, such as 2.0:1.0; FROM:TO:cosine, for a soft start and end; FROM:TO@0.5, for the first half of the steps"
-)
+SYNTAX = "FROM:TO, such as 2.0:1.0, or FROM:TO:cosine; with @0.5 behind it, in the first half of the steps"
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def setting(name, value):
         try:
             value = Schedule.parse(value) if ":" in value or "@" in value else float(value)
         except ValueError as error:
-            raise ValueError(f"`{name}={value}` is neither a number nor a schedule ({error}): {SYNTAX}.") from error
+            raise ValueError(f"`{name}={value}`: {error}. Give one number, or a schedule: {SYNTAX}.") from error
     for one in (value.start, value.end) if isinstance(value, Schedule) else (value,):
         ElectraRTDConfig(**{name: one})  # its own checks; what lies between two values that it allows is allowed
     return value
