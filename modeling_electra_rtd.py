@@ -100,6 +100,7 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             }
         self.post_init()
         self.unseen_labels = 3  # batches whose labels are looked at on an accelerator
+        self.generator_alone = False  # in training: whoever sets it does without the discriminator
 
     @classmethod
     def from_generator_discriminator_pretrained(cls, generator, discriminator, *, tokenizer=None, **config_overrides):
@@ -227,6 +228,9 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         # Discriminate. A sample that equals the original counts as original.
         disc_input_ids = original_ids.flatten().index_copy(0, masked, sampled_ids).view_as(original_ids)  # (B, L)
         disc_labels = (disc_input_ids != original_ids).long().masked_fill(~attended, NOT_A_LABEL)  # (B, L)
+        if self.generator_alone and self.training:
+            output = {"mlm_loss": mlm_loss, "gen_acc": gen_acc, "disc_labels": disc_labels}
+            return ElectraRTDOutput(config.gen_weight * mlm_loss, masked_positions=masked_positions, **output)
         inputs = layout.inputs(disc_input_ids, token_type_ids, self.discriminator.config)
         with torch.set_grad_enabled(learns and config.disc_weight > 0):
             discriminated = self.discriminator(

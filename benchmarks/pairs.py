@@ -78,6 +78,11 @@ def cut_apart(ground, options):
     return cut(ground, options, embedding_sharing="none")
 
 
+def cut_first_alone(ground, options):
+    """As `cut`; the generator learns alone at first."""
+    return cut(ground, options)
+
+
 def borrowed(ground, options):
     """The pair's discriminator, with the masked language model of a BERT of its vocabulary as generator."""
     bert = make_bert(ground.tokenizer, together(ground, options).generator, options)
@@ -87,7 +92,21 @@ def borrowed(ground, options):
     )
 
 
-ARMS = {"together": together, "cut": cut, "cut, not tied": cut_apart, "borrowed": borrowed}
+def borrowed_first_alone(ground, options):
+    """As `borrowed`; the generator learns alone at first."""
+    return borrowed(ground, options)
+
+
+ARMS = {
+    "together": together,
+    "cut": cut,
+    "cut, not tied": cut_apart,
+    "cut, alone first": cut_first_alone,
+    "borrowed": borrowed,
+    "borrowed, alone first": borrowed_first_alone,
+}
+WARMED_UP = (cut_first_alone, borrowed_first_alone)
+WARM_UP = 0.2  # of the steps
 
 
 def make_bert(tokenizer, generator, options):
@@ -127,8 +146,8 @@ def read_rows(files, tokenizer):
 
 
 def _steps(rows, tokens):
-    lengths = rows["input_ids"][:2000]
-    return max(2, round(tokens / (ROWS * sum(map(len, lengths)) / len(lengths))))
+    some = rows.select(range(0, len(rows), -(-len(rows) // 2000)))["input_ids"]
+    return max(2, round(tokens / (ROWS * sum(map(len, some)) / len(some))))
 
 
 def prepare():

@@ -3,12 +3,15 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .callbacks.warm_up import UNTIL_FLAT, warm_up_length
 from .compiled_layers import IN_GRAPH
 from .from_scratch import SIZES
 from .language import LANGUAGES
+from .schedule import FIELDS, Schedule, setting
 from .unpadded_attention import ROWS, WAYS
 
 
+OR_SCHEDULE = "FROM:TO changes it over the run; FROM:TO:cosine@0.5 on half a wave, over the first half of it."
 DEFAULT_SHARE = 0.1  # of `replay_file` in an epoch
 SAMPLE = Path(__file__).parent / "sample"  # README.md in it says whose the texts are
 SAMPLE_FILE = SAMPLE / "ko_books.csv"
@@ -114,17 +117,29 @@ class AdaptArguments:
             "cores."
         },
     )
-    mask_prob: float | None = field(
-        default=None, metadata={"help": "Share of tokens that are masked. By default the checkpoint's, else 0.15."}
+    mask_prob: float | str | Schedule | None = field(
+        default=None,
+        metadata={"help": f"Share of tokens that are masked. By default the checkpoint's, else 0.15. {OR_SCHEDULE}"},
     )
-    disc_weight: float | None = field(
-        default=None, metadata={"help": "Weight of the discriminator's loss. By default the checkpoint's, else 50."}
+    disc_weight: float | str | Schedule | None = field(
+        default=None,
+        metadata={"help": f"Weight of the discriminator's loss. By default the checkpoint's, else 50. {OR_SCHEDULE}"},
     )
-    sampling_temperature: float | None = field(
+    sampling_temperature: float | str | Schedule | None = field(
         default=None,
         metadata={
+            "aliases": ["--temperature"],
             "help": "How flat the generator's choice is. By default the checkpoint's, else 1, as in the paper. Above "
-            "1 only for tiny text, where the samples of a generator that knows little are hard to tell from the text."
+            "1 only for tiny text, where the samples of a generator that knows little are hard to tell from the text. "
+            f"{OR_SCHEDULE}",
+        },
+    )
+    generator_warmup: float | str | None = field(
+        default=None,
+        metadata={
+            "help": "The generator learns alone at first, without the discriminator's cost: for this share of the "
+            f"steps (0.1), or {UNTIL_FLAT}, which is until its held-out loss stops falling. Then both learn, or, with "
+            "--freeze generator, the discriminator alone."
         },
     )
     embedding_sharing: str | None = field(
@@ -134,7 +149,8 @@ class AdaptArguments:
     freeze: str | None = field(
         default=None,
         metadata={
-            "help": "Train the discriminator alone: the generator keeps its weights, and costs no backward pass.",
+            "help": "Train the discriminator alone: the generator keeps its weights, and costs no backward pass. With "
+            "--generator_warmup, after that.",
             "choices": ["generator"],
         },
     )
@@ -210,8 +226,16 @@ class AdaptArguments:
             raise ValueError(f"`vocab_size` is {self.vocab_size}: it must be at least 10 entries.")
         if self.sample_steps < 0:
             raise ValueError(f"`sample_steps` is {self.sample_steps}: it must be 0 (never) or more.")
-        if self.freeze and self.from_scratch:
-            raise ValueError("`freeze=generator` keeps its random weights with `from_scratch`: leave one of them out.")
+        for name in FIELDS:
+            if getattr(self, name) is not None:
+                setattr(self, name, setting(name, getattr(self, name)))
+        if self.generator_warmup is not None:
+            self.generator_warmup = warm_up_length(self.generator_warmup)
+        if self.freeze and self.from_scratch and not self.generator_warmup:
+            raise ValueError(
+                "`freeze=generator` keeps its random weights with `from_scratch`: leave one of them out, or let it "
+                "learn first with `generator_warmup=0.2`."
+            )
         if self.attention_in_parts and self.unpadded_attention:
             raise ValueError(
                 "`attention_in_parts` is for a CPU, `unpadded_attention` for an accelerator: give one of them."
@@ -233,10 +257,10 @@ class AdaptArguments:
                 )
         if self.generator_layers is not None and self.generator_layers < 1:
             raise ValueError(f"`generator_layers` is {self.generator_layers}: it must be 1 or more.")
-        if self.freeze and self.discriminator and not self.generator:
+        if self.freeze and self.discriminator and not self.generator and not self.generator_warmup:
             raise ValueError(
                 "`freeze=generator` would keep the new head of a generator that is cut from the discriminator: give "
-                "`generator=G`, or leave `freeze` out."
+                "`generator=G`, or let it learn first with `generator_warmup=0.2`."
             )
 
     def _check_replay(self):

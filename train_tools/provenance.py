@@ -8,6 +8,7 @@ import torch
 import transformers
 
 from ..hub_tools.names import is_hub_id
+from .phases import schedules_of
 from .stock_networks import CUT
 
 
@@ -16,6 +17,7 @@ GIVEN = (
     "generator_layers",
     "replay_share",
     "freeze",
+    "generator_warmup",
     "attention_in_parts",
     "unpadded_attention",
     "compile_layers",
@@ -53,6 +55,7 @@ def describe_run(arguments, training_args, choices=()):
     settings |= {name: ", ".join(map(_without_path, files)) for name, files in texts.items()}
     settings["max_seq_length"] = arguments.max_seq_length
     settings |= {name: getattr(arguments, name) for name in GIVEN}
+    settings["schedules"] = ", ".join(f"{name} {one}" for name, one in schedules_of(arguments).items())
     settings |= {name: getattr(training_args, name) for name in TRAINING_SETTINGS}
     settings |= {library.__name__: library.__version__ for library in LIBRARIES}
     settings["lr_scheduler_type"] = str(getattr(training_args.lr_scheduler_type, "value", "")) or None

@@ -10,6 +10,7 @@ from ..configuration_electra_rtd import ElectraRTDConfig
 from ..hub_tools.loading import check_is_pair, load_common_tokenizer, load_pair, load_tokenizer
 from ..modeling_electra_rtd import ElectraRTDForPreTraining
 from .from_scratch import TextsOf, build_pair, train_tokenizer
+from .schedule import end_of
 from .stock_networks import join_networks
 
 
@@ -31,7 +32,7 @@ def load_start(arguments, train_text, last_checkpoint):
         ValueError: they do not fit together, or a part is missing.
     """
     overrides = {
-        name: getattr(arguments, name)
+        name: end_of(getattr(arguments, name))  # a schedule belongs to a callback: evaluations are at its end
         for name in ("mask_prob", "disc_weight", "sampling_temperature", "embedding_sharing")
         if getattr(arguments, name) is not None
     }
@@ -81,6 +82,18 @@ def _shared_otherwise(model, sharing):
     return pair.eval()
 
 
+def check_generator_is_apart(model):
+    """Refuse to freeze a generator whose weights are the discriminator's too.
+
+    Args: model ([`ElectraRTDForPreTraining`]). Raises: ValueError: the two networks share weights.
+    """
+    if model.config.embedding_sharing != "none":
+        raise ValueError(
+            f"`freeze=generator`: embedding_sharing is {model.config.embedding_sharing!r}, so the discriminator's "
+            "embeddings would be frozen too. Give `embedding_sharing=none`."
+        )
+
+
 def freeze_generator(model):
     """Train the discriminator alone; the generator samples without dropout, as it learnt to.
 
@@ -90,11 +103,7 @@ def freeze_generator(model):
     Raises:
         ValueError: the two networks share weights.
     """
-    if model.config.embedding_sharing != "none":
-        raise ValueError(
-            f"`freeze=generator`: embedding_sharing is {model.config.embedding_sharing!r}, so the discriminator's "
-            "embeddings would be frozen too. Give `embedding_sharing=none`."
-        )
+    check_generator_is_apart(model)
     model.generator.requires_grad_(False)
     for module in model.generator.modules():
         if isinstance(module, nn.Dropout):

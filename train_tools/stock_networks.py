@@ -36,13 +36,14 @@ def join_networks(arguments, tokenizer, overrides, is_new=True):
 
 
 def _cut(arguments, tokenizer, overrides):
+    if arguments.freeze:  # which needs a generator with embeddings of its own
+        overrides = {"embedding_sharing": "none", **overrides}
     model = ElectraRTDForPreTraining.from_discriminator_pretrained(
         arguments.discriminator, tokenizer=tokenizer, generator_layers=arguments.generator_layers, **overrides
     )
     kept, depth = model.config.generator_config.num_hidden_layers, model.config.num_hidden_layers
-    return model, (
-        f"{CUT}, as none is named: its embeddings and {_layers(kept, depth)}, with a new head that has yet to learn"
-    )
+    alone = "" if arguments.generator_warmup else ": `generator_warmup=0.2` lets it learn alone first"
+    return model, f"{CUT}, as none is named: its embeddings and {_layers(kept, depth)}, with a new head{alone}"
 
 
 def _join(arguments, tokenizer, overrides):
