@@ -33,6 +33,7 @@ from transformers.utils import logging
 
 from electra_rtd import ElectraRTDForPreTraining
 from electra_rtd.hub_tools.loading import load_pair, load_tokenizer
+from electra_rtd.train_tools import RTDWarmUpCallback
 from electra_rtd.train_tools.arguments import MINI_PAIR
 from electra_rtd.train_tools.data import read_text, tokenize_text
 from electra_rtd.train_tools.epoch_order import EpochOrder
@@ -78,11 +79,6 @@ def cut_apart(ground, options):
     return cut(ground, options, embedding_sharing="none")
 
 
-def cut_first_alone(ground, options):
-    """As `cut`; the generator learns alone at first."""
-    return cut(ground, options)
-
-
 def borrowed(ground, options):
     """The pair's discriminator, with the masked language model of a BERT of its vocabulary as generator."""
     bert = make_bert(ground.tokenizer, together(ground, options).generator, options)
@@ -92,21 +88,15 @@ def borrowed(ground, options):
     )
 
 
-def borrowed_first_alone(ground, options):
-    """As `borrowed`; the generator learns alone at first."""
-    return borrowed(ground, options)
-
-
+# How the pair is made, and for which share of the steps its generator learns alone at first.
 ARMS = {
-    "together": together,
-    "cut": cut,
-    "cut, not tied": cut_apart,
-    "cut, alone first": cut_first_alone,
-    "borrowed": borrowed,
-    "borrowed, alone first": borrowed_first_alone,
+    "together": (together, 0),
+    "cut": (cut, 0),
+    "cut, not tied": (cut_apart, 0),
+    "cut, alone first": (cut, 0.2),
+    "borrowed": (borrowed, 0),
+    "borrowed, alone first": (borrowed, 0.2),
 }
-WARMED_UP = (cut_first_alone, borrowed_first_alone)
-WARM_UP = 0.2  # of the steps
 
 
 def make_bert(tokenizer, generator, options):
@@ -236,10 +226,12 @@ class Curve(TrainerCallback):
 def run_arm(name, ground, options):
     """Train one arm. Returns: `dict`, for the file of results."""
     set_seed(options.seed)
-    model = ARMS[name](ground, options)
+    build, alone = ARMS[name]
+    model = build(ground, options)
     print(f"{name}:", flush=True)
     curve, steps = Curve(ground.held_out, options.points), _steps(ground.rows, options.tokens)
-    seconds = train(model, ground.rows, DataCollatorWithPadding(ground.tokenizer), steps, RATE, options, curve)
+    callbacks = [curve, RTDWarmUpCallback(alone)] if alone else [curve]
+    seconds = train(model, ground.rows, DataCollatorWithPadding(ground.tokenizer), steps, RATE, options, *callbacks)
     shared = {id(weight) for weight in model.discriminator.parameters()}
     generator = model.generator.parameters()
     return {
@@ -271,7 +263,7 @@ def train(model, rows, collator, steps, rate, options, *callbacks):
 
 def _asked(name, options):
     """What tells runs apart."""
-    bert_tokens = options.bert_tokens if name == "borrowed" else None
+    bert_tokens = options.bert_tokens if ARMS[name][0] is borrowed else None
     return {"arm": name, "tokens": options.tokens, "seed": options.seed, "bert_tokens": bert_tokens}
 
 

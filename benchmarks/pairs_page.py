@@ -18,7 +18,9 @@ LOOKS = {
     "together": ("#000000", "o"),
     "cut": ("#0072B2", "s"),
     "cut, not tied": ("#56B4E9", "D"),
+    "cut, alone first": ("#009E73", "v"),
     "borrowed": ("#E69F00", "^"),
+    "borrowed, alone first": ("#D55E00", "x"),
 }
 PANELS = {
     "mlm_loss": "generator: loss (nats)",

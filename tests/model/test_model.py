@@ -13,12 +13,12 @@ from transformers import (
     AddedToken,
     AutoModel,
     AutoModelForPreTraining,
-    BertConfig,
     BertForMaskedLM,
     DataCollatorWithPadding,
     ElectraForMaskedLM,
     ElectraForPreTraining,
     ElectraModel,
+    RobertaForMaskedLM,
     Trainer,
     TrainingArguments,
 )
@@ -140,10 +140,15 @@ def test_swapped_arguments_are_refused(pair_folders, tokenizer):
 
 def test_a_checkpoint_of_another_kind_is_refused_before_it_is_loaded(pair_folders, tmp_path, capsys):
     sizes = {"vocab_size": 80, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    BertForMaskedLM(BertConfig(intermediate_size=16, **sizes)).save_pretrained(tmp_path)
+    for kind in (BertForMaskedLM, RobertaForMaskedLM):  # BERT's can be a generator: see test_generators.py
+        config = kind.config_class(intermediate_size=16, **sizes)
+        kind(config).save_pretrained(tmp_path / config.model_type)
     capsys.readouterr()
-    for name, networks in (("generator", (tmp_path, pair_folders[1])), ("discriminator", (pair_folders[0], tmp_path))):
-        with pytest.raises(ValueError, match=rf"`{name}` .*model type 'bert'.*ELECTRA"):
+    for name, kind, networks in (
+        ("generator", "roberta", (tmp_path / "roberta", pair_folders[1])),
+        ("discriminator", "bert", (pair_folders[0], tmp_path / "bert")),
+    ):
+        with pytest.raises(ValueError, match=rf"`{name}` .*model type '{kind}'.*ELECTRA"):
             build(*networks)
     printed = capsys.readouterr()
     assert not re.search("MISSING|newly initialized", printed.out + printed.err)  # no table of weights before it

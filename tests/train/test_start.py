@@ -24,8 +24,12 @@ def start(**named):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"generator": "g"}, r"both `generator` and `discriminator`"),
-        ({"checkpoint": "c", "from_scratch": "tiny"}, r"one start.*`generator.*`from_scratch"),
+        ({"generator": "g"}, r"`generator=g` is for a start from a `discriminator`: give `discriminator=D`"),
+        ({"checkpoint": "c", "generator_layers": 2}, r"`generator_layers=2` is for a start .*, or leave `generator_l"),
+        ({"discriminator": "d", "generator_layers": 0}, r"`generator_layers` is 0: it must be 1 or more"),
+        ({"discriminator": "d", "freeze": "generator"}, r"`freeze=generator` .*new head.*`generator_warmup=0.2`"),
+        ({"discriminator": "d", "checkpoint": "c"}, r"one start, not `discriminator` and `checkpoint`"),
+        ({"checkpoint": "c", "from_scratch": "tiny"}, r"one start.*`discriminator=D` \(with.*`from_scratch"),
         ({}, r"one start, not none"),
         ({"checkpoint": "c", "train_file": None}, r"`train_file=FILES`"),
         ({"from_scratch": "tiny", "vocab_size": -5}, "`vocab_size` is -5"),
