@@ -48,7 +48,7 @@ from .text import SHARED
 DOMAIN = ["ko_techdocs/python_ko.txt.gz", "ko_techdocs/tensorflow_ko.txt.gz"]
 HELD_OUT = ["ko_techdocs/validation.parquet"]
 GENERAL = ["ko_general/nsmc_unlabeled.parquet", "ko_general/ko_misc.parquet"]  # what the pair was pretrained on
-HELD_OUT_ROWS = 400  # evenly from all
+HELD_OUT_ROWS = 300  # evenly from all
 MAX_LENGTH, ROWS = 128, 16  # tokens of a row, rows of a batch
 RATE, BERT_RATE = 3e-4, 7e-4  # of `adapt --example`, and of a short pretraining
 WORK = ENVIRONMENTS / "pairs"
@@ -271,9 +271,9 @@ def parse_arguments(arguments=None):
     """Args: arguments (`list[str]`, *optional*). Returns: `argparse.Namespace`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), metavar="ARM", help=", ".join(ARMS))
-    parser.add_argument("--tokens", type=int, default=300_000, help="that every arm reads")
-    parser.add_argument("--bert-tokens", type=int, default=600_000, help="that the borrowed BERT reads before")
-    parser.add_argument("--points", type=int, default=10, help="evaluations while training")
+    parser.add_argument("--tokens", type=int, default=200_000, help="that every arm reads")
+    parser.add_argument("--bert-tokens", type=int, default=400_000, help="that the borrowed BERT reads before")
+    parser.add_argument("--points", type=int, default=8, help="evaluations while training")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch")
     parser.add_argument("--try", dest="trial", action="store_true", help="write nothing into the project")
