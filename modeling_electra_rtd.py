@@ -107,14 +107,13 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         """Join two pretrained networks, as `EncoderDecoderModel.from_encoder_decoder_pretrained` does.
 
         Args:
-            generator (`str`, path, `ElectraForMaskedLM` or `BertForMaskedLM`): a checkpoint folder, a Hub id, or a
-                loaded model. BERT becomes ELECTRA's generator: the layers and the head are the same.
+            generator (`str`, path, `ElectraForMaskedLM` or `BertForMaskedLM`): a folder, a Hub id, or a loaded model.
             discriminator (`str`, path or `ElectraForPreTraining`): likewise.
             tokenizer (`PreTrainedTokenizerBase`, *optional*): gives the special ids; by default the one beside the
                 discriminator, or else the generator, where these are checkpoints.
             **config_overrides: fields of [`ElectraRTDConfig`]. With `generator_` or `discriminator_` before it, an
-                argument of that network's `from_pretrained` (`discriminator_revision="..."`). For the first layers
-                alone: `generator_num_hidden_layers=4`.
+                argument of that network's `from_pretrained` (`discriminator_revision="..."`), or to take its first
+                layers alone (`generator_num_hidden_layers=4`).
 
         Returns:
             [`ElectraRTDForPreTraining`], in eval mode
@@ -134,18 +133,15 @@ class ElectraRTDForPreTraining(PreTrainedModel):
     def from_discriminator_pretrained(
         cls, discriminator, *, tokenizer=None, generator_layers=None, **config_overrides
     ):
-        """Make a pair of a discriminator whose generator was never published.
+        """Make a pair of a discriminator whose generator was never published: cut one from its first layers.
 
-        The generator is a copy of the discriminator's embeddings and first layers, with a new head, drawn from torch's
-        global generator, whose output is tied to the embeddings. It has to learn to predict before it is of use.
+        That has a copy of the embeddings, and a new head drawn from torch's global generator: it has to learn first.
 
         Args:
-            discriminator, tokenizer, **config_overrides: as above. `embedding_sharing` is `"tied"` by default: the
-                two tables are one in ELECTRA's pretraining.
+            discriminator, tokenizer, **config_overrides: as above, but `embedding_sharing` is `"tied"` by default.
             generator_layers (`int`, *optional*): by default a third of the discriminator's, and at least two.
 
-        Returns:
-            [`ElectraRTDForPreTraining`], in eval mode
+        Returns: [`ElectraRTDForPreTraining`], in eval mode
         """
         overrides = {"embedding_sharing": "tied", **config_overrides}
         *networks, tokenizer = cut_generator(discriminator, tokenizer, generator_layers, overrides)

@@ -4,8 +4,6 @@
 Of the model files, this one alone reads files, from folders or the Hub.
 """
 
-import copy
-
 import torch
 from transformers import (
     AutoTokenizer,
@@ -63,10 +61,9 @@ def pair_networks(generator, discriminator, tokenizer, overrides):
 
 
 def cut_generator(discriminator, tokenizer, layers, overrides):
-    """Make a generator of a discriminator's embeddings and first layers, with a new head.
+    """Networks and tokenizer of [`ElectraRTDForPreTraining.from_discriminator_pretrained`]; arguments as there.
 
-    Args: those of [`ElectraRTDForPreTraining.from_discriminator_pretrained`]; overrides (`dict`) loses what is used.
-    Returns: `ElectraForMaskedLM`, `ElectraForPreTraining`, and the tokenizer or `None`.
+    Of overrides (`dict`), those for loading the discriminator are taken out.
     """
     kwargs = _pop_prefixed(overrides, "discriminator_")
     if tokenizer is None and not isinstance(discriminator, PreTrainedModel):
@@ -76,9 +73,8 @@ def cut_generator(discriminator, tokenizer, layers, overrides):
     layers = min(deepest, max(2, deepest // 3)) if layers is None else layers
     if isinstance(layers, bool) or not isinstance(layers, int) or not 1 <= layers <= deepest:
         raise ValueError(f"`generator_layers` is {layers!r}: of the discriminator's layers, it can be 1 to {deepest}.")
-    config = copy.deepcopy(discriminator.config)
-    config.num_hidden_layers, config.tie_word_embeddings = layers, True
-    generator = ElectraForMaskedLM(config)
+    changes = {"num_hidden_layers": layers, "tie_word_embeddings": True}
+    generator = ElectraForMaskedLM(ElectraConfig(**{**discriminator.config.to_dict(), **changes}))
     generator.electra.load_state_dict(discriminator.electra.state_dict(), strict=False)  # deeper layers stay out
     return generator, discriminator, tokenizer
 
@@ -87,8 +83,8 @@ def _from_bert(bert):
     """`ElectraForMaskedLM` with the logits of a `BertForMaskedLM`, whose modules have other names there."""
     if bert.config.hidden_act != "gelu":
         raise ValueError(
-            f"`generator` is a BERT of `hidden_act={bert.config.hidden_act!r}`. The head of ELECTRA's generator has "
-            "'gelu' alone, and would predict otherwise: take another one, or `from_discriminator_pretrained`."
+            f"`generator` is a BERT of `hidden_act={bert.config.hidden_act!r}`: the head of ELECTRA's generator has "
+            "'gelu' alone, and would predict otherwise. Take another one, or cut it from the discriminator."
         )
     fields = ElectraConfig().to_dict().keys() - {"model_type", "architectures"}
     fields = {name: value for name, value in bert.config.to_dict().items() if name in fields}
@@ -102,9 +98,7 @@ def _from_bert(bert):
 def _load_network(name, model_class, source, kwargs):
     if isinstance(source, PreTrainedModel):
         if kwargs:
-            raise ValueError(
-                f"`{name}_{min(kwargs)}` is for a {name} that is loaded by its name, and this one is not."
-            )
+            raise ValueError(f"`{name}_{min(kwargs)}` is for loading a {name} by its name, and this one has none.")
         if isinstance(source, BertForMaskedLM) and name == "generator":
             return _from_bert(source)
         if not isinstance(source, model_class):

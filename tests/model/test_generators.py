@@ -164,6 +164,8 @@ def test_a_folder_its_name_and_a_loaded_discriminator_mean_the_same(pair_folders
     for discriminator, named in ((pair_folders[1], None), (str(pair_folders[1]), None), (loaded, tokenizer)):
         torch.manual_seed(0)
         models.append(cut(discriminator, tokenizer=named))
+    for network in (models[1].config.generator_config, models[1].config.discriminator_config):
+        assert network._name_or_path == str(pair_folders[1])  # what a card names as its origin
     for model in models:
         assert model.config.mask_token_id == ids.mask and model.config.special_token_ids == ids.special
         for name, value in models[0].state_dict().items():
@@ -187,11 +189,11 @@ def test_layers_that_are_not_there_are_refused(layers, make_discriminator):
 
 def test_an_argument_of_a_network_that_is_not_loaded_is_refused(pair_folders, make_discriminator, make_bert):
     """It would do nothing."""
-    with pytest.raises(ValueError, match="`generator_num_hidden_layers` is for a generator that is loaded"):
+    with pytest.raises(ValueError, match="`generator_num_hidden_layers` is for loading a generator"):
         cut(pair_folders[1], generator_num_hidden_layers=1)
-    with pytest.raises(ValueError, match="`discriminator_revision` is for a discriminator that is loaded"):
+    with pytest.raises(ValueError, match="`discriminator_revision` is for loading a discriminator"):
         cut(make_discriminator(), discriminator_revision="main")
-    with pytest.raises(ValueError, match="`generator_num_hidden_layers` is for a generator that is loaded"):
+    with pytest.raises(ValueError, match="`generator_num_hidden_layers` is for loading a generator"):
         build(make_bert(), make_discriminator(), generator_num_hidden_layers=1)
     model = cut(pair_folders[1], discriminator_num_hidden_layers=1)
     assert (model.config.num_hidden_layers, model.config.generator_config.num_hidden_layers) == (1, 1)
@@ -221,6 +223,7 @@ def test_a_borrowed_generator_has_the_logits_of_its_bert(tied, make_bert, make_d
         model = build(source, make_discriminator())
         assert_close(model.generator(**batch).logits, expected, rtol=0, atol=1e-5)
         assert (model.generator.generator_lm_head.weight is words(model.generator)) == tied
+        assert model.config.generator_config._name_or_path == ("" if source is bert else str(tmp_path))
         with torch.no_grad():
             for weight in model.parameters():
                 weight.zero_()
