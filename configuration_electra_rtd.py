@@ -188,7 +188,7 @@ class ElectraRTDConfig(PretrainedConfig):
             _check_number(name, getattr(self, name), "a finite number >= 0", lambda value: 0 <= value < float("inf"))
         if isinstance(self.eval_seed, bool) or not isinstance(self.eval_seed, int):
             raise ValueError(f"`eval_seed` is {self.eval_seed!r}: it must be an integer.")
-        if self.embedding_sharing not in EMBEDDING_SHARING:
+        if self.embedding_sharing not in list(EMBEDDING_SHARING):  # it may be of any type
             allowed = ", ".join(f'"{name}"' for name in EMBEDDING_SHARING)
             raise ValueError(f"`embedding_sharing` is {self.embedding_sharing!r}: choose one of {allowed}.")
         self._check_networks()

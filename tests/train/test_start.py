@@ -55,8 +55,8 @@ def test_only_a_pair_can_be_gone_on_with(pair_folders):
 
 
 def test_a_sharing_that_there_is_not_is_refused(pair_folders):
-    with pytest.raises(ValueError, match='"none", "tied"'):
-        start(generator=str(pair_folders[0]), discriminator=str(pair_folders[1]), embedding_sharing="gdes")
+    with pytest.raises(ValueError, match='"none", "tied", "gdes"'):
+        start(generator=str(pair_folders[0]), discriminator=str(pair_folders[1]), embedding_sharing="es")
 
 
 @pytest.mark.parametrize(("saved", "wanted"), [("tied", "none"), ("none", "tied")])
