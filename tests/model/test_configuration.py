@@ -78,7 +78,7 @@ def same(one, other):
     return True
 
 
-@pytest.mark.parametrize("sharing", ["none", "tied"])
+@pytest.mark.parametrize("sharing", ["none", "tied", "gdes"])
 def test_every_field_survives_saving_and_loading(sharing, make_config, tmp_path):
     config = make_config(generator={"num_hidden_layers": 1}, **{**OTHERS, "embedding_sharing": sharing})
     config.save_pretrained(tmp_path)
