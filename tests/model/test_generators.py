@@ -203,7 +203,9 @@ def test_an_argument_of_a_network_that_is_not_loaded_is_refused(pair_folders, ma
 def test_a_pair_with_a_cut_generator_loads_as_it_was_saved(
     sharing, make_discriminator, tokenizer, make_batch, tmp_path
 ):
-    model = cut(make_discriminator(), tokenizer=tokenizer, embedding_sharing=sharing)
+    discriminator = make_discriminator()
+    model = cut(discriminator, tokenizer=tokenizer, embedding_sharing=sharing)
+    assert_close(model.discriminator(**make_batch()).logits, discriminator(**make_batch()).logits, rtol=0, atol=1e-5)
     model.save_pretrained(tmp_path)
     loaded, info = ElectraRTDForPreTraining.from_pretrained(tmp_path, output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"]
