@@ -12,6 +12,10 @@ minutes, into electra-rtd-sample/, which is replaced at each call. It ends with 
 before, and with what its encoder knows of labelled text (where scikit-learn is installed). Other options change it
 (--example --num_train_epochs 3).
 
+Generator. Where none was published, it is cut from the discriminator: its embeddings and first layers, a new head.
+--generator can also name a BERT of the same vocabulary (bert-base-uncased for google/electra-*); --generator_layers
+takes its first layers alone. docs/pairs.md says how to choose.
+
 Learning rate. The defaults (5e-5, warm-up over the first tenth of the steps) are for going on from a released
 pair: at the rates of pretraining (5e-4 small, 2e-4 base) it can lose quality, as a public report found
 (google-research/electra#111). From scratch take those rates, batches of 128 or more, and many more steps.

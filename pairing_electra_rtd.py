@@ -1,5 +1,5 @@
 # Copyright 2026 the electra-rtd authors. Licensed under the Apache License, Version 2.0.
-"""Two pretrained checkpoints to one pair: their networks, their tokenizer and its special ids.
+"""Two pretrained checkpoints, or a discriminator alone, to one pair: networks, tokenizer and its special ids.
 
 Of the model files, this one alone reads files, from folders or the Hub.
 """
@@ -7,7 +7,9 @@ Of the model files, this one alone reads files, from folders or the Hub.
 import torch
 from transformers import (
     AutoTokenizer,
+    BertForMaskedLM,
     BertTokenizerFast,
+    ElectraConfig,
     ElectraForMaskedLM,
     ElectraForPreTraining,
     PretrainedConfig,
@@ -49,7 +51,7 @@ def pair_networks(generator, discriminator, tokenizer, overrides):
             f"The tokenizer has {len(tokenizer)} tokens, the networks {discriminator.config.vocab_size}. Take the "
             "tokenizer that they were trained with, or call `resize_token_embeddings(len(tokenizer))` on both first."
         )
-    tables = [network.get_input_embeddings().weight for network in (generator, discriminator)]
+    tables = [network.get_input_embeddings().weight.float() for network in (generator, discriminator)]
     if overrides.get("embedding_sharing") == "tied" and not torch.equal(*tables):
         logger.warning(
             'The two checkpoints have different embeddings. With `embedding_sharing="tied"` the generator now reads '
@@ -58,17 +60,59 @@ def pair_networks(generator, discriminator, tokenizer, overrides):
     return generator, discriminator, overrides
 
 
+def cut_generator(discriminator, tokenizer, layers, overrides):
+    """Networks and tokenizer of [`ElectraRTDForPreTraining.from_discriminator_pretrained`]; arguments as there.
+
+    Of overrides (`dict`), those for loading the discriminator are taken out.
+    """
+    kwargs = _pop_prefixed(overrides, "discriminator_")
+    if tokenizer is None and not isinstance(discriminator, PreTrainedModel):
+        tokenizer = find_tokenizer(discriminator, **kwargs)
+    discriminator = _load_network("discriminator", ElectraForPreTraining, discriminator, kwargs)
+    deepest = discriminator.config.num_hidden_layers
+    layers = min(deepest, max(2, deepest // 3)) if layers is None else layers
+    if isinstance(layers, bool) or not isinstance(layers, int) or not 1 <= layers <= deepest:
+        raise ValueError(f"`generator_layers` is {layers!r}: of the discriminator's layers, it can be 1 to {deepest}.")
+    changes = {"num_hidden_layers": layers, "tie_word_embeddings": True}
+    generator = ElectraForMaskedLM(ElectraConfig(**{**discriminator.config.to_dict(), **changes}))
+    generator.electra.load_state_dict(discriminator.electra.state_dict(), strict=False)  # deeper layers stay out
+    return generator, discriminator, tokenizer
+
+
+def _from_bert(bert):
+    """`ElectraForMaskedLM` with the logits of a `BertForMaskedLM`, whose modules have other names there."""
+    if bert.config.hidden_act != "gelu":
+        raise ValueError(
+            f"`generator` is a BERT of `hidden_act={bert.config.hidden_act!r}`: the head of ELECTRA's generator has "
+            "'gelu' alone, and would predict otherwise. Take another one, or cut it from the discriminator."
+        )
+    fields = ElectraConfig().to_dict().keys() - {"model_type", "architectures"}
+    fields = {name: value for name, value in bert.config.to_dict().items() if name in fields}
+    generator = ElectraForMaskedLM(ElectraConfig(**fields, embedding_size=bert.config.hidden_size))
+    generator.electra.load_state_dict(bert.bert.state_dict())
+    generator.generator_predictions.load_state_dict(bert.cls.predictions.transform.state_dict())
+    generator.generator_lm_head.load_state_dict(bert.cls.predictions.decoder.state_dict())
+    return generator
+
+
 def _load_network(name, model_class, source, kwargs):
     if isinstance(source, PreTrainedModel):
+        if kwargs:
+            raise ValueError(f"`{name}_{min(kwargs)}` is for loading a {name} by its name, and this one has none.")
+        if isinstance(source, BertForMaskedLM) and name == "generator":
+            return _from_bert(source)
         if not isinstance(source, model_class):
             raise ValueError(f"`{name}` is a {type(source).__name__}: it must be a {model_class.__name__}.")
         return source
     try:
         model_type = PretrainedConfig.get_config_dict(source, **kwargs)[0].get("model_type", "electra")
-        if model_type != "electra":
+        if model_type == "bert" and name == "generator":
+            model_class = BertForMaskedLM
+        elif model_type != "electra":
             raise ValueError(
                 f"`{name}` is {str(source)!r}, of the model type {model_type!r}: it must be a stock checkpoint of "
-                "ELECTRA, 'electra'. A whole pair, 'electra_rtd', loads with `from_pretrained`."
+                "ELECTRA, 'electra' (or BERT's masked language model, 'bert', as generator). A whole pair, "
+                "'electra_rtd', loads with `from_pretrained`."
             )
         model, info = model_class.from_pretrained(source, output_loading_info=True, **kwargs)
     except OSError as error:
@@ -77,7 +121,7 @@ def _load_network(name, model_class, source, kwargs):
     if missing:
         raise ValueError(
             f"`{name}` is {str(source)!r}, which lacks {len(missing)} weights of {model_class.__name__} "
-            f"({missing[0]}, ...). Is it an ELECTRA checkpoint, and are generator and discriminator not swapped? To "
+            f"({missing[0]}, ...). Does it have that head, and are generator and discriminator not swapped? To "
             f"start from random weights on purpose, pass `{model_class.__name__}.from_pretrained(...)` itself."
         )
     left_over = sorted(key for key in info["unexpected_keys"] if ".encoder.layer." in key)
@@ -87,7 +131,7 @@ def _load_network(name, model_class, source, kwargs):
             f"{model.config.num_hidden_layers} ({left_over[0]}, ...). Correct `num_hidden_layers` in its config.json, "
             f"or leave the others out on purpose: `{name}_num_hidden_layers=`."
         )
-    return model
+    return _from_bert(model) if isinstance(model, BertForMaskedLM) else model
 
 
 def common_tokenizer(opened):

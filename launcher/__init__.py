@@ -46,10 +46,12 @@ options:
 """
 
 WAYS_TO_START = """\
-Three ways to start:
+Four ways to start:
 
   a pretrained pair    electra-rtd adapt --generator monologg/koelectra-small-v3-generator \\
                          --discriminator monologg/koelectra-small-v3-discriminator \\
+                         --train_file sentences.csv --output_dir adapted
+  a discriminator      electra-rtd adapt --discriminator beomi/KcELECTRA-base \\
                          --train_file sentences.csv --output_dir adapted
   a checkpoint         electra-rtd adapt --checkpoint adapted --train_file more.txt --output_dir adapted-2
   from scratch         electra-rtd adapt --from_scratch small --learning_rate 5e-4 --num_train_epochs 40 \\

@@ -8,7 +8,15 @@ from .lazy_names import lazy_names
 if TYPE_CHECKING:
     from .arguments import AdaptArguments
     from .attention_in_parts import use_attention_in_parts
-    from .callbacks import RTDConsoleCallback, RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
+    from .callbacks import (
+        RTDConsoleCallback,
+        RTDHealthCallback,
+        RTDMetricsCallback,
+        RTDSampleCallback,
+        RTDScheduleCallback,
+        RTDWarmUpCallback,
+        Schedule,
+    )
     from .data import TextData, read_text, tokenize_text
     from .evaluation.arguments import EvaluateArguments
     from .evaluation.evaluate import evaluate
@@ -26,6 +34,9 @@ __all__ = [
     "RTDHealthCallback",
     "RTDMetricsCallback",
     "RTDSampleCallback",
+    "RTDScheduleCallback",
+    "RTDWarmUpCallback",
+    "Schedule",
     "TextData",
     "adapt",
     "evaluate",
@@ -41,7 +52,15 @@ __getattr__, __dir__ = lazy_names(
     {
         ".arguments": ["AdaptArguments"],
         ".attention_in_parts": ["use_attention_in_parts"],
-        ".callbacks": ["RTDConsoleCallback", "RTDHealthCallback", "RTDMetricsCallback", "RTDSampleCallback"],
+        ".callbacks": [
+            "RTDConsoleCallback",
+            "RTDHealthCallback",
+            "RTDMetricsCallback",
+            "RTDSampleCallback",
+            "RTDScheduleCallback",
+            "RTDWarmUpCallback",
+            "Schedule",
+        ],
         ".data": ["TextData", "read_text", "tokenize_text"],
         ".evaluation.arguments": ["EvaluateArguments"],
         ".evaluation.evaluate": ["evaluate"],

@@ -3,12 +3,15 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .callbacks.warm_up import UNTIL_FLAT, warm_up_length
 from .compiled_layers import IN_GRAPH
 from .from_scratch import SIZES
 from .language import LANGUAGES
+from .schedule import FIELDS, Schedule, setting
 from .unpadded_attention import ROWS, WAYS
 
 
+OR_SCHEDULE = "FROM:TO changes it over the run; FROM:TO:cosine@0.5 on half a wave, over the first half of it."
 DEFAULT_SHARE = 0.1  # of `replay_file` in an epoch
 SAMPLE = Path(__file__).parent / "sample"  # README.md in it says whose the texts are
 SAMPLE_FILE = SAMPLE / "ko_books.csv"
@@ -17,17 +20,27 @@ MINI_PAIR = Path(__file__).parent / "mini_pair"  # a pretrained pair, small enou
 
 @dataclass
 class AdaptArguments:
-    """What to adapt, and to which text. One start: generator and discriminator, checkpoint, or from_scratch."""
+    """What to adapt, and to which text. One start: discriminator (with its generator), checkpoint, or from_scratch."""
 
     _argument_group_name = "what to adapt, and to which text"
 
     generator: str | None = field(
         default=None,
-        metadata={"help": "Pretrained generator to start from: a folder or a Hub id, with --discriminator."},
+        metadata={
+            "help": "Pretrained generator to start from, with --discriminator: a folder or a Hub id, of ELECTRA or of "
+            "BERT's masked language model, of the same vocabulary. Without it, one is cut from the discriminator."
+        },
     )
     discriminator: str | None = field(
         default=None,
-        metadata={"help": "Pretrained discriminator to start from: a folder or a Hub id, with --generator."},
+        metadata={"help": "Pretrained discriminator to start from: a folder or a Hub id."},
+    )
+    generator_layers: int | None = field(
+        default=None,
+        metadata={
+            "help": "How many layers the generator has, of the first ones. By default all of --generator; cut from "
+            "the discriminator, a third of that one's, and at least two."
+        },
     )
     checkpoint: str | None = field(
         default=None, metadata={"help": "Go on from this electra_rtd checkpoint instead: a folder or a Hub id."}
@@ -104,27 +117,43 @@ class AdaptArguments:
             "cores."
         },
     )
-    mask_prob: float | None = field(
-        default=None, metadata={"help": "Share of tokens that are masked. By default the checkpoint's, else 0.15."}
+    mask_prob: float | str | Schedule | None = field(
+        default=None,
+        metadata={"help": f"Share of tokens that are masked. By default the checkpoint's, else 0.15. {OR_SCHEDULE}"},
     )
-    disc_weight: float | None = field(
-        default=None, metadata={"help": "Weight of the discriminator's loss. By default the checkpoint's, else 50."}
+    disc_weight: float | str | Schedule | None = field(
+        default=None,
+        metadata={"help": f"Weight of the discriminator's loss. By default the checkpoint's, else 50. {OR_SCHEDULE}"},
     )
-    sampling_temperature: float | None = field(
+    sampling_temperature: float | str | Schedule | None = field(
         default=None,
         metadata={
+            "aliases": ["--temperature"],
             "help": "How flat the generator's choice is. By default the checkpoint's, else 1, as in the paper. Above "
-            "1 only for tiny text, where the samples of a generator that knows little are hard to tell from the text."
+            "1 only for tiny text, where the samples of a generator that knows little are hard to tell from the text. "
+            f"{OR_SCHEDULE}",
+        },
+    )
+    generator_warmup: float | str | None = field(
+        default=None,
+        metadata={
+            "help": "The generator learns alone at first, without the discriminator's cost: for this share of the "
+            f"steps (0.1), or {UNTIL_FLAT}, which is until its held-out loss stops falling. Then both learn, or, with "
+            "--freeze generator, the discriminator alone."
         },
     )
     embedding_sharing: str | None = field(
         default=None,
-        metadata={"help": "none or tied. By default the checkpoint's; none for a pretrained pair, tied from scratch."},
+        metadata={
+            "help": "none, tied or gdes (the generator's plus a delta, without gradient). By default the checkpoint's; "
+            "none for a pretrained pair, tied from scratch."
+        },
     )
     freeze: str | None = field(
         default=None,
         metadata={
-            "help": "Train the discriminator alone: the generator keeps its weights, and costs no backward pass.",
+            "help": "Train the discriminator alone: the generator keeps its weights, and costs no backward pass. With "
+            "--generator_warmup, after that.",
             "choices": ["generator"],
         },
     )
@@ -175,19 +204,17 @@ class AdaptArguments:
     overwrite: bool = field(default=False, metadata={"help": "Remove what an earlier run left in --output_dir first."})
 
     def __post_init__(self):
-        pair = self.generator is not None or self.discriminator is not None
-        if pair and (self.generator is None or self.discriminator is None):
-            raise ValueError("Give both `generator` and `discriminator`: the two networks of one release.")
+        self._check_generator()
         given = {
-            "`generator`/`discriminator`": pair,
+            "`discriminator`": self.discriminator is not None,
             "`checkpoint`": self.checkpoint,
             "`from_scratch`": self.from_scratch,
         }
         starts = [name for name, value in given.items() if value]
         if len(starts) != 1:
             raise ValueError(
-                f"Give one start, not {' and '.join(starts) or 'none'}: `generator=G` and `discriminator=D`, "
-                f"`checkpoint=C`, or `from_scratch` ({', '.join(SIZES)})."
+                f"Give one start, not {' and '.join(starts) or 'none'}: `discriminator=D` (with "
+                f"`generator=G` where there is one), `checkpoint=C`, or `from_scratch` ({', '.join(SIZES)})."
             )
         if not self.train_file:
             raise ValueError("Give the text to train on: `train_file=FILES`.")
@@ -202,8 +229,16 @@ class AdaptArguments:
             raise ValueError(f"`vocab_size` is {self.vocab_size}: it must be at least 10 entries.")
         if self.sample_steps < 0:
             raise ValueError(f"`sample_steps` is {self.sample_steps}: it must be 0 (never) or more.")
-        if self.freeze and self.from_scratch:
-            raise ValueError("`freeze=generator` keeps its random weights with `from_scratch`: leave one of them out.")
+        for name in FIELDS:
+            if getattr(self, name) is not None:
+                setattr(self, name, setting(name, getattr(self, name)))
+        if self.generator_warmup is not None:
+            self.generator_warmup = warm_up_length(self.generator_warmup)
+        if self.freeze and self.from_scratch and not self.generator_warmup:
+            raise ValueError(
+                "`freeze=generator` keeps its random weights with `from_scratch`: leave one of them out, or let it "
+                "learn first with `generator_warmup=0.2`."
+            )
         if self.attention_in_parts and self.unpadded_attention:
             raise ValueError(
                 "`attention_in_parts` is for a CPU, `unpadded_attention` for an accelerator: give one of them."
@@ -215,6 +250,21 @@ class AdaptArguments:
             )
         if self.resume and self.overwrite:
             raise ValueError("`resume` goes on with what `overwrite` removes: give one of them.")
+
+    def _check_generator(self):
+        for name in ("generator", "generator_layers"):
+            if getattr(self, name) is not None and self.discriminator is None:
+                raise ValueError(
+                    f"`{name}={getattr(self, name)}` is for a start from a `discriminator`: give `discriminator=D`, "
+                    f"or leave `{name}` out."
+                )
+        if self.generator_layers is not None and self.generator_layers < 1:
+            raise ValueError(f"`generator_layers` is {self.generator_layers}: it must be 1 or more.")
+        if self.freeze and self.discriminator and not self.generator and not self.generator_warmup:
+            raise ValueError(
+                "`freeze=generator` would keep the new head of a generator that is cut from the discriminator: give "
+                "`generator=G`, or let it learn first with `generator_warmup=0.2`."
+            )
 
     def _check_replay(self):
         for name in ("replay_share", "replay_validation_file", "replay_text_column"):

@@ -77,7 +77,8 @@ class TrainingStatistics(RunningSums):
     """
 
     def __init__(self, device="cpu"):
-        self._counts = torch.zeros(4, dtype=torch.long, device=device)  # tokens, masked, replaced, caught
+        # Tokens, masked, replaced; and read by the discriminator: tokens, replaced, caught.
+        self._counts = torch.zeros(6, dtype=torch.long, device=device)
         self._logits = torch.zeros(2, BINS, dtype=torch.long, device=device)  # by label and bin
         self._squares = torch.zeros((), dtype=_exact(device), device=device)  # distances from the mean, squared
 
@@ -85,11 +86,15 @@ class TrainingStatistics(RunningSums):
     def add(self, output):
         """Count a batch, without waiting for the device.
 
-        Args: output ([`ElectraRTDOutput`]), on that device.
+        Args: output ([`ElectraRTDOutput`]), on that device; without `logits` where the generator learns alone.
         """
         attended, replaced = output.disc_labels >= 0, output.disc_labels == 1  # (B, L)
-        caught = replaced & (output.disc_predictions == 1)
-        self._counts += torch.stack((attended, output.masked_positions, replaced, caught)).sum(dim=(1, 2))
+        counted = [attended, output.masked_positions, replaced]
+        if output.logits is None:
+            self._counts[: len(counted)] += torch.stack(counted).sum(dim=(1, 2))
+            return
+        counted += [attended, replaced, replaced & (output.disc_predictions == 1)]
+        self._counts += torch.stack(counted).sum(dim=(1, 2))
         logits = output.logits.float()
         count_logits(self._logits, logits, output.disc_labels.clamp(min=0), attended)
         mean = logits.masked_fill(~attended, 0).sum() / attended.sum().clamp(min=1)
@@ -108,14 +113,14 @@ class TrainingStatistics(RunningSums):
             (`dict[str, float]`, `int`): `disc_auc` (where there are replaced and original tokens), `disc_logit_std`,
             `disc_recall`, `lucky_hits`, `replaced_share`; and the number of tokens
         """
-        tokens, masked, replaced, caught = self._counts.tolist()
+        tokens, masked, replaced, read, replaced_read, caught = self._counts.tolist()
         figures = {}
-        if 0 < replaced < tokens:
+        if 0 < replaced_read < read:
             figures["disc_auc"] = area_under_curve(self._logits)
-        if tokens:
-            figures["disc_logit_std"] = math.sqrt(self._squares.item() / tokens)
-        if replaced:
-            figures["disc_recall"] = caught / replaced
+        if read:
+            figures["disc_logit_std"] = math.sqrt(self._squares.item() / read)
+        if replaced_read:
+            figures["disc_recall"] = caught / replaced_read
         if masked:
             figures["lucky_hits"] = (masked - replaced) / masked  # only masked tokens are ever replaced
         if tokens:

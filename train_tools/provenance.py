@@ -8,12 +8,16 @@ import torch
 import transformers
 
 from ..hub_tools.names import is_hub_id
+from .phases import schedules_of
+from .stock_networks import CUT
 
 
 STARTS = ("generator", "discriminator", "checkpoint", "from_scratch", "tokenizer")
 GIVEN = (
+    "generator_layers",
     "replay_share",
     "freeze",
+    "generator_warmup",
     "attention_in_parts",
     "unpadded_attention",
     "compile_layers",
@@ -46,9 +50,12 @@ def describe_run(arguments, training_args, choices=()):
     """
     texts = {name: getattr(arguments, name) or [] for name in ("train_file", "replay_file")}
     settings = {name: _without_path(getattr(arguments, name)) for name in STARTS}
+    if arguments.discriminator and not arguments.generator:
+        settings["generator"] = CUT
     settings |= {name: ", ".join(map(_without_path, files)) for name, files in texts.items()}
     settings["max_seq_length"] = arguments.max_seq_length
     settings |= {name: getattr(arguments, name) for name in GIVEN}
+    settings["schedules"] = ", ".join(f"{name} {one}" for name, one in schedules_of(arguments).items())
     settings |= {name: getattr(training_args, name) for name in TRAINING_SETTINGS}
     settings |= {library.__name__: library.__version__ for library in LIBRARIES}
     settings["lr_scheduler_type"] = str(getattr(training_args.lr_scheduler_type, "value", "")) or None

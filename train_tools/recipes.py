@@ -32,6 +32,7 @@ from .fast_in_effect import (
 )
 from .held_out import describe_held_out, evaluate_held_out, tidy_log
 from .hub_token import token_in_environment, without_token
+from .phases import phase_callbacks
 from .provenance import describe_run
 from .replay import ReplayDraw, ReplayedText, say_replay, warn_of_other_replay
 from .resume import (
@@ -44,7 +45,7 @@ from .resume import (
 )
 from .run_folder import DISCRIMINATOR_FOLDER, RunFolder
 from .run_text import read_general, read_texts
-from .start import freeze_generator, load_start
+from .start import check_generator_is_apart, freeze_generator, load_start
 from .text.tokenizing import tokenize_texts
 from .unknown_tokens import check_unknown_tokens
 from .unpadded_attention import ROWS, use_unpadded_attention
@@ -137,8 +138,8 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
         if arguments.replay_file:
             general_texts = read_general(arguments, training_args.seed, len(validation_text))
     model, tokenizer = load_start(arguments, train_text, last_checkpoint)
-    if arguments.freeze:
-        freeze_generator(model)
+    if arguments.freeze:  # after a warm-up, its callback does it
+        (freeze_generator if arguments.generator_warmup is None else check_generator_is_apart)(model)
     if arguments.attention_in_parts:
         use_attention_in_parts(model)
     earlier = settings_of_checkpoint(last_checkpoint)
@@ -201,6 +202,7 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
                 *samples,
                 EpochOrder(),
                 *replaying,
+                *phase_callbacks(arguments, last_checkpoint),
                 FastSettings(settings_to_keep(choices) | settings_given(arguments)),
                 totals,
             ],

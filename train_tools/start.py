@@ -1,6 +1,5 @@
 """Where a run starts: two networks, a checkpoint, or random weights; and its tokenizer."""
 
-import copy
 import logging
 
 import torch
@@ -8,8 +7,10 @@ from torch import nn
 
 from ..configuration_electra_rtd import ElectraRTDConfig
 from ..hub_tools.loading import check_is_pair, load_common_tokenizer, load_pair, load_tokenizer
-from ..modeling_electra_rtd import ElectraRTDForPreTraining
+from ..hub_tools.sharing import change_sharing
 from .from_scratch import TextsOf, build_pair, train_tokenizer
+from .schedule import end_of
+from .stock_networks import join_networks
 
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ def load_start(arguments, train_text, last_checkpoint):
         ValueError: they do not fit together, or a part is missing.
     """
     overrides = {
-        name: getattr(arguments, name)
+        name: end_of(getattr(arguments, name))  # a schedule belongs to a callback: evaluations are at its end
         for name in ("mask_prob", "disc_weight", "sampling_temperature", "embedding_sharing")
         if getattr(arguments, name) is not None
     }
@@ -44,11 +45,8 @@ def load_start(arguments, train_text, last_checkpoint):
     if arguments.checkpoint:
         tokenizer = tokenizer or load_tokenizer(arguments.checkpoint)
         return _load_checkpoint(arguments.checkpoint, tokenizer, overrides), tokenizer
-    tokenizer = tokenizer or load_common_tokenizer(arguments.discriminator, arguments.generator)
-    model = ElectraRTDForPreTraining.from_generator_discriminator_pretrained(
-        arguments.generator, arguments.discriminator, tokenizer=tokenizer, **overrides
-    )
-    return model, tokenizer
+    tokenizer = tokenizer or load_common_tokenizer(*filter(None, (arguments.discriminator, arguments.generator)))
+    return join_networks(arguments, tokenizer, overrides, is_new=last_checkpoint is None), tokenizer
 
 
 def _load_checkpoint(checkpoint, tokenizer, overrides):
@@ -66,21 +64,21 @@ def _load_checkpoint(checkpoint, tokenizer, overrides):
         )
     # Weights in half precision would be trained in half precision: `bf16` computes in it, and keeps them in float32.
     model = load_pair(checkpoint, config=config, dtype=torch.float32)
-    return model if sharing == config.embedding_sharing else _shared_otherwise(model, sharing)
+    # As it was saved, and changed then: a file of tied weights has no tables of the discriminator, one of "gdes" has
+    # deltas, and `from_pretrained` does not tie two tables that differ. What users keep is the discriminator.
+    return change_sharing(model, sharing, keep_discriminators=True)
 
 
-def _shared_otherwise(model, sharing):
-    """A pair whose networks share embeddings, or do not, against what its checkpoint says.
+def check_generator_is_apart(model):
+    """Refuse to freeze a generator whose weights are the discriminator's too.
 
-    A file of tied weights has no tables of the discriminator, and `from_pretrained` does not tie two that differ: so
-    it is loaded as it was saved, and its weights copied. The discriminator's come second: those are what both have.
+    Args: model ([`ElectraRTDForPreTraining`]). Raises: ValueError: the two networks share weights.
     """
-    config = copy.deepcopy(model.config)
-    config.embedding_sharing = sharing
-    pair = ElectraRTDForPreTraining(config)
-    pair.generator.load_state_dict(model.generator.state_dict())
-    pair.discriminator.load_state_dict(model.discriminator.state_dict())
-    return pair.eval()
+    if model.config.embedding_sharing == "tied":
+        raise ValueError(
+            f"`freeze=generator`: embedding_sharing is {model.config.embedding_sharing!r}, so the discriminator's "
+            "embeddings would be frozen too. Give `embedding_sharing=gdes` or `embedding_sharing=none`."
+        )
 
 
 def freeze_generator(model):
@@ -92,11 +90,7 @@ def freeze_generator(model):
     Raises:
         ValueError: the two networks share weights.
     """
-    if model.config.embedding_sharing != "none":
-        raise ValueError(
-            f"`freeze=generator`: embedding_sharing is {model.config.embedding_sharing!r}, so the discriminator's "
-            "embeddings would be frozen too. Give `embedding_sharing=none`."
-        )
+    check_generator_is_apart(model)
     model.generator.requires_grad_(False)
     for module in model.generator.modules():
         if isinstance(module, nn.Dropout):

@@ -1,9 +1,24 @@
-"""What the stock Trainer tells while it trains: figures (`metrics`, `console`), a look at the text, its health."""
+"""What the stock Trainer tells while it trains: figures (`metrics`, `console`), a look at the text, its health.
 
+And what changes meanwhile: settings by their `schedules`; which network learns (`warm_up`).
+"""
+
+from ..schedule import Schedule
 from .console import RTDConsoleCallback
 from .health import RTDHealthCallback
 from .metrics import LOSS_PARTS, RTDMetricsCallback
 from .samples import RTDSampleCallback
+from .schedules import RTDScheduleCallback
+from .warm_up import RTDWarmUpCallback
 
 
-__all__ = ["LOSS_PARTS", "RTDConsoleCallback", "RTDHealthCallback", "RTDMetricsCallback", "RTDSampleCallback"]
+__all__ = [
+    "LOSS_PARTS",
+    "RTDConsoleCallback",
+    "RTDHealthCallback",
+    "RTDMetricsCallback",
+    "RTDSampleCallback",
+    "RTDScheduleCallback",
+    "RTDWarmUpCallback",
+    "Schedule",
+]

@@ -112,7 +112,7 @@ class RTDConsoleCallback(TrainerCallback):
                 callback.on_log = _say_nothing
 
     def _write_line(self, step, logs, prefix):
-        unused = BALANCED if prefix + AUC in logs else AUC
+        unused = AUC if prefix + BALANCED in logs and prefix + AUC not in logs else BALANCED
         names = [name for name in COLUMNS if name != unused]
         kind = prefix.removesuffix("_") or "train"  # "eval", or "eval_books" where there are several
         kind = self._texts.get(kind, kind.removeprefix("eval_"))

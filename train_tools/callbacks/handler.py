@@ -24,6 +24,29 @@ def handler_of(callback):
     return None
 
 
+def move_to_front(callback):
+    """Stand before the reporters (TensorBoard, W&B, ...), which the Trainer puts before a user's callbacks.
+
+    They read `logs` in `on_log`, so what is added after them never reaches them.
+
+    Args: callback (`TrainerCallback`): in one of its events.
+    """
+    handler = handler_of(callback)
+    if handler is not None and handler.callbacks[0] is not callback:
+        handler.callbacks.remove(callback)
+        handler.callbacks.insert(0, callback)
+
+
+def write_into_log(values, logs, state):
+    """Add figures to a log, in `on_log`.
+
+    Args: values (`dict`); logs (`dict`): what the reporters get; state (`TrainerState` or `None`, if none keeps it).
+    """
+    logs.update(values)
+    if state is not None and state.log_history:
+        state.log_history[-1].update(values)  # a copy of `logs`, made before the callbacks were asked
+
+
 def reporter(handler, class_name):
     """A reporting callback of `transformers`, or `None` where the run does not report there.
 

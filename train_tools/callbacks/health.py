@@ -9,6 +9,7 @@ from itertools import pairwise
 from transformers import TrainerCallback
 
 from ...hub_tools.constant_answer import entropy
+from .warm_up import ROW
 
 
 logger = logging.getLogger(__name__)
@@ -72,7 +73,9 @@ while `disc_auc` is within 0.02 of 0.5, in 5 logs: one logit for every token, bu
     by 0.5 nats and by 3.5 times its noise (of one log, from the differences of neighbouring ones); or where all 5 are
     worse by 1 nat than random choice. "A constant's" is the loss of the best constant answer: the entropy of
     `replaced_share`. The last three are judged `patience` steps after the warm-up, since a run from scratch begins
-    there; a spread of noise alone after `patience`, or 300 steps where that is less.
+    there; a spread of noise alone after `patience`, or 300 steps where that is less. Where the generator learns alone
+    at first ([`RTDWarmUpCallback`]), nothing is said of the discriminator until then, and its steps count from there.
+    While `mask_prob` changes, the generator's loss is compared with that of random choice alone.
 
     Args:
         on_collapse (`str`): `"warn"`, or `"stop"` to stop training too.
@@ -101,6 +104,7 @@ while `disc_auc` is within 0.02 of 0.5, in 5 logs: one logit for every token, bu
         self._lowest = math.inf  # mean of `mlm_loss` over a window
         self._highest_rate = 0.0  # of the logs: what it has sunk to since is not what broke a run
         self._masked_at = self._spread_at = 0  # steps of the last logs with a masked token, and with a spread
+        self._both_from: int | None = None  # step where the discriminator began; not known while it is not run
         self._said_missing = False
 
     def on_train_begin(self, args, state, control, **kwargs):
@@ -112,12 +116,11 @@ while `disc_auc` is within 0.02 of 0.5, in 5 logs: one logit for every token, bu
         logs = logs or {}
         signs = list(_not_a_number(logs, with_gradients=not args.fp16))
         if "loss" in logs and not signs:
-            judged_from = args.get_warmup_steps(state.max_steps) + self.patience
-            signs += self._judge(logs, state, model.config, judged_from)
+            signs += self._judge(logs, state, model.config, args.get_warmup_steps(state.max_steps))
         for sign in signs:
             self._say(sign, state, control)
 
-    def _judge(self, logs, state, config, judged_from):
+    def _judge(self, logs, state, config, warmed_up):
         if "mlm_loss" not in logs or "replaced_share" not in logs:
             self._say_missing()
             return []
@@ -125,33 +128,43 @@ while `disc_auc` is within 0.02 of 0.5, in 5 logs: one logit for every token, bu
             self._masked_at = state.global_step
         if logs.get("disc_logit_std", math.inf) > NO_SPREAD:
             self._spread_at = state.global_step
+        if "disc_loss" not in logs:
+            self._both_from = None
+        elif self._both_from is None:
+            self._both_from = _end_of_warm_up(state)
         self._highest_rate = max(self._highest_rate, logs.get("learning_rate") or 0.0)
-        self._rows.append({"step": state.global_step, **logs})
-        collapsed = self._collapsed(state.global_step, config, judged_from)
-        at_once = [collapsed, _nothing_masked(logs, state.global_step - self._masked_at)]
-        in_window = self._judge_window(logs, config, judged_from, collapsed is None)
-        return [sign for sign in [*at_once, *in_window] if sign is not None]
+        self._rows.append({"step": state.global_step, "disc_weight": config.disc_weight, **logs})
+        rows = [row for row in self._rows if "disc_loss" in row]  # the discriminator's
+        judged_from = max(warmed_up, self._both_from or 0) + self.patience
+        collapsed = self._collapsed(rows, state.global_step, judged_from) if rows else None
+        signs = [collapsed, _nothing_masked(logs, state.global_step - self._masked_at), *self._judge_generator(config)]
+        if self._is_full(rows, judged_from) and collapsed is None:  # who has collapsed is stuck too, and worse off
+            signs.append(_discriminator_stuck(rows))
+        if self._is_full(self._rows, warmed_up + self.patience):
+            signs.append(_generator_stuck(list(self._rows), config))
+        return [sign for sign in signs if sign is not None]
 
-    def _collapsed(self, step, config, judged_from):
-        if config.disc_weight == 0:  # nothing trains it, which another sign says
+    def _is_full(self, rows, judged_from):
+        return len(rows) == self.window and rows[0]["step"] >= judged_from
+
+    def _collapsed(self, rows, step, judged_from):
+        if rows[-1]["disc_weight"] == 0:  # nothing trains it, which another sign says
             return None
-        rows = list(self._rows)
         if step - self._spread_at >= UNSPREAD:
             return _one_logit(rows[-1], f"for {step - self._spread_at} steps", self._highest_rate)
         noise_from = judged_from - max(self.patience - NOISE_PATIENCE, 0)
-        if len(rows) == self.window and rows[0]["step"] >= noise_from and all(_is_noise(row) for row in rows):
+        if self._is_full(rows, noise_from) and all(_is_noise(row) for row in rows):
             return _one_logit(rows[-1], f"no more than dropout makes, for {self.window} logs", self._highest_rate)
         return None
 
-    def _judge_window(self, logs, config, judged_from, may_be_stuck):
-        self._losses.append(logs["mlm_loss"])
+    def _judge_generator(self, config):
+        self._losses.append(self._rows[-1]["mlm_loss"])
         if len(self._rows) < self.window:
             return []
         rows = list(self._rows)
+        if rows[0].get("mask_prob") != rows[-1].get("mask_prob"):
+            self._lowest = math.inf  # with more tokens to predict from fewer, a loss is another one
         signs = [_rises(rows, self._losses, self._lowest, config), _copies(rows), _labels_constant(rows)]
-        if rows[0]["step"] >= judged_from:
-            # Who has collapsed is stuck too, and worse off.
-            signs += [_discriminator_stuck(rows, config) if may_be_stuck else None, _generator_stuck(rows, config)]
         self._lowest = min(self._lowest, _mean(rows, "mlm_loss"))
         return signs
 
@@ -174,6 +187,11 @@ while `disc_auc` is within 0.02 of 0.5, in 5 logs: one logit for every token, bu
                 "RTDHealthCallback sees nothing: it reads what RTDMetricsCallback logs. Give the Trainer "
                 "callbacks=[RTDMetricsCallback(), RTDHealthCallback()]."
             )
+
+
+def _end_of_warm_up(state):
+    """The step where the generator's warm-up ended: 0 where there was none."""
+    return max((row["step"] for row in state.log_history if ROW in row), default=0)
 
 
 # ---- The signs: training logs in, a sign or nothing out ----------------------------------------------------------
@@ -261,14 +279,14 @@ def _labels_constant(rows):
     )
 
 
-def _discriminator_stuck(rows, config):
+def _discriminator_stuck(rows):
     constants = [entropy(row["replaced_share"]) for row in rows]
     if not all(constants):
         return None  # nothing, or all, is replaced: other signs say so
     shares = [row["disc_loss"] / constant for row, constant in zip(rows, constants, strict=True)]
     mend = (
         "disc_weight is 0, so nothing trains it: 50 is the paper's."
-        if config.disc_weight == 0
+        if rows[-1]["disc_weight"] == 0
         else "From scratch this may last for some thousand steps; from a released pair it must not. Check disc_weight "
         "(50), that the discriminator's weights were loaded and are not frozen, and the learning rate."
     )

@@ -12,10 +12,11 @@ from transformers.trainer_utils import IntervalStrategy
 
 from ...objective_electra_rtd import NOT_A_LABEL
 from ..counts import BEST, HeldOutStatistics, ReadBatch, TrainingStatistics
-from .handler import handler_of
+from .handler import handler_of, move_to_front, write_into_log
 
 
 LOSS_PARTS = ("mlm_loss", "disc_loss", "gen_acc", "disc_acc")
+DISCRIMINATOR_PARTS = ("disc_loss", "disc_acc")
 
 
 class RTDMetricsCallback(TrainerCallback):
@@ -31,10 +32,11 @@ class RTDMetricsCallback(TrainerCallback):
 
     In training, figures of the tokens since the last log stand beside them, over all processes: `disc_auc` (how often
     a replaced token has a higher logit than an original one), `disc_logit_std` (the standard deviation of the logits
-    within a batch), `disc_recall` (of the replaced tokens, those called replaced), `lucky_hits` (of the masked
-    tokens, those that the generator put back) and `replaced_share` (of all tokens, those replaced). What would be of
-    nothing is left out. `tokens_per_second` counts tokens without padding, of all processes, and the time outside of
-    evaluating and saving. A resumed run counts from where it goes on.
+    within a batch), `disc_recall` (of the replaced tokens, those called replaced), `lucky_hits` (of the masked tokens,
+    those that the generator put back) and `replaced_share` (of all tokens, those replaced). What would be of nothing
+    is left out, and so is what the discriminator did where it was not run ([`RTDWarmUpCallback`]): then all its
+    figures are those of the steps in which it was. `tokens_per_second` counts tokens without padding, of all
+    processes, and the time outside of evaluating and saving. A resumed run counts from where it goes on.
 
     With `detailed`, evaluation has `disc_precision`, `disc_recall`, `disc_f1`, `disc_auc`, `gen_perplexity`,
     `gen_top1`, `gen_top5`, `lucky_hits` and `replaced_share` too, over all tokens of all processes: see
@@ -64,6 +66,7 @@ class RTDMetricsCallback(TrainerCallback):
         self._hooks: list = []
         self._micro_batches = _Mean()  # of the step under way
         self._steps = _Mean()  # since the last log
+        self._alone, self._is_alone = 0, False  # of these, those without the discriminator; whether this is one
         self._training = {}  # since the last log, by device
         self._tokens = torch.zeros((), dtype=torch.long)
         self._seconds, self._resumed_at = 0.0, 0.0  # of training since the last log; when its clock went on
@@ -84,13 +87,13 @@ class RTDMetricsCallback(TrainerCallback):
     # ---- Reading the model's outputs ----
 
     def on_init_end(self, args, state, control, model=None, **kwargs):
-        self._move_to_front()
+        move_to_front(self)
         self._attach(model)
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
-        self._move_to_front()
+        move_to_front(self)
         self._attach(model)  # `model_init` makes a new model for each run
-        self._micro_batches, self._steps = _Mean(), _Mean()
+        self._micro_batches, self._steps, self._alone = _Mean(), _Mean(), 0
         self._training = {}
         self._seconds, self._resumed_at = 0.0, time.perf_counter()
 
@@ -122,8 +125,10 @@ class RTDMetricsCallback(TrainerCallback):
         best = self._best.pop(input_ids.device, [])
         if not hasattr(output, "disc_labels") or output.loss is None:
             return  # a tuple, or a call that asked for no loss
-        parts = torch.stack([output[name].detach().float() for name in LOSS_PARTS])  # (4,)
+        values = [output[name] if name in output else torch.zeros_like(output.mlm_loss) for name in LOSS_PARTS]
+        parts = torch.stack([value.detach().float() for value in values])  # (4,)
         if module.training:
+            self._is_alone = output.logits is None
             self._micro_batches.add(parts, weight=1)
             self._count(output)
             return
@@ -137,7 +142,7 @@ class RTDMetricsCallback(TrainerCallback):
         self._outputs[parts.device] = _Output(parts, output.disc_labels.shape[0], batch)
 
     def _count(self, output):
-        device = output.logits.device
+        device = output.disc_labels.device
         if device not in self._training:
             self._training[device] = TrainingStatistics(device)
         self._training[device].add(output)
@@ -149,6 +154,7 @@ class RTDMetricsCallback(TrainerCallback):
         # The Trainer's loss is a mean over steps of the mean over a step's micro-batches.
         if self._micro_batches.weight:
             self._steps.add(self._micro_batches.mean(), weight=1)
+            self._alone += self._is_alone
             self._micro_batches = _Mean()
 
     def on_evaluate(self, args, state, control, **kwargs):
@@ -165,7 +171,7 @@ class RTDMetricsCallback(TrainerCallback):
         if not outputs:
             # Added after the Trainer was made, and evaluated without training: this batch passed unseen, and an
             # average of the others would be a wrong figure. The next evaluation is complete.
-            self._move_to_front()
+            move_to_front(self)
             self._attach(model)
             self._saw_all_batches = False
             return
@@ -201,7 +207,7 @@ class RTDMetricsCallback(TrainerCallback):
             return
         if "loss" in logs and self._steps.weight:
             values = self._training_values()
-            _write(values, logs, state)
+            write_into_log(values, logs, state)
             if args.eval_strategy == IntervalStrategy.NO:
                 _write_in_notebook(values, logs, state, handler_of(self))
         for name in [name for name in logs if name.endswith("_runtime") and name != "train_runtime"]:
@@ -212,13 +218,16 @@ class RTDMetricsCallback(TrainerCallback):
         self._write_evaluation(prefixes[0] if prefixes else "test_", metrics, state=None)
 
     def _training_values(self):
-        means = reduce(self._steps.mean(), reduction="mean").tolist()
+        means = dict(zip(LOSS_PARTS, reduce(self._steps.mean(), reduction="mean").tolist(), strict=True))
+        steps, both = self._steps.weight, self._steps.weight - self._alone
+        for name in DISCRIMINATOR_PARTS if self._alone else ():  # summed up as 0 where there were none
+            means[name] = means[name] * steps / both if both else None
         counted, *others = self._training.values()
         for other in others:
             counted.absorb(other)
         figures, tokens = counted.reduce().as_dict()
-        self._steps, self._training = _Mean(), {}
-        values = {**dict(zip(LOSS_PARTS, means, strict=True)), **figures}
+        self._steps, self._training, self._alone = _Mean(), {}, 0
+        values = {name: value for name, value in {**means, **figures}.items() if value is not None}
         if tokens:
             values["tokens_per_second"] = tokens / self._seconds
         self._seconds = 0.0
@@ -231,21 +240,11 @@ class RTDMetricsCallback(TrainerCallback):
             if self._statistics is not None and self._saw_all_choices:
                 self.held_out = self._statistics.reduce()
                 values.update(self.held_out.as_dict())
-            _write({f"{prefix}{name}": value for name, value in values.items()}, logs, state)
+            write_into_log({f"{prefix}{name}": value for name, value in values.items()}, logs, state)
             if f"{prefix}loss" in logs:
                 # A notebook's table takes its prefix from the last `..._loss`, to leave out times by their names.
                 logs[f"{prefix}loss"] = logs.pop(f"{prefix}loss")
         self._start_evaluation()
-
-    def _move_to_front(self):
-        """Stand before the reporters (TensorBoard, W&B, ...), which the Trainer puts before a user's callbacks.
-
-        They read `logs` in `on_log`, so what is added after them never reaches them.
-        """
-        handler = handler_of(self)
-        if handler is not None and handler.callbacks[0] is not self:
-            handler.callbacks.remove(self)
-            handler.callbacks.insert(0, self)
 
 
 class _Output(NamedTuple):
@@ -292,12 +291,6 @@ def _rows_without_fill(rows, process_index):
     return min(max(loader.remainder - process_index * rows, 0), rows)
 
 
-def _write(values, logs, state):
-    logs.update(values)
-    if state is not None and state.log_history:
-        state.log_history[-1].update(values)  # a copy of `logs`, made before the callbacks were asked
-
-
 def _write_in_notebook(values, logs, state, handler):
     """The loss parts in a notebook's table of a training without evaluation, whose rows have the loss alone.
 
@@ -306,7 +299,7 @@ def _write_in_notebook(values, logs, state, handler):
     notebook = sys.modules.get("transformers.utils.notebook")  # where nobody has imported it, there is no table
     if notebook is None or handler is None:
         return
-    parts = {name.replace("_", " ").title(): values[name] for name in LOSS_PARTS}
+    parts = {name.replace("_", " ").title(): values[name] for name in LOSS_PARTS if name in values}
     for callback in handler.callbacks:
         if isinstance(callback, notebook.NotebookProgressCallback) and callback.training_tracker is not None:
             callback.training_tracker.write_line({"Step": state.global_step, "Training Loss": logs["loss"], **parts})

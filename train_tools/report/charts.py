@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from ...hub_tools.constant_answer import constant_answers
 from ...hub_tools.run_record import CLASSES, EVALUATION, is_number
+from ..schedule import FIELDS
 from . import measures, tables
 from .tables import Table, class_verdicts, number, percent
 
@@ -14,7 +15,7 @@ TABLE_ROWS = 12
 LOSSES = ("loss", "mlm_loss", "disc_loss")
 ACCURACIES = ("disc_auc", "disc_acc", "disc_recall", "gen_acc", "lucky_hits", "replaced_share")
 WEIGHTS = {"mlm_loss": "gen_weight", "disc_loss": "disc_weight"}  # of the parts in the loss
-OPTIMISATION = ("learning_rate", "grad_norm")
+OPTIMISATION = ("learning_rate", *FIELDS, "grad_norm")  # the fields that have schedules
 # Figures that only an evaluation has: chart -> label of each.
 HELD_OUT_ONLY = {
     "detection": {"disc_precision": "precision_short", "disc_f1": "F1"},
@@ -113,13 +114,18 @@ def _both(run, name, texts):
 def _constant(run, name):
     """What a constant answer gets, at each step whose row says enough: in training, else in held-out text."""
     known = tables.held_out_figures(run, -1).get("frequency_loss")
-    weights = {part: run.config.get(weight) for part, weight in WEIGHTS.items()}
     for prefix, rows in (("", run.training), (EVALUATION, run.evaluations)):
         points = {}
         for row in rows:
             figures = {key: row.get(prefix + key) for key in ("replaced_share", "lucky_hits")}
             constants = constant_answers({**figures, "frequency_loss": known}, run.vocab_size)
-            if all(part in constants and is_number(weight) for part, weight in weights.items()):
+            # A schedule's value stands in the row; where the generator learnt alone, the loss is its own.
+            weights = {
+                part: row.get(weight, run.config.get(weight))
+                for part, weight in WEIGHTS.items()
+                if is_number(row.get(prefix + part))
+            }
+            if weights and all(part in constants and is_number(weight) for part, weight in weights.items()):
                 constants["loss"] = sum(weight * constants[part] for part, weight in weights.items())
             constant = constants.get(name)
             if constant is not None and is_number(row.get(prefix + name)) and "step" in row:
