@@ -117,6 +117,20 @@ class AdaptArguments:
             "1 only for tiny text, where the samples of a generator that knows little are hard to tell from the text."
         },
     )
+    exclude_original: bool | None = field(
+        default=None,
+        metadata={
+            "help": "The generator's samples never equal the original: every masked token is replaced. By default as "
+            "the checkpoint says, else false, as in the paper."
+        },
+    )
+    mask_whole_words: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Mask all pieces of a word, or none; for WordPiece vocabularies. By default as the checkpoint "
+            "says, else false, as in the paper."
+        },
+    )
     embedding_sharing: str | None = field(
         default=None,
         metadata={"help": "none or tied. By default the checkpoint's; none for a pretrained pair, tied from scratch."},
