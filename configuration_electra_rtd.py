@@ -4,6 +4,7 @@
 import copy
 import difflib
 import inspect
+import re
 
 from transformers import ElectraConfig, PretrainedConfig
 from transformers.utils import logging
@@ -43,6 +44,10 @@ class ElectraRTDConfig(PretrainedConfig):
         embedding_sharing (`str`): `"none"`; `"tied"` to share every embedding weight (paper, section 3.2); `"gdes"`,
             where the discriminator reads the generator's, without gradient, plus a delta (DeBERTaV3, section 3.3).
         eval_seed (`int`): seeds the corruption in eval mode; its low 32 bits count.
+        exclude_original (`bool`): a sample never equals the original (`disallow_correct` in Google's code).
+        mask_whole_words (`bool`): mask all tokens of a word or none; `choose_masked_words` says how many words.
+        continuation_tokens (`str` or `None`): a hexadecimal number, for that: bit i is 1 where token i continues a
+            word. From the tokenizer, by `continuation_tokens(tokenizer)` of `pairing_electra_rtd.py`.
 
     Raises a ValueError where a field is out of range, or the two networks do not fit together.
     """
@@ -79,6 +84,9 @@ class ElectraRTDConfig(PretrainedConfig):
         special_token_ids=None,
         embedding_sharing="none",
         eval_seed=0,
+        exclude_original=False,
+        mask_whole_words=False,
+        continuation_tokens=None,
         **kwargs,
     ):
         self.generator_config = _as_electra_config("generator_config", generator_config)
@@ -93,6 +101,9 @@ class ElectraRTDConfig(PretrainedConfig):
         self.special_token_ids = list(special_token_ids or [])
         self.embedding_sharing = embedding_sharing
         self.eval_seed = eval_seed
+        self.exclude_original = exclude_original
+        self.mask_whole_words = mask_whole_words
+        self.continuation_tokens = continuation_tokens
         if "transformers_version" not in kwargs:  # what a file holds, any release may have written
             _warn_of_misspelt_fields(kwargs)
         kwargs.setdefault("auto_map", dict(AUTO_MAP))
@@ -191,6 +202,15 @@ class ElectraRTDConfig(PretrainedConfig):
         if self.embedding_sharing not in list(EMBEDDING_SHARING):  # it may be of any type
             allowed = ", ".join(f'"{name}"' for name in EMBEDDING_SHARING)
             raise ValueError(f"`embedding_sharing` is {self.embedding_sharing!r}: choose one of {allowed}.")
+        for name in ("exclude_original", "mask_whole_words"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"`{name}` is {getattr(self, name)!r}: it must be True or False.")
+        known = self.continuation_tokens
+        if self.mask_whole_words and not re.fullmatch("[0-9a-f]+", str(known)):
+            raise ValueError(
+                f"`mask_whole_words` needs `continuation_tokens`, which is {known!r:.40}: take it from the tokenizer, "
+                "`electra_rtd.continuation_tokens(tokenizer)`, or build the pair with `tokenizer=`."
+            )
         self._check_networks()
         self._check_token_ids()
 

@@ -31,6 +31,7 @@ from .objective_electra_rtd import (
     POSITION,
     SAMPLE,
     choose_masked_positions,
+    continues_word,
     detection_accuracy,
     generate,
     hide_tokens,
@@ -256,7 +257,8 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         # Mask, or keep the collator's masking.
         if labels is None:
             candidates = attended & ~is_any_of(original_ids, config.special_token_ids)  # (B, L)
-            masked_positions = choose_masked_positions(candidates, config.mask_prob, uniform(POSITION))  # (B, L)
+            continues = continues_word(original_ids, config) if config.mask_whole_words else None  # (B, L)
+            masked_positions = choose_masked_positions(candidates, config.mask_prob, uniform(POSITION), continues)
             masked_input_ids = hide_tokens(original_ids, masked_positions, config, uniform)  # (B, L)
         else:
             masked_positions, masked_input_ids = (labels != NOT_A_LABEL) & attended, input_ids
@@ -272,10 +274,10 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         with torch.set_grad_enabled(learns and config.gen_weight > 0):
             hidden = layout.at(masked, self.generator.electra(**inputs)[0])  # (M, H)
             originals, numbers = (values.flatten()[masked] for values in (original_ids, uniform(SAMPLE)))  # (M,) each
-            predicted = generate(self.generator, hidden, originals, config.sampling_temperature, numbers)
+            predicted = generate(self.generator, hidden, originals, config, numbers)
         mlm_loss, gen_acc, sampled_ids = predicted
 
-        # Discriminate. A sample that equals the original counts as original.
+        # Discriminate. A sample that equals the original counts as original, unless `exclude_original`.
         disc_input_ids = original_ids.flatten().index_copy(0, masked, sampled_ids).view_as(original_ids)  # (B, L)
         disc_labels = (disc_input_ids != original_ids).long().masked_fill(~attended, NOT_A_LABEL)  # (B, L)
         if self.generator_alone and self.training:

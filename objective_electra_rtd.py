@@ -6,6 +6,7 @@ in the longest, M masked tokens in the batch, V tokens in the vocabulary.
 """
 
 from fractions import Fraction
+from functools import lru_cache
 
 import torch
 from torch import nn
@@ -34,19 +35,57 @@ def where_true(mask, count=None):
     return mask.flatten().byte().argsort(descending=True, stable=True)[:count]
 
 
-def choose_masked_positions(candidates, mask_prob, uniform):
+def choose_masked_positions(candidates, mask_prob, uniform, continues=None):
     """Exactly `ceil(mask_prob * candidates)` of each sequence's candidates, uniformly without replacement.
 
-    Args: candidates (bool, (B, L)); mask_prob (`float`); uniform (float32 in [0, 1), (B, L)). Returns: bool, (B, L).
+    Args: candidates (bool, (B, L)); mask_prob (`float`); uniform (float32 in [0, 1), (B, L)); continues (bool,
+        (B, L), *optional*): tokens that continue the word before them, for whole words alone. Returns: bool, (B, L).
     """
     # In whole numbers: in floating point 0.07 * 100 is above 7, and in float32 0.15 * 100 is above 15.
     share = Fraction(str(mask_prob)).limit_denominator(10**9)
     counts = candidates.sum(dim=-1, keepdim=True)  # (B, 1)
     to_mask = (counts * share.numerator + share.denominator - 1) // share.denominator  # (B, 1)
     to_mask = to_mask.maximum((counts > 0).long())  # shares below 10**-9
+    if continues is not None:
+        return choose_masked_words(candidates, to_mask, uniform, continues)
     order = uniform.masked_fill(~candidates, 2.0).argsort(dim=-1, stable=True)  # (B, L): candidates first, shuffled
     ranks = order.argsort(dim=-1)  # (B, L): 0 to L - 1, each once, so that equal numbers do not change the count
     return candidates & (ranks < to_mask)
+
+
+def choose_masked_words(candidates, to_mask, uniform, continues):
+    """Whole words: in random order, each that fits into what is left of a number of tokens, as BERT's
+    `create_pretraining_data.py` takes them; where none fits, a shortest one.
+
+    A word: candidates side by side, of which those after the first continue it. Args: to_mask (int64, (B, 1)); the
+    others as of [`choose_masked_positions`]. Returns: bool, (B, L).
+    """
+    starts = candidates & ~(continues & nn.functional.pad(candidates, (1, -1)))  # (B, L)
+    places = torch.arange(starts.shape[-1], device=starts.device)  # (L,)
+    first = (places * starts).cummax(dim=-1).values  # (B, L): the place where a token's word starts
+    sizes = torch.zeros_like(first).scatter_add(-1, first, candidates.long())  # (B, L): of words, where they start
+    order = uniform.masked_fill(~starts, 2.0).argsort(dim=-1, stable=True)  # (B, L): words first, shuffled
+    sizes = sizes.gather(-1, order)
+    left = sizes.masked_fill(sizes == 0, len(places)).amin(dim=-1, keepdim=True).maximum(to_mask)  # (B, 1)
+    taken = torch.zeros_like(candidates)
+    for _ in range(8):  # a round ends at the first word that is too long, and stays so; text needs five at most
+        fits = ~taken & (sizes > 0) & (sizes <= left)
+        fits = fits & ((sizes * fits).cumsum(dim=-1) <= left)
+        taken, left = taken | fits, left - (sizes * fits).sum(dim=-1, keepdim=True)
+    return candidates & taken.gather(-1, order.argsort(dim=-1)).gather(-1, first)
+
+
+@torch.compiler.disable  # no part of a graph: a constant
+def continues_word(input_ids, config):
+    """Which tokens continue the word before them, by `config.continuation_tokens`: bool, as input_ids."""
+    config.check_fields()  # they may have been set since the last step
+    return _read_bits(config.continuation_tokens, config.vocab_size, input_ids.device)[input_ids]
+
+
+@lru_cache(maxsize=4)  # an accelerator waits for it once
+def _read_bits(hexadecimal, count, device):
+    bits = f"{int(hexadecimal, 16):0{count}b}"[::-1]
+    return torch.tensor([bit == "1" for bit in bits[:count]], device=device)
 
 
 def hide_tokens(input_ids, masked_positions, config, uniform):
@@ -101,6 +140,15 @@ def sample_tokens(logits, temperature, uniform):
     return sampled.clamp(max=logits.shape[-1] - 1)  # of logits that are NaN: the loss has to say so, not a crash
 
 
+def sample_other_tokens(logits, original_ids, temperature, uniform):
+    """As [`sample_tokens`], of all tokens but each row's original (int64, (M,)), which no rounding can bring back."""
+    last = logits.shape[-1] - 1
+    is_original = torch.arange(last, device=logits.device) == original_ids[:, None]  # (M, V - 1)
+    others = torch.where(is_original, logits[:, last:], logits[:, :last])  # the last stands in the original's place
+    sampled = sample_tokens(others, temperature, uniform)
+    return sampled.masked_fill(sampled == original_ids, last)
+
+
 def replaced_token_detection_loss(logits, disc_labels, attended):
     """Mean binary cross-entropy over the attended tokens in nats, in float32.
 
@@ -140,14 +188,14 @@ LOGITS_AT_ONCE_ELSEWHERE = 2**26
 
 
 @torch.compiler.disable  # how many parts there are follows from the tokens
-def generate(generator, hidden, original_ids, temperature, uniform):
+def generate(generator, hidden, original_ids, config, uniform):
     """Predict the masked tokens, and sample what replaces them.
 
     Memory for logits has a bound at any number of masked tokens: those of a part are gone before those of the next,
     and are computed again for its gradient.
 
-    Args: generator (`ElectraForMaskedLM`); hidden (float, (M, H)), of its encoder; original_ids (int64, (M,));
-        temperature (`float`); uniform (float32 in [0, 1), (M,)).
+    Args: generator (`ElectraForMaskedLM`); hidden (float, (M, H)), of its encoder; original_ids (int64, (M,)); config
+        ([`ElectraRTDConfig`]); uniform (float32 in [0, 1), (M,)).
     Returns: mean loss in nats, float32, (); share of right first choices, float32, (); samples, int64, (M,).
     """
     predictions = generator.generator_predictions(hidden)  # (M, embedding_size)
@@ -155,16 +203,16 @@ def generate(generator, hidden, original_ids, temperature, uniform):
     parts = [tensor.split(max(1, at_once)) for tensor in (predictions, original_ids, uniform)]
     head = generator.generator_lm_head
     if len(parts[0]) == 1:
-        found = [predict(head, predictions, original_ids, uniform, temperature)]
+        found = [predict(head, predictions, original_ids, uniform, config)]
     else:
         again = {"use_reentrant": False, "preserve_rng_state": False}  # nothing random is drawn in there
-        found = [checkpoint(predict, head, *part, temperature, **again) for part in zip(*parts, strict=True)]
+        found = [checkpoint(predict, head, *part, config, **again) for part in zip(*parts, strict=True)]
     losses, hits, sampled_ids = zip(*found, strict=True)
     count = max(len(original_ids), 1)
     return sum(losses) / count, sum(hits) / count, torch.cat(sampled_ids)
 
 
-def predict(head, predictions, original_ids, uniform, temperature):
+def predict(head, predictions, original_ids, uniform, config):
     """Sums of the losses of masked tokens and of right first choices, and samples; arguments as of [`generate`].
 
     Args: head (module); predictions (float, (M, embedding_size)). Returns: float32, (); float32, (); int64, (M,).
@@ -174,7 +222,9 @@ def predict(head, predictions, original_ids, uniform, temperature):
     loss = nn.functional.cross_entropy(logits.float(), original_ids, reduction="sum")
     logits = logits.detach()
     hits = (logits.argmax(dim=-1) == original_ids).float().sum()
-    return loss, hits, sample_tokens(logits, temperature, uniform)
+    if config.exclude_original:
+        return loss, hits, sample_other_tokens(logits, original_ids, config.sampling_temperature, uniform)
+    return loss, hits, sample_tokens(logits, config.sampling_temperature, uniform)
 
 
 # ---- The random numbers of eval mode --------------------------------------------------------------------------------

@@ -45,6 +45,8 @@ def pair_networks(generator, discriminator, tokenizer, overrides):
             )
         ids = {"mask_token_id": tokenizer.mask_token_id, "pad_token_id": tokenizer.pad_token_id}
         overrides = {**ids, "special_token_ids": special_ids(tokenizer), **overrides}
+        if overrides.get("mask_whole_words") and "continuation_tokens" not in overrides:
+            overrides["continuation_tokens"] = continuation_tokens(tokenizer)
     generator, discriminator = map(_load_network, NETWORKS, classes, sources, of_each)
     if tokenizer is not None and len(tokenizer) > discriminator.config.vocab_size == generator.config.vocab_size:
         raise ValueError(
@@ -174,6 +176,18 @@ def special_ids(tokenizer):
     """Ids of a tokenizer's special tokens, also of those that were added: `list[int]`, ascending."""
     added = {token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special}
     return sorted(added.union(tokenizer.all_special_ids))
+
+
+def continuation_tokens(tokenizer):
+    """Which tokens continue a word, `##ing`: `str`, the field of that name. Others than WordPiece are a ValueError."""
+    kind = type(tokenizer.backend_tokenizer.model).__name__ if tokenizer.is_fast else "WordPiece"
+    found = [number for token, number in tokenizer.get_vocab().items() if token[:2] == "##" and len(token) > 2]
+    if kind != "WordPiece" or not found:
+        raise ValueError(
+            f"`mask_whole_words` is for WordPiece vocabularies, in which '##' begins what continues a word. This one, "
+            f"{type(tokenizer).__name__} ({kind}), has {len(found)} such tokens of {len(tokenizer)}: leave it out."
+        )
+    return f"{sum(1 << number for number in found):x}"
 
 
 def _pop_prefixed(kwargs, prefix):

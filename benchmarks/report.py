@@ -27,7 +27,7 @@ FIGURES = ROOT / "docs" / "performance"
 BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#999999"
 MIB = 2**20
 GPU = "gpu-cuda"  # the one file of `make gpu`
-OWN_PAGES = ("study-", "pairs-")  # files of `make study` and `benchmarks.pairs`, which write their own pages
+ELSEWHERE = ("study-", "pairs-", "objectives-")  # files of commands that write pages of their own
 
 
 def main():
@@ -35,7 +35,7 @@ def main():
     FIGURES.mkdir(parents=True, exist_ok=True)
     page = PAGE.read_text(encoding="utf-8")
     for path in sorted(path for path in RESULTS.glob("*.json") if path.suffixes == [".json"]):
-        if path.stem.startswith(OWN_PAGES):
+        if path.stem.startswith(ELSEWHERE):
             continue
         if path.stem == GPU:
             page = replace_between_markers(page, GPU, gpu_tables(json.loads(path.read_text(encoding="utf-8"))))

@@ -222,6 +222,8 @@ def _settings(config, run):
         f"`{name}`": getattr(complete, name)
         for name in ("mask_prob", "sampling_temperature", "gen_weight", "disc_weight", "embedding_sharing")
     }
+    switches = ("exclude_original", "mask_whole_words")  # off in the paper: a word of them where they are on
+    objective |= {f"`{name}`": "yes" for name in switches if getattr(complete, name)}
     given = {name: value for name, value in run.results.get("settings", {}).items() if value is not None}
     run_settings = {f"`{_plain(name)}`": _plain(value) for name, value in given.items()}
     return [*sizes.items(), *objective.items(), *run_settings.items()]

@@ -142,6 +142,20 @@ class AdaptArguments:
             "--freeze generator, the discriminator alone."
         },
     )
+    exclude_original: bool | None = field(
+        default=None,
+        metadata={
+            "help": "The generator's samples never equal the original: every masked token is replaced. By default as "
+            "the checkpoint says, else false, as in the paper."
+        },
+    )
+    mask_whole_words: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Mask all pieces of a word, or none; for WordPiece vocabularies. By default as the checkpoint "
+            "says, else false, as in the paper."
+        },
+    )
     embedding_sharing: str | None = field(
         default=None,
         metadata={

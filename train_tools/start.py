@@ -8,12 +8,22 @@ from torch import nn
 from ..configuration_electra_rtd import ElectraRTDConfig
 from ..hub_tools.loading import check_is_pair, load_common_tokenizer, load_pair, load_tokenizer
 from ..hub_tools.sharing import change_sharing
+from ..pairing_electra_rtd import continuation_tokens
 from .from_scratch import TextsOf, build_pair, train_tokenizer
 from .schedule import end_of
 from .stock_networks import join_networks
 
 
 logger = logging.getLogger(__name__)
+
+OF_THE_MODEL = (  # fields of `AdaptArguments` that the pair's configuration has too
+    "mask_prob",
+    "disc_weight",
+    "sampling_temperature",
+    "exclude_original",
+    "mask_whole_words",
+    "embedding_sharing",
+)
 
 
 def load_start(arguments, train_text, last_checkpoint):
@@ -30,23 +40,28 @@ def load_start(arguments, train_text, last_checkpoint):
     Raises:
         ValueError: they do not fit together, or a part is missing.
     """
-    overrides = {
-        name: end_of(getattr(arguments, name))  # a schedule belongs to a callback: evaluations are at its end
-        for name in ("mask_prob", "disc_weight", "sampling_temperature", "embedding_sharing")
-        if getattr(arguments, name) is not None
-    }
+    given = {name: end_of(getattr(arguments, name)) for name in OF_THE_MODEL}  # of a schedule: evaluations are there
+    overrides = {name: value for name, value in given.items() if value is not None}
     named = last_checkpoint or arguments.tokenizer
     tokenizer = load_tokenizer(named) if named else None
     if arguments.from_scratch:
         if tokenizer is None:
             logger.info(f"Training a WordPiece vocabulary of up to {arguments.vocab_size} entries on the text.")
             tokenizer = train_tokenizer(TextsOf(train_text), arguments.vocab_size)
-        return build_pair(arguments.from_scratch, tokenizer, **overrides), tokenizer
+        return build_pair(arguments.from_scratch, tokenizer, **_with_words(overrides, tokenizer)), tokenizer
     if arguments.checkpoint:
         tokenizer = tokenizer or load_tokenizer(arguments.checkpoint)
-        return _load_checkpoint(arguments.checkpoint, tokenizer, overrides), tokenizer
+        return _load_checkpoint(arguments.checkpoint, tokenizer, _with_words(overrides, tokenizer)), tokenizer
     tokenizer = tokenizer or load_common_tokenizer(*filter(None, (arguments.discriminator, arguments.generator)))
+    overrides = _with_words(overrides, tokenizer)
     return join_networks(arguments, tokenizer, overrides, is_new=last_checkpoint is None), tokenizer
+
+
+def _with_words(overrides, tokenizer):
+    """Fields of a configuration, with what it has to know of the tokenizer's words."""
+    if not overrides.get("mask_whole_words"):
+        return overrides
+    return {**overrides, "continuation_tokens": continuation_tokens(tokenizer)}
 
 
 def _load_checkpoint(checkpoint, tokenizer, overrides):

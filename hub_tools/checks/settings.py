@@ -235,6 +235,10 @@ PAIR = {
         f"a list of at most {MOST_SPECIAL_IDS} ids",
         lambda value: value is None or (type(value) is list and len(value) <= MOST_SPECIAL_IDS),
     ),
+    "continuation_tokens": Setting(
+        f"a hexadecimal number of at most {LARGEST_VOCABULARY // 4:,} digits, or null",
+        lambda value: value is None or (type(value) is str and len(value) <= LARGEST_VOCABULARY // 4),
+    ),
 }
 NETWORK = {
     **COMMON,

@@ -7,7 +7,7 @@ import reprlib
 
 from transformers import PreTrainedTokenizerBase
 
-from ...pairing_electra_rtd import special_ids
+from ...pairing_electra_rtd import continuation_tokens, special_ids
 from .. import layout
 from ..findings import ERROR, INFO, WARNING, Finding
 from ..loading import find_tokenizer
@@ -82,6 +82,26 @@ def check_tokenizer(checkpoint, config):
             layout.CONFIG,
             f"`special_token_ids` are {reprlib.repr(ours)}, in the tokenizer {reprlib.repr(theirs)}: training may "
             "mask or draw special tokens.",
+        )
+    if config.mask_whole_words:
+        yield from _check_words(config, tokenizer)
+
+
+def _check_words(config, tokenizer):
+    """Whether the configuration knows the words of its tokenizer."""
+    try:
+        theirs = int(continuation_tokens(tokenizer), 16)
+    except ValueError as error:
+        yield Finding(ERROR, "tokenizer-words", layout.CONFIG, str(error))
+        return
+    wrong = (int(config.continuation_tokens, 16) ^ theirs).bit_count()
+    if wrong:
+        yield Finding(
+            ERROR,
+            "tokenizer-words",
+            layout.CONFIG,
+            f"`mask_whole_words`: `continuation_tokens` is wrong about {wrong} tokens of the tokenizer, so that words "
+            "are masked in part. Set it to `electra_rtd.continuation_tokens(tokenizer)`.",
         )
 
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from electra_rtd import cli, parsers
+from electra_rtd import cli, continuation_tokens, parsers
 from electra_rtd.hub_tools import card as card_file
 from electra_rtd.hub_tools import layout, push_checkpoint
 from electra_rtd.hub_tools.card import METRICS
@@ -341,6 +341,16 @@ def test_a_configuration_that_leaves_defaults_out_has_a_card(pair_copy, card_of)
     (pair_copy / layout.CONFIG).write_text(json.dumps(config), encoding="utf-8")
     _, body = card_of(pair_copy)
     assert ["`mask_prob`", "0.15"] in table_under(body, "Training")
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_switches_of_the_corruption_stand_in_the_card_where_they_are_on(on, pair_copy, card_of, tokenizer):
+    config = json.loads((pair_copy / layout.CONFIG).read_text(encoding="utf-8"))
+    config |= {"exclude_original": on, "mask_whole_words": on, "continuation_tokens": continuation_tokens(tokenizer)}
+    (pair_copy / layout.CONFIG).write_text(json.dumps(config), encoding="utf-8")
+    rows = dict(table_under(card_of(pair_copy)[1], "Training"))
+    switches = [rows.get(f"`{name}`") for name in ("exclude_original", "mask_whole_words")]
+    assert switches == (["yes", "yes"] if on else [None, None])
 
 
 # ---- The picture ----

@@ -242,6 +242,9 @@ def test_what_is_no_pair_is_an_error(pair_copy, content, errors, write):
         ({"to_dict": 0, "hidden_size": 4}, "`to_dict` is no setting of this network: remove it; `hidden_size` is no"),
         ({"dtype": "nonsense"}, "nonsense"),
         ({"special_token_ids": {"a": 1}}, "`special_token_ids` is {'a': 1}: it must be a list"),
+        ({"exclude_original": "yes"}, "`exclude_original` is 'yes': it must be True or False"),
+        ({"mask_whole_words": True}, "`mask_whole_words` needs `continuation_tokens`, which is None"),
+        ({"continuation_tokens": ["0f"]}, "`continuation_tokens` is ['0f']: it must be a hexadecimal number"),
     ],
 )
 def test_a_field_out_of_range_is_an_error_that_names_it(pair_copy, fields, says, errors, message, edit_json):
@@ -399,6 +402,7 @@ def test_every_setting_of_a_new_configuration_is_known():
     [
         {"num_labels": 10**9},
         {"special_token_ids": [7] * 10_001},
+        {"mask_whole_words": True, "continuation_tokens": "f" * 500_001},
         {"label2id": {str(number): number for number in range(100_001)}},
     ],
 )

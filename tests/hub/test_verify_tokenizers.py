@@ -7,6 +7,7 @@ import shutil
 import pytest
 from transformers import AutoTokenizer
 
+from electra_rtd import continuation_tokens
 from electra_rtd.hub_tools import layout, verify_checkpoint
 from electra_rtd.hub_tools.checks import tokenizers
 
@@ -52,6 +53,18 @@ def test_other_special_ids_than_the_tokenizers_are_a_warning(pair_copy, warnings
     assert warnings(pair_copy) == [NO_CARD, ("tokenizer-ids", CONFIG)]
     edit_json(pair_copy, lambda content: content.update(special_token_ids=[79, 0, 7, 31, 32, 79]))
     assert warnings(pair_copy) == [NO_CARD]
+
+
+def test_words_that_the_tokenizer_has_not_are_an_error(pair_copy, tokenizer, errors, message, edit_json):
+    right = continuation_tokens(tokenizer)
+    edit_json(pair_copy, lambda content: content.update(mask_whole_words=True, continuation_tokens=right))
+    assert errors(pair_copy) == []
+    wrong = f"{int(right, 16) ^ 0b1010:x}"  # two tokens that are no pieces
+    edit_json(pair_copy, lambda content: content.update(continuation_tokens=wrong))
+    assert errors(pair_copy) == [("tokenizer-words", CONFIG)]
+    assert "wrong about 2 tokens" in message(pair_copy, "tokenizer-words")
+    edit_json(pair_copy, lambda content: content.update(mask_whole_words=False))
+    assert errors(pair_copy) == [], "nobody reads it"
 
 
 @pytest.mark.parametrize("content", ["{", "{}", "[]", '{"model": {"type": "BPE"}}', b"\xff"])

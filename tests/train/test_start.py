@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from electra_rtd import continuation_tokens
 from electra_rtd.hub_tools.loading import load_tokenizer
 from electra_rtd.hub_tools.vocabulary import SPECIAL_TOKENS
 from electra_rtd.train_tools.arguments import AdaptArguments
@@ -136,3 +137,41 @@ def test_a_frozen_generator_samples_without_dropout_and_nothing_else_changes(mak
     assert [name for name, one in model.named_parameters() if not one.requires_grad] == [
         f"generator.{name}" for name, _ in model.generator.named_parameters()
     ]
+
+
+# ---- Corruption ----
+
+
+def pair_of(folders):
+    return {"generator": str(folders[0]), "discriminator": str(folders[1])}
+
+
+@pytest.mark.parametrize("kind", ["pair", "checkpoint", "scratch"])
+def test_each_start_takes_the_switches_of_corruption_and_knows_its_words(kind, pair_folders, saved_pair, tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL_TOKENS, "책", "##다"]) + "\n", encoding="utf-8")
+    starts = {
+        "pair": pair_of(pair_folders),
+        "checkpoint": {"checkpoint": str(saved_pair)},
+        "scratch": {"from_scratch": "tiny", "tokenizer": str(tmp_path / "vocab.txt")},
+    }
+    model, tokenizer = start(**starts[kind], exclude_original=True, mask_whole_words=True)
+    assert model.config.exclude_original is model.config.mask_whole_words is True
+    number = int(model.config.continuation_tokens, 16)
+    continued = [token for token, token_id in tokenizer.get_vocab().items() if number >> token_id & 1]
+    assert continued and all(token.startswith("##") for token in continued)
+
+
+def test_a_checkpoints_switches_stay_and_can_be_turned_off(make_model, tokenizer, tmp_path):
+    words = continuation_tokens(tokenizer)
+    make_model(exclude_original=True, mask_whole_words=True, continuation_tokens=words).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    model, _ = start(checkpoint=str(tmp_path))
+    assert model.config.exclude_original and model.config.mask_whole_words
+    model, _ = start(checkpoint=str(tmp_path), exclude_original=False, mask_whole_words=False)
+    assert not model.config.exclude_original and not model.config.mask_whole_words
+
+
+def test_whole_words_of_a_vocabulary_without_pieces_are_refused(tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL_TOKENS, "책", "비"]) + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"`mask_whole_words` is for WordPiece vocabularies.* has 0 such tokens of 7"):
+        start(from_scratch="tiny", tokenizer=str(tmp_path / "vocab.txt"), mask_whole_words=True)
