@@ -164,26 +164,29 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             return_dict (`bool`, *optional*): `False` returns a tuple.
             labels (`torch.LongTensor` of shape `(B, L)`, *optional*, by keyword): from a masked language modelling
                 collator: original ids where it masked, -100 elsewhere. Its masking is kept.
+            cu_seq_lens_q, cu_seq_lens_k, max_length_q, seq_idx (*optional*, by keyword): from
+                `DataCollatorWithFlattening`. They, or positions that start again, without an `attention_mask`, say
+                that the rows are sequences one after another: each is read alone, and what is returned is of the
+                rows' shape (but attentions, of each sequence).
 
         Returns:
             [`ElectraRTDOutput`] or `tuple`
 
         Raises:
-            ValueError: wrong types or shapes, an empty batch, sequences joined to one row, labels that hide nothing,
-                unset `mask_token_id`; on the CPU also ids outside the vocabulary and other values in the mask.
+            ValueError: wrong types or shapes, an empty batch, sequences joined to one row where it is not clear where
+                each begins, labels that hide nothing, unset `mask_token_id`; on the CPU also ids outside the
+                vocabulary and other values in the mask.
         """
         config = self.config
         integers = {"input_ids": input_ids, "token_type_ids": token_type_ids, "position_ids": position_ids}
         integers["labels"] = kwargs.get("labels")
         input_ids, token_type_ids, position_ids, labels = (as_int64(*named) for named in integers.items())
-        inputs = (input_ids, attention_mask, token_type_ids, position_ids, labels)
+        inputs = input_ids, attention_mask, token_type_ids, position_ids, labels
         joined, labels, hides = self._check_inputs(*inputs, kwargs)
         # What a masking collator hid stands in its labels.
         original_ids = input_ids if labels is None else torch.where(labels != NOT_A_LABEL, labels, input_ids)  # (B, L)
         attended = self._attended(original_ids, attention_mask)  # (B, L)
-        if (
-            joined is not None
-        ):  # what a collator joined to rows is from here on the padded batch that it would have been
+        if joined is not None:  # from here on the padded batch that they are
             batch = (input_ids, original_ids, attended, token_type_ids, labels)
             input_ids, original_ids, attended, token_type_ids, labels = map(joined.split, batch)  # (B, L) each
         uniform = self._uniform_numbers(original_ids, attended)
@@ -352,21 +355,21 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         on_cpu = input_ids.device.type == "cpu"
         # Reading values makes an accelerator wait: there, the first labels are looked at, and nothing else.
         read_labels = read and labels is not None and (on_cpu or self.unseen_labels > 0)
-        joined, hides, shape = None, None, input_ids.shape
+        joined, hides, length = None, None, input_ids.shape[1]
         marks = {name: as_int64(name, kwargs[name]) for name in BOUNDARIES if kwargs.get(name) is not None}
-        if marks or position_ids is not None:
-            has_mask, attended = attention_mask is not None, self._attended(input_ids, attention_mask)
-            check = read_labels or (read and on_cpu)
-            joined = find_ends(attended, has_mask, position_ids, marks, kwargs.get("max_length_q"), check)
+        if position_ids is not None or marks:
+            attended, check = self._attended(input_ids, attention_mask), read_labels or (read and on_cpu)
+            marks = marks and {**marks, "max_length_q": kwargs.get("max_length_q")}
+            joined = find_ends(attended, attention_mask is not None, position_ids, marks, check)
         if joined is not None:
-            shape = joined.shape
-        if joined is not None and labels is not None:  # those that repeat all tokens but each first one hide nothing
-            hides = ((labels != input_ids) & attended & ~joined.starts).any()  # ()
-            labels = labels.masked_fill(~hides, NOT_A_LABEL)
+            length = joined.shape[1]
+            if labels is not None:  # where they repeat all tokens but each first one, they hide nothing
+                hides = ((labels != input_ids) & attended & ~joined.starts).any()  # ()
+                labels = labels.masked_fill(~hides, NOT_A_LABEL)
         longest = self.config.max_position_embeddings
-        if shape[1] > longest:
+        if length > longest:
             raise ValueError(
-                f"The sequences have {shape[1]} tokens, but `max_position_embeddings` is {longest}. "
+                f"The sequences have {length} tokens, but `max_position_embeddings` is {longest}. "
                 f"Truncate them: `tokenizer(..., truncation=True, max_length={longest})`."
             )
         if read and on_cpu:

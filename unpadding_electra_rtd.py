@@ -173,33 +173,33 @@ class JoinedSequences:
         return values if values.dim() == 0 else unpad_input(values, self.cells).unflatten(0, self.starts.shape)
 
 
-def find_ends(attended, has_mask, position_ids, marks, longest, check):
-    """Where sequences end that were joined to rows, as `DataCollatorWithFlattening` tells it in one of its ways.
+def find_ends(attended, has_mask, position_ids, marks, check):
+    """Where sequences begin and end that were joined to rows, in any of the ways of `DataCollatorWithFlattening`.
 
     An accelerator is waited for once, but not where `cu_seq_lens_q` and `max_length_q` say what is needed.
 
     Args: attended (bool, (R, T)); has_mask (`bool`): a mask says that a row is one sequence; position_ids (int64,
-        (R, T), or `None`); marks (`dict` of int64) and longest (`int`, or `None`): what else the collator returns;
-        check (`bool`): look whether all agree.
+        (R, T), or `None`); marks (`dict`): what else the collator returns; check (`bool`): look whether all agree.
     Returns: [`JoinedSequences`], or `None` where each row is one sequence. Raises: ValueError: that is not clear.
     """
-    ends, seq_idx = marks.get("cu_seq_lens_q", marks.get("cu_seq_lens_k")), marks.get("seq_idx")  # (B + 1,), (R, T)
-    given, length = position_ids, attended.shape[1]
+    ends, length = marks.get("cu_seq_lens_q", marks.get("cu_seq_lens_k")), attended.shape[1]  # (B + 1,)
+    seq_idx, longest = marks.get("seq_idx"), marks.get("max_length_q")  # (R, T)
+    given = None if position_ids is None else position_ids.expand_as(attended)  # (R, T)
     if has_mask:
-        if marks or (check and given is not None and (((given == 0) & attended).sum(dim=-1) > 1).any()):
+        if marks or (check and (((given == 0) & attended).sum(dim=-1) > 1).any()):
             raise unclear("`attention_mask` says that each row is one sequence")
         return None
     numbers = torch.arange(length, device=attended.device)  # (T,)
     if ends is not None:
         if len(attended) > 1 or ends.dim() != 1 or ends.shape != marks.get("cu_seq_lens_k", ends).shape:
-            raise unclear(f"`cu_seq_lens_q` has the shape {tuple(ends.shape)}, `input_ids` {tuple(attended.shape)}")
+            raise unclear("`cu_seq_lens_q` and `cu_seq_lens_k` are of one row, (sequences + 1,)")
         starts = attended.new_zeros(1, length + 1).index_fill(1, ends.clamp(0, length), True)[:, :-1]  # (1, T)
     else:
         starts = given == 0 if seq_idx is None else seq_idx.diff(dim=-1, prepend=seq_idx[:, :1] - 1) != 0  # (R, T)
     positions = numbers - (starts * numbers).cummax(dim=-1).values  # (R, T)
     if ends is not None and isinstance(longest, int) and not check:
         return JoinedSequences(positions, len(ends) - 1, longest)
-    given = positions if given is None else given.expand_as(attended)  # (R, T)
+    given = positions if given is None else given  # (R, T)
     before = torch.where(attended, given, -1).cummax(dim=-1).values[:, :-1]  # (R, T - 1): the highest so far
     falls, agree = (attended[:, 1:] & (given[:, 1:] <= before)).any(), (positions == given).all()
     if ends is not None:
