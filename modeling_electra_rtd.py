@@ -408,8 +408,8 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         if at_most and many and (labels == input_ids)[labelled].all():
             raise ValueError(
                 "`labels` repeat `input_ids`, as a collator for causal language modelling makes them: nothing is "
-                "masked. Use `DataCollatorWithPadding(tokenizer)`, or `DataCollatorForLanguageModeling(tokenizer, "
-                "mlm=True)`."
+                "masked. Use `DataCollatorWithPadding(tokenizer)`, `DataCollatorWithFlattening()` with positions, or "
+                "`DataCollatorForLanguageModeling(tokenizer, mlm=True)`."
             )
 
 
