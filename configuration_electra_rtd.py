@@ -56,18 +56,9 @@ class ElectraRTDConfig(PretrainedConfig):
     sub_configs = {"generator_config": ElectraConfig, "discriminator_config": ElectraConfig}
     _auto_class = "AutoConfig"  # `save_pretrained` copies the code files of classes that carry this
     # What an evaluation loop need not gather: `logits` and `disc_labels` remain.
-    keys_to_ignore_at_inference = [
-        "mlm_loss",
-        "disc_loss",
-        "gen_acc",
-        "disc_acc",
-        "disc_predictions",
-        "masked_positions",
-        "masked_input_ids",
-        "disc_input_ids",
-        "hidden_states",
-        "attentions",
-    ]
+    keys_to_ignore_at_inference = ["mlm_loss", "disc_loss", "gen_acc", "disc_acc", "disc_predictions"]
+    keys_to_ignore_at_inference += ["masked_positions", "masked_input_ids", "disc_input_ids"]
+    keys_to_ignore_at_inference += ["hidden_states", "attentions"]
 
     def __init__(
         self,

@@ -42,9 +42,16 @@ from .objective_electra_rtd import (
     where_true,
 )
 from .pairing_electra_rtd import cut_generator, pair_networks
-from .unpadding_electra_rtd import PaddedBatch, UnpaddedBatch, attend_unpadded, warn_if_attention_cannot_drop
+from .unpadding_electra_rtd import (
+    PaddedBatch,
+    UnpaddedBatch,
+    attend_unpadded,
+    find_ends,
+    warn_if_attention_cannot_drop,
+)
 
 
+BOUNDARIES = ("cu_seq_lens_q", "cu_seq_lens_k", "seq_idx")  # of sequences that a collator joined to rows
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 # The whole embedding block: Google's code builds the tables and the LayerNorm of both networks in one variable scope.
 SHARED_EMBEDDINGS = [f"{table}_embeddings.weight" for table in ("word", "position", "token_type")]
@@ -232,36 +239,47 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             return_dict (`bool`, *optional*): `False` returns a tuple.
             labels (`torch.LongTensor` of shape `(B, L)`, *optional*, by keyword): from a masked language modelling
                 collator: original ids where it masked, -100 elsewhere. Its masking is kept.
+            cu_seq_lens_q, cu_seq_lens_k, max_length_q, seq_idx (*optional*, by keyword): from
+                `DataCollatorWithFlattening`. They, or positions that start again, without an `attention_mask`, say
+                that the rows are sequences one after another: each is read alone, and what is returned is of the
+                rows' shape (but attentions, of each sequence).
 
         Returns:
             [`ElectraRTDOutput`] or `tuple`
 
         Raises:
-            ValueError: wrong types or shapes, an empty batch, sequences joined to one row, labels that hide nothing,
-                unset `mask_token_id`; on the CPU also ids outside the vocabulary and other values in the mask.
+            ValueError: wrong types or shapes, an empty batch, sequences joined to one row where it is not clear where
+                each begins, labels that hide nothing, unset `mask_token_id`; on the CPU also ids outside the
+                vocabulary and other values in the mask.
         """
         config = self.config
         integers = {"input_ids": input_ids, "token_type_ids": token_type_ids, "position_ids": position_ids}
         integers["labels"] = kwargs.get("labels")
         input_ids, token_type_ids, position_ids, labels = (as_int64(*named) for named in integers.items())
-        self._check_inputs(input_ids, attention_mask, token_type_ids, position_ids, labels, kwargs)
+        inputs = input_ids, attention_mask, token_type_ids, position_ids, labels
+        joined, labels, hides = self._check_inputs(*inputs, kwargs)
         # What a masking collator hid stands in its labels.
         original_ids = input_ids if labels is None else torch.where(labels != NOT_A_LABEL, labels, input_ids)  # (B, L)
         attended = self._attended(original_ids, attention_mask)  # (B, L)
+        if joined is not None:  # from here on the padded batch that they are
+            batch = (input_ids, original_ids, attended, token_type_ids, labels)
+            input_ids, original_ids, attended, token_type_ids, labels = map(joined.split, batch)  # (B, L) each
         uniform = self._uniform_numbers(original_ids, attended)
-        if position_ids is None:
+        if position_ids is None or joined is not None:
             position_ids = positions_from_first_token(attended)  # (B, L)
         hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
         attentions = config.output_attentions if output_attentions is None else output_attentions
 
         # Mask, or keep the collator's masking.
-        if labels is None:
+        if labels is None or joined is not None:
             candidates = attended & ~is_any_of(original_ids, config.special_token_ids)  # (B, L)
             continues = continues_word(original_ids, config) if config.mask_whole_words else None  # (B, L)
             masked_positions = choose_masked_positions(candidates, config.mask_prob, uniform(POSITION), continues)
             masked_input_ids = hide_tokens(original_ids, masked_positions, config, uniform)  # (B, L)
-        else:
-            masked_positions, masked_input_ids = (labels != NOT_A_LABEL) & attended, input_ids
+        if labels is not None:
+            collated = (labels != NOT_A_LABEL) & attended  # (B, L)
+            masked_positions = collated if hides is None else torch.where(hides, collated, masked_positions)  # (B, L)
+            masked_input_ids = input_ids if hides is None else torch.where(hides, input_ids, masked_input_ids)
         # The one time that an accelerator is waited for; a recorded graph must not hold these numbers.
         is_recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
         counts = None if is_recorded else torch.stack([attended.sum(), masked_positions.sum()]).tolist()
@@ -308,6 +326,9 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             hidden_states=discriminated.hidden_states,
             attentions=discriminated.attentions,
         )
+        if joined is not None:
+            for name in output.keys() - {"attentions"}:
+                output[name] = joined.join(output[name])
         return output if (config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 
     def save_pretrained(self, save_directory, is_main_process=True, **kwargs):
@@ -425,29 +446,33 @@ class ElectraRTDForPreTraining(PreTrainedModel):
                 f"`position_ids` has the shape {tuple(position_ids.shape)}, `input_ids` {tuple(input_ids.shape)}: "
                 "give one position a token, (batch, length) or (1, length), or leave them out."
             )
-        longest = self.config.max_position_embeddings
-        if input_ids.shape[1] > longest:
-            raise ValueError(
-                f"The sequences have {input_ids.shape[1]} tokens, but `max_position_embeddings` is {longest}. "
-                f"Truncate them: `tokenizer(..., truncation=True, max_length={longest})`."
-            )
         read = not torch.compiler.is_compiling()  # values: that would break a compiled graph
-        flattened = {"cu_seq_lens_q", "seq_idx"} & kwargs.keys()
         on_cpu = input_ids.device.type == "cpu"
         # Reading values makes an accelerator wait: there, the first labels are looked at, and nothing else.
         read_labels = read and labels is not None and (on_cpu or self.unseen_labels > 0)
-        if read_labels and position_ids is not None and attention_mask is None:
-            flattened = flattened or (position_ids.diff() < 0).any()
-        if flattened:
+        joined, hides, length = None, None, input_ids.shape[1]
+        marks = {name: as_int64(name, kwargs[name]) for name in BOUNDARIES if kwargs.get(name) is not None}
+        if position_ids is not None or marks:
+            attended, check = self._attended(input_ids, attention_mask), read_labels or (read and on_cpu)
+            marks = marks and {**marks, "max_length_q": kwargs.get("max_length_q")}
+            joined = find_ends(attended, attention_mask is not None, position_ids, marks, check)
+        if joined is not None:
+            length = joined.shape[1]
+            if labels is not None:  # where they repeat all tokens but each first one, they hide nothing
+                hides = ((labels != input_ids) & attended & ~joined.starts).any()  # ()
+                labels = labels.masked_fill(~hides, NOT_A_LABEL)
+        longest = self.config.max_position_embeddings
+        if length > longest:
             raise ValueError(
-                "The sequences are joined to one row, where each would attend to all, as `DataCollatorWithFlattening` "
-                "joins them. Use `DataCollatorWithPadding(tokenizer)`: padding is not computed anyway."
+                f"The sequences have {length} tokens, but `max_position_embeddings` is {longest}. "
+                f"Truncate them: `tokenizer(..., truncation=True, max_length={longest})`."
             )
         if read and on_cpu:
             self._check_values(input_ids, attention_mask, token_type_ids, position_ids, labels)
         if read_labels:
             self.unseen_labels -= 1
             self._check_labels(input_ids, attention_mask, labels)
+        return joined, labels, hides
 
     def _check_values(self, input_ids, attention_mask, token_type_ids, position_ids, labels):
         config = self.config
@@ -478,8 +503,8 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         if at_most and many and (labels == input_ids)[labelled].all():
             raise ValueError(
                 "`labels` repeat `input_ids`, as a collator for causal language modelling makes them: nothing is "
-                "masked. Use `DataCollatorWithPadding(tokenizer)`, or `DataCollatorForLanguageModeling(tokenizer, "
-                "mlm=True)`."
+                "masked. Use `DataCollatorWithPadding(tokenizer)`, `DataCollatorWithFlattening()` with positions, or "
+                "`DataCollatorForLanguageModeling(tokenizer, mlm=True)`."
             )
 
 

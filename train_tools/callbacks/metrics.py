@@ -10,7 +10,6 @@ from accelerate.utils import gather, reduce
 from transformers import TrainerCallback
 from transformers.trainer_utils import IntervalStrategy
 
-from ...objective_electra_rtd import NOT_A_LABEL
 from ..counts import BEST, HeldOutStatistics, ReadBatch, TrainingStatistics
 from .handler import handler_of, move_to_front, write_into_log
 
@@ -135,7 +134,8 @@ class RTDMetricsCallback(TrainerCallback):
         batch = None
         if best:
             if labels is not None:  # what a masking collator hid stands in its labels
-                input_ids = torch.where(labels != NOT_A_LABEL, labels, input_ids)  # (B, L)
+                hidden = output.masked_positions & (labels >= 0)  # elsewhere a separator of joined sequences may stand
+                input_ids = torch.where(hidden, labels, input_ids)  # (B, L)
             read = output.masked_positions, output.disc_labels, output.logits.detach(), output.mlm_loss.detach()
             batch = ReadBatch(input_ids, *read, best_ids=torch.cat(best))
         # The last of a device: whoever else asked the model in between does not count.
