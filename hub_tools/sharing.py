@@ -49,7 +49,7 @@ def change_sharing(model, sharing, *, keep_discriminators=False):
     if differing:
         logger.warning(
             f'The two networks have different embeddings ({", ".join(differing)}). With `embedding_sharing="tied"` the '
-            'generator now reads the discriminator\'s, and its loss starts high; "gdes" and "none" keep both.'
+            "generator now reads the discriminator's, and its loss starts high; \"gdes\" and \"none\" keep both."
         )
     pair = ElectraRTDForPreTraining(config).to(model.device, model.dtype)
     pair.generator.load_state_dict(model.generator.state_dict())
