@@ -302,7 +302,7 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             output = {"mlm_loss": mlm_loss, "gen_acc": gen_acc, "disc_labels": disc_labels}
             return ElectraRTDOutput(config.gen_weight * mlm_loss, masked_positions=masked_positions, **output)
         inputs = layout.inputs(disc_input_ids, token_type_ids, self.discriminator.config)
-        with torch.set_grad_enabled(learns and config.disc_weight > 0):
+        with torch.set_grad_enabled(learns if config.disc_weight > 0 else False):  # no float that is traced
             discriminated = self.discriminator(
                 **inputs, output_hidden_states=hidden_states, output_attentions=attentions
             )
