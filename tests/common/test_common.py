@@ -143,3 +143,9 @@ class ElectraRTDTiedCommonTest(ElectraRTDCommonTest):
     """The model whose networks share their embeddings, as in the paper."""
 
     embedding_sharing = "tied"
+
+
+class ElectraRTDGdesCommonTest(ElectraRTDCommonTest):
+    """The model whose discriminator reads the generator's embeddings and a delta, as in DeBERTaV3."""
+
+    embedding_sharing = "gdes"
