@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from transformers import ElectraForMaskedLM, ElectraForPreTraining, ElectraPreTrainedModel, PreTrainedModel
 from transformers.dynamic_module_utils import custom_object_save
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, can_return_tuple
 
 # Every sibling stands here, whoever else imports it: from a local folder, `transformers` up to 5.8 copies only what
 # this file names itself.
@@ -46,7 +46,8 @@ from .unpadding_electra_rtd import (
     PaddedBatch,
     UnpaddedBatch,
     attend_unpadded,
-    find_ends,
+    find_joined,
+    unclear,
     warn_if_attention_cannot_drop,
 )
 
@@ -211,6 +212,7 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         *networks, tokenizer = cut_generator(discriminator, tokenizer, generator_layers, overrides)
         return cls.from_generator_discriminator_pretrained(*networks, tokenizer=tokenizer, **overrides)
 
+    @can_return_tuple
     def forward(
         self,
         input_ids,
@@ -258,30 +260,42 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         integers = {"input_ids": input_ids, "token_type_ids": token_type_ids, "position_ids": position_ids}
         integers["labels"] = kwargs.get("labels")
         input_ids, token_type_ids, position_ids, labels = (as_int64(*named) for named in integers.items())
-        inputs = input_ids, attention_mask, token_type_ids, position_ids, labels
-        joined, labels, hides = self._check_inputs(*inputs, kwargs)
+        check_shapes(input_ids, attention_mask, token_type_ids, position_ids, labels)
+        hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        attentions = config.output_attentions if output_attentions is None else output_attentions
         # What a masking collator hid stands in its labels.
         original_ids = input_ids if labels is None else torch.where(labels != NOT_A_LABEL, labels, input_ids)  # (B, L)
         attended = self._attended(original_ids, attention_mask)  # (B, L)
-        if joined is not None:  # from here on the padded batch that they are
-            batch = (input_ids, original_ids, attended, token_type_ids, labels)
-            input_ids, original_ids, attended, token_type_ids, labels = map(joined.split, batch)  # (B, L) each
+
+        # Sequences joined to rows are read as the padded batch that they are.
+        boundaries = {name: as_int64(name, kwargs[name]) for name in BOUNDARIES if kwargs.get(name) is not None}
+        if attention_mask is not None and boundaries:
+            raise unclear("`attention_mask` says that each row is one sequence")
+        if attention_mask is None and (boundaries or position_ids is not None):
+            joined = find_joined(attended, position_ids, boundaries)
+            if joined is not None:
+                *batch, labels = map(joined.split, (input_ids, attended, token_type_ids, labels))  # (B, L) each
+                if labels is not None and not ((labels != batch[0]) & batch[1])[:, 1:].any():
+                    labels = None  # they repeat all tokens but each first one: nothing is hidden
+                asked = hidden_states, attentions, return_loss
+                output = self.forward(*batch, None, *asked, return_dict=True, labels=labels)
+                for name in output.keys() - {"attentions"}:
+                    output[name] = joined.join(output[name])
+                return output
+
+        self._check_inputs(input_ids, attention_mask, token_type_ids, position_ids, labels)
         uniform = self._uniform_numbers(original_ids, attended)
-        if position_ids is None or joined is not None:
+        if position_ids is None:
             position_ids = positions_from_first_token(attended)  # (B, L)
-        hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        attentions = config.output_attentions if output_attentions is None else output_attentions
 
         # Mask, or keep the collator's masking.
-        if labels is None or joined is not None:
+        if labels is None:
             candidates = attended & ~is_any_of(original_ids, config.special_token_ids)  # (B, L)
             continues = continues_word(original_ids, config) if config.mask_whole_words else None  # (B, L)
             masked_positions = choose_masked_positions(candidates, config.mask_prob, uniform(POSITION), continues)
             masked_input_ids = hide_tokens(original_ids, masked_positions, config, uniform)  # (B, L)
-        if labels is not None:
-            collated = (labels != NOT_A_LABEL) & attended  # (B, L)
-            masked_positions = collated if hides is None else torch.where(hides, collated, masked_positions)  # (B, L)
-            masked_input_ids = input_ids if hides is None else torch.where(hides, input_ids, masked_input_ids)
+        else:
+            masked_positions, masked_input_ids = (labels != NOT_A_LABEL) & attended, input_ids  # (B, L) each
         # The one time that an accelerator is waited for; a recorded graph must not hold these numbers.
         is_recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
         counts = None if is_recorded else torch.stack([attended.sum(), masked_positions.sum()]).tolist()
@@ -328,10 +342,7 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             hidden_states=discriminated.hidden_states,
             attentions=discriminated.attentions,
         )
-        if joined is not None:
-            for name in output.keys() - {"attentions"}:
-                output[name] = joined.join(output[name])
-        return output if (config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+        return output
 
     def save_pretrained(self, save_directory, is_main_process=True, **kwargs):
         """Save as any model; arguments as in `PreTrainedModel`.
@@ -426,51 +437,22 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             return lambda stream: torch.rand(original_ids.shape, device=original_ids.device)
         return seeded_uniform_numbers(self.config.eval_seed, original_ids, attended)
 
-    def _check_inputs(self, input_ids, attention_mask, token_type_ids, position_ids, labels, kwargs):
-        if input_ids is None or input_ids.dim() != 2 or 0 in input_ids.shape:
-            shape = None if input_ids is None else tuple(input_ids.shape)
-            raise ValueError(f"`input_ids` has the shape {shape}: it must be (batch, length), neither of them 0.")
-        named = {"attention_mask": attention_mask, "token_type_ids": token_type_ids, "labels": labels}
-        for name, value in named.items():
-            received = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
-            if value is not None and received != tuple(input_ids.shape):
-                raise ValueError(
-                    f"`{name}` is {received}, but `input_ids` has the shape {tuple(input_ids.shape)}: it must be a "
-                    "tensor of that shape. Pass what tokenizer and collator return. `labels` are for masked language "
-                    "modelling: remove the label column of a classification data set."
-                )
-        if position_ids is not None and position_ids.shape not in (input_ids.shape, (1, input_ids.shape[1])):
-            raise ValueError(
-                f"`position_ids` has the shape {tuple(position_ids.shape)}, `input_ids` {tuple(input_ids.shape)}: "
-                "give one position a token, (batch, length) or (1, length), or leave them out."
-            )
-        read = not torch.compiler.is_compiling()  # values: that would break a compiled graph
-        on_cpu = input_ids.device.type == "cpu"
-        # Reading values makes an accelerator wait: there, the first labels are looked at, and nothing else.
-        read_labels = read and labels is not None and (on_cpu or self.unseen_labels > 0)
-        joined, hides, length = None, None, input_ids.shape[1]
-        marks = {name: as_int64(name, kwargs[name]) for name in BOUNDARIES if kwargs.get(name) is not None}
-        if position_ids is not None or marks:
-            attended, check = self._attended(input_ids, attention_mask), read_labels or (read and on_cpu)
-            marks = marks and {**marks, "max_length_q": kwargs.get("max_length_q")}
-            joined = find_ends(attended, attention_mask is not None, position_ids, marks, check)
-        if joined is not None:
-            length = joined.shape[1]
-            if labels is not None:  # where they repeat all tokens but each first one, they hide nothing
-                hides = ((labels != input_ids) & attended & ~joined.starts).any()  # ()
-                labels = labels.masked_fill(~hides, NOT_A_LABEL)
+    def _check_inputs(self, input_ids, attention_mask, token_type_ids, position_ids, labels):
         longest = self.config.max_position_embeddings
-        if length > longest:
+        if input_ids.shape[1] > longest:
             raise ValueError(
-                f"The sequences have {length} tokens, but `max_position_embeddings` is {longest}. "
+                f"The sequences have {input_ids.shape[1]} tokens, but `max_position_embeddings` is {longest}. "
                 f"Truncate them: `tokenizer(..., truncation=True, max_length={longest})`."
             )
-        if read and on_cpu:
+        if torch.compiler.is_compiling():  # values break a compiled graph
+            return
+        # Reading values makes an accelerator wait: there, the first labels are looked at, and nothing else.
+        on_cpu = input_ids.device.type == "cpu"
+        if on_cpu:
             self._check_values(input_ids, attention_mask, token_type_ids, position_ids, labels)
-        if read_labels:
+        if labels is not None and (on_cpu or self.unseen_labels > 0):
             self.unseen_labels -= 1
             self._check_labels(input_ids, attention_mask, labels)
-        return joined, labels, hides
 
     def _check_values(self, input_ids, attention_mask, token_type_ids, position_ids, labels):
         config = self.config
@@ -484,6 +466,8 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             _check_range("token_type_ids", token_type_ids, types, "`type_vocab_size` is the number of segments")
         if position_ids is not None:
             _check_range("position_ids", position_ids, config.max_position_embeddings, "Truncate the sequences")
+            if attention_mask is not None and ((position_ids == 0) & (attention_mask == 1)).sum(dim=-1).max() > 1:
+                raise unclear("`attention_mask` says that each row is one sequence")
         if labels is not None:
             shown = labels[labels != NOT_A_LABEL]
             _check_range("labels", shown, config.vocab_size, "They are original token ids, or -100")
@@ -504,6 +488,27 @@ class ElectraRTDForPreTraining(PreTrainedModel):
                 "masked. Use `DataCollatorWithPadding(tokenizer)`, `DataCollatorWithFlattening()` with positions, or "
                 "`DataCollatorForLanguageModeling(tokenizer, mlm=True)`."
             )
+
+
+def check_shapes(input_ids, attention_mask, token_type_ids, position_ids, labels):
+    """A ValueError names an argument of another shape than `input_ids`, (batch, length)."""
+    if input_ids is None or input_ids.dim() != 2 or 0 in input_ids.shape:
+        shape = None if input_ids is None else tuple(input_ids.shape)
+        raise ValueError(f"`input_ids` has the shape {shape}: it must be (batch, length), neither of them 0.")
+    named = {"attention_mask": attention_mask, "token_type_ids": token_type_ids, "labels": labels}
+    for name, value in named.items():
+        received = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+        if value is not None and received != tuple(input_ids.shape):
+            raise ValueError(
+                f"`{name}` is {received}, but `input_ids` has the shape {tuple(input_ids.shape)}: it must be a "
+                "tensor of that shape. Pass what tokenizer and collator return. `labels` are for masked language "
+                "modelling: remove the label column of a classification data set."
+            )
+    if position_ids is not None and position_ids.shape not in (input_ids.shape, (1, input_ids.shape[1])):
+        raise ValueError(
+            f"`position_ids` has the shape {tuple(position_ids.shape)}, `input_ids` {tuple(input_ids.shape)}: "
+            "give one position a token, (batch, length) or (1, length), or leave them out."
+        )
 
 
 def as_int64(name, value):

@@ -154,65 +154,52 @@ def cut_by_length(lengths):
 class JoinedSequences:
     """Sequences that a collator joined to rows, (R, T), as the padded batch that they are, (B, L), and back.
 
-    Args: position_ids (int64, (R, T)): they count from 0 in each sequence; count, longest (`int`): B and L, at least.
+    Args: starts (bool, (R, T), on the CPU): where sequences begin; each row begins with one.
     """
 
-    def __init__(self, position_ids, count, longest):
-        self.starts, self.shape = position_ids == 0, (count, longest)  # (R, T)
-        rows = self.starts.flatten().cumsum(dim=0) - 1  # (R * T,): a token's sequence
-        self.cells = rows * longest + position_ids.flatten()  # (R * T,): a token's place in the padded batch
+    def __init__(self, starts):
+        lengths = starts.flatten().nonzero().diff(dim=0, append=torch.tensor([[starts.numel()]]))  # (B, 1)
+        there = torch.arange(int(lengths.max())) < lengths  # (B, L)
+        self.rows_shape, self.shape = starts.shape, there.shape
+        self.cells = where_true(there)  # (R * T,): a token's place in the padded batch
 
     def split(self, values):
         """(R, T) to (B, L), with zeros where there is no token; `None` stays as it is."""
-        return None if values is None else pad_input(values.flatten(), self.cells, self.shape)
+        return None if values is None else pad_input(values.flatten(), self.cells.to(values.device), self.shape)
 
     def join(self, values):
         """(B, L, ...) to (R, T, ...); each of a tuple; a single number stays as it is."""
         if isinstance(values, tuple):
             return tuple(map(self.join, values))
-        return values if values.dim() == 0 else unpad_input(values, self.cells).unflatten(0, self.starts.shape)
+        cells = self.cells.to(values.device)
+        return unpad_input(values, cells).unflatten(0, self.rows_shape) if values.dim() > 0 else values
 
 
-def find_ends(attended, has_mask, position_ids, marks, check):
-    """Where sequences begin and end that were joined to rows, in any of the ways of `DataCollatorWithFlattening`.
+@torch.compiler.disable  # shapes follow from the numbers
+def find_joined(attended, position_ids, boundaries):
+    """Sequences that `DataCollatorWithFlattening` joined to rows. An accelerator waits for their lengths.
 
-    An accelerator is waited for once, but not where `cu_seq_lens_q` and `max_length_q` say what is needed.
-
-    Args: attended (bool, (R, T)); has_mask (`bool`): a mask says that a row is one sequence; position_ids (int64,
-        (R, T), or `None`); marks (`dict`): what else the collator returns; check (`bool`): look whether all agree.
+    Args: attended (bool, (R, T)); position_ids (int64, (R, T), or `None`): where they are 0, a sequence begins;
+        boundaries (`dict`): what else the collator returns, of which `cu_seq_lens_q` (int64, (B + 1,)) is read.
     Returns: [`JoinedSequences`], or `None` where each row is one sequence. Raises: ValueError: that is not clear.
     """
-    ends, length = marks.get("cu_seq_lens_q", marks.get("cu_seq_lens_k")), attended.shape[1]  # (B + 1,)
-    seq_idx, longest = marks.get("seq_idx"), marks.get("max_length_q")  # (R, T)
-    given = None if position_ids is None else position_ids.expand_as(attended)  # (R, T)
-    if has_mask:
-        if marks or (check and (((given == 0) & attended).sum(dim=-1) > 1).any()):
-            raise unclear("`attention_mask` says that each row is one sequence")
-        return None
-    numbers = torch.arange(length, device=attended.device)  # (T,)
-    if ends is not None:
-        if len(attended) > 1 or ends.dim() != 1 or ends.shape != marks.get("cu_seq_lens_k", ends).shape:
-            raise unclear("`cu_seq_lens_q` and `cu_seq_lens_k` are of one row, (sequences + 1,)")
-        starts = attended.new_zeros(1, length + 1).index_fill(1, ends.clamp(0, length), True)[:, :-1]  # (1, T)
-    else:
-        starts = given == 0 if seq_idx is None else seq_idx.diff(dim=-1, prepend=seq_idx[:, :1] - 1) != 0  # (R, T)
-    positions = numbers - (starts * numbers).cummax(dim=-1).values  # (R, T)
-    if ends is not None and isinstance(longest, int) and not check:
-        return JoinedSequences(positions, len(ends) - 1, longest)
-    given = positions if given is None else given  # (R, T)
-    before = torch.where(attended, given, -1).cummax(dim=-1).values[:, :-1]  # (R, T - 1): the highest so far
-    falls, agree = (attended[:, 1:] & (given[:, 1:] <= before)).any(), (positions == given).all()
-    if ends is not None:
-        agree &= (ends == marks.get("cu_seq_lens_k", ends)).all() & (ends.diff() >= 0).all()
-        agree &= (ends[0] == 0) & (ends[-1] == length) & (positions.max() < (longest or length))
-    count, longest, agree, falls = as_numbers(torch.stack([(positions == 0).sum(), positions.max() + 1, agree, falls]))
-    if not agree and (marks or falls):
-        named = ", ".join(f"`{name}`" for name in ["position_ids"] * (position_ids is not None) + [*marks])
-        raise unclear(f"{named} do not agree" if marks else "`position_ids` do not count from 0 in each")
-    return JoinedSequences(positions, count, longest) if agree else None  # positions of a user's own
-
-
-as_numbers = torch.compiler.disable(lambda tensor: tensor.tolist())  # shapes follow from them
+    places, given = torch.arange(attended.shape[1]), None  # (T,)
+    if position_ids is not None:
+        given = position_ids.expand_as(attended).cpu()
+        starts = given == 0  # (R, T)
+    if "cu_seq_lens_q" in boundaries:
+        ends = boundaries["cu_seq_lens_q"].tolist()
+        if len(attended) > 1 or ends[:1] + ends[-1:] != [0, len(places)] or ends != sorted(ends):
+            raise unclear("`cu_seq_lens_q` is for batches of one row, and counts from 0 to its length")
+        starts = torch.isin(places, torch.tensor(ends))[None]  # (1, T)
+    elif given is None:
+        raise unclear("`position_ids` or `cu_seq_lens_q` have to say it")
+    positions = places - (starts * places).cummax(dim=-1).values  # (R, T)
+    if given is None or given.equal(positions):
+        return JoinedSequences(starts)
+    if boundaries or any((row[there].diff() <= 0).any() for row, there in zip(given, attended.cpu(), strict=True)):
+        raise unclear("`position_ids` do not count from 0 in each")
+    return None  # positions of a user's own
 
 
 def unclear(why):

@@ -164,7 +164,7 @@ def test_labels_that_hide_nothing_are_refused_on_an_accelerator_too(
         name: batch.pop(name, None) for name in ("attention_mask", "token_type_ids", "position_ids", "labels")
     }
     with monkeypatch.context() as patched, pytest.raises(ValueError, match="DataCollatorWithPadding"):
-        model._check_inputs(batch.pop("input_ids"), *arguments.values(), on_accelerator(batch, patched))
+        model._check_inputs(on_accelerator(batch["input_ids"], patched), *arguments.values())
 
 
 def test_an_accelerator_waits_for_the_first_labels_alone(make_model, make_batch, monkeypatch):
@@ -175,7 +175,7 @@ def test_an_accelerator_waits_for_the_first_labels_alone(make_model, make_batch,
     with monkeypatch.context() as patched:
         on_accelerator(batch, patched)
         for _ in range(9):
-            model._check_inputs(batch["input_ids"], batch["attention_mask"], None, None, labels, {})
+            model._check_inputs(batch["input_ids"], batch["attention_mask"], None, None, labels)
     assert len(looked) == 3
 
 
@@ -191,7 +191,7 @@ def test_batches_of_a_masking_collator_are_never_refused(model, tokenizer):
                 batch = collator(rows)
                 labelled = batch["labels"] != -100
                 stayed += int(labelled.any() and (batch["labels"] == batch["input_ids"])[labelled].all())
-                model._check_inputs(batch["input_ids"], batch["attention_mask"], None, None, batch["labels"], {})
+                model._check_inputs(batch["input_ids"], batch["attention_mask"], None, None, batch["labels"])
     assert stayed > 10
 
 

@@ -10,7 +10,6 @@ from transformers import DataCollatorWithFlattening
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from electra_rtd.modeling_electra_rtd import ElectraPreTrainedModel
-from electra_rtd.unpadding_electra_rtd import find_ends
 
 
 LENGTHS = (12, 7, 3, 2, 20)
@@ -20,7 +19,6 @@ WAYS = {
     "positions and ends": {"return_flash_attn_kwargs": True},
     "ends": {"return_flash_attn_kwargs": True, "return_position_ids": False},
     "positions and numbers": {"return_seq_idx": True},
-    "numbers": {"return_seq_idx": True, "return_position_ids": False},
     "all": {"return_seq_idx": True, "return_flash_attn_kwargs": True},
 }
 OF_TOKENS = ("logits", "disc_labels", "disc_predictions", "masked_positions", "masked_input_ids", "disc_input_ids")
@@ -223,12 +221,11 @@ UNCLEAR = {
     "positions that go on from the row before": ("positions", {"position_ids": lambda positions: positions.roll(-3)}),
     "an attention mask beside positions": ("positions", {"attention_mask": torch.ones_like}),
     "an attention mask beside ends": ("ends", {"attention_mask": torch.ones_like}),
-    "an attention mask beside numbers": ("numbers", {"attention_mask": torch.ones_like}),
+    "an attention mask beside numbers": ("positions and numbers", {"attention_mask": torch.ones_like}),
     "ends that are not those of the positions": (
         "positions and ends",
         {name: lambda _: torch.tensor([0, 12, 18, 22, 24, 44]) for name in ("cu_seq_lens_q", "cu_seq_lens_k")},
     ),
-    "numbers that are not those of the positions": ("positions and numbers", {"seq_idx": lambda ids: ids // 2}),
     "ends before the row's end": (
         "ends",
         {"cu_seq_lens_q": lambda ends: ends[:-1], "cu_seq_lens_k": lambda e: e[:-1]},
@@ -245,13 +242,12 @@ UNCLEAR = {
         "ends",
         {name: lambda _: torch.tensor([0, 19, 12, 22, 24, 44]) for name in ("cu_seq_lens_q", "cu_seq_lens_k")},
     ),
-    "other ends for keys": ("ends", {"cu_seq_lens_k": lambda _: torch.tensor([0, 12, 19, 22, 25, 44])}),
-    "fewer ends for keys": ("ends", {"cu_seq_lens_k": lambda _: torch.tensor([0, 12, 19, 44])}),
     "ends of two dimensions": (
         "ends",
         {"cu_seq_lens_q": lambda ends: ends[None], "cu_seq_lens_k": lambda ends: ends[None]},
     ),
-    "a longest that is too short": ("ends", {"max_length_q": lambda _: 19}),
+    "numbers of sequences alone": ("positions and numbers", {"position_ids": lambda _: None}),
+    "ends of keys alone": ("ends", {"cu_seq_lens_q": lambda _: None}),
 }
 
 
@@ -269,7 +265,7 @@ def test_rows_whose_sequences_are_not_clear_are_refused(case, training, make_mod
 
 
 def test_ends_are_those_of_one_row(make_model, make_batch):
-    with pytest.raises(ValueError, match="of one row"):
+    with pytest.raises(ValueError, match="batches of one row"):
         make_model()(make_batch((12, 12))["input_ids"], cu_seq_lens_q=torch.tensor([0, 12, 24]))
 
 
@@ -351,14 +347,7 @@ def test_a_compiled_model_reads_them_alike(way, make_model, make_batch):
     torch.compiler.reset()
 
 
-@pytest.mark.parametrize("longest", [20, 23, None])
-def test_ends_that_are_not_looked_at_give_the_same_places(longest):
-    """An accelerator reads no number: there the given longest counts, and ends may hold empty sequences."""
-    attended = torch.ones(1, 44, dtype=torch.bool)
-    marks = {"cu_seq_lens_q": torch.tensor([0, 12, 12, *ENDS[2:], 44]), "max_length_q": longest}
-    joined = find_ends(attended, False, None, marks, check=False)
-    numbers = torch.arange(1, 45)
-    rows = [row[row > 0].tolist() for row in joined.split(numbers[None])]
-    assert [row for row in rows if row] == [part.tolist() for part in numbers.split(LENGTHS)]
-    assert torch.equal(joined.join(joined.split(numbers[None])), numbers[None])
-    assert joined.shape[1] == (longest or 20)
+def test_ends_may_hold_empty_sequences(make_model, padded, flatten):
+    model, batch = make_model(mask_prob=0.3), flatten("ends")
+    batch["cu_seq_lens_q"] = torch.tensor([0, 12, 12, *ENDS[2:], 44])
+    assert_same(model(**batch), model(**padded), padded["attention_mask"] == 1)
