@@ -5,6 +5,7 @@ import copy
 import difflib
 import inspect
 import re
+from operator import attrgetter
 
 from transformers import ElectraConfig, PretrainedConfig
 from transformers.utils import logging
@@ -53,9 +54,8 @@ class ElectraRTDConfig(PretrainedConfig):
     sub_configs = {"generator_config": ElectraConfig, "discriminator_config": ElectraConfig}
     _auto_class = "AutoConfig"  # `save_pretrained` copies the code files of classes that carry this
     # What an evaluation loop need not gather: `logits` and `disc_labels` remain.
-    keys_to_ignore_at_inference = ["mlm_loss", "disc_loss", "gen_acc", "disc_acc", "disc_predictions"]
-    keys_to_ignore_at_inference += ["masked_positions", "masked_input_ids", "disc_input_ids"]
-    keys_to_ignore_at_inference += ["hidden_states", "attentions"]
+    keys_to_ignore_at_inference = ["mlm_loss", "disc_loss", "gen_acc", "disc_acc", "disc_predictions", "hidden_states"]
+    keys_to_ignore_at_inference += ["attentions", "masked_positions", "masked_input_ids", "disc_input_ids"]
 
     def __init__(
         self,
@@ -139,20 +139,10 @@ class ElectraRTDConfig(PretrainedConfig):
         self.generator_config.vocab_size = value
         self.discriminator_config.vocab_size = value
 
-    @property
-    def hidden_size(self):
-        """`int`: width of the discriminator, the network whose logits the model returns."""
-        return self.discriminator_config.hidden_size
-
-    @property
-    def num_hidden_layers(self):
-        """`int`: layers of the discriminator."""
-        return self.discriminator_config.num_hidden_layers
-
-    @property
-    def num_attention_heads(self):
-        """`int`: attention heads of the discriminator."""
-        return self.discriminator_config.num_attention_heads
+    # The discriminator's, the network whose logits the model returns.
+    hidden_size = property(attrgetter("discriminator_config.hidden_size"), doc="`int`: its width.")
+    num_hidden_layers = property(attrgetter("discriminator_config.num_hidden_layers"), doc="`int`: its layers.")
+    num_attention_heads = property(attrgetter("discriminator_config.num_attention_heads"), doc="`int`: its heads.")
 
     @property
     def max_position_embeddings(self):
@@ -169,22 +159,14 @@ class ElectraRTDConfig(PretrainedConfig):
 
     def check_fields(self):
         """Check every field, alone and with the others: a ValueError names it, its value and what is allowed."""
-        _check_number("mask_prob", self.mask_prob, "a number in (0, 1]", lambda value: 0 < value <= 1)
-        _check_number("replace_prob", self.replace_prob, "a number in [0, 1]", lambda value: 0 <= value <= 1)
-        _check_number(
-            "random_token_prob",
-            self.random_token_prob,
-            f"a number in [0, 1 - replace_prob], here replace_prob={self.replace_prob}",
-            lambda value: value >= 0 and value + self.replace_prob <= 1 + 1e-9,
-        )
-        _check_number(
-            "sampling_temperature",
-            self.sampling_temperature,
-            "a finite number above 0; 1.0 samples from the generator's own distribution",
-            lambda value: 0 < value < float("inf"),
-        )
+        rest = f"a number in [0, 1 - replace_prob], here replace_prob={self.replace_prob}"
+        temperature = "a finite number above 0; 1.0 samples from the generator's own distribution"
+        self._check_number("mask_prob", "a number in (0, 1]", lambda value: 0 < value <= 1)
+        self._check_number("replace_prob", "a number in [0, 1]", lambda value: 0 <= value <= 1)
+        self._check_number("random_token_prob", rest, lambda value: 0 <= value <= 1 + 1e-9 - self.replace_prob)
+        self._check_number("sampling_temperature", temperature, lambda value: 0 < value < float("inf"))
         for name in ("gen_weight", "disc_weight"):
-            _check_number(name, getattr(self, name), "a finite number >= 0", lambda value: 0 <= value < float("inf"))
+            self._check_number(name, "a finite number >= 0", lambda value: 0 <= value < float("inf"))
         if isinstance(self.eval_seed, bool) or not isinstance(self.eval_seed, int):
             raise ValueError(f"`eval_seed` is {self.eval_seed!r}: it must be an integer.")
         if self.embedding_sharing not in list(EMBEDDING_SHARING):  # it may be of any type
@@ -193,14 +175,18 @@ class ElectraRTDConfig(PretrainedConfig):
         for name in ("exclude_original", "mask_whole_words"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"`{name}` is {getattr(self, name)!r}: it must be True or False.")
-        known = self.continuation_tokens
-        if self.mask_whole_words and not re.fullmatch("[0-9a-f]+", str(known)):
+        if self.mask_whole_words and not re.fullmatch("[0-9a-f]+", str(self.continuation_tokens)):
             raise ValueError(
-                f"`mask_whole_words` needs `continuation_tokens`, which is {known!r:.40}: take it from the tokenizer, "
-                "`electra_rtd.continuation_tokens(tokenizer)`, or build the pair with `tokenizer=`."
+                f"`mask_whole_words` needs `continuation_tokens`, which is {self.continuation_tokens!r:.40}: take it "
+                "from `electra_rtd.continuation_tokens(tokenizer)`, or build the pair with `tokenizer=`."
             )
         self._check_networks()
         self._check_token_ids()
+
+    def _check_number(self, name, allowed, is_allowed):
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_allowed(value):
+            raise ValueError(f"`{name}` is {value!r}: it must be {allowed}.")
 
     def _check_networks(self):
         generator, discriminator = self.generator_config, self.discriminator_config
@@ -220,9 +206,8 @@ class ElectraRTDConfig(PretrainedConfig):
 
     def _check_token_ids(self):
         ids = {"mask_token_id": self.mask_token_id, "pad_token_id": self.pad_token_id}
-        named_ids = [(name, value) for name, value in ids.items() if value is not None]
-        named_ids += [("special_token_ids", value) for value in self.special_token_ids]
-        for name, value in named_ids:
+        named = [(name, value) for name, value in ids.items() if value is not None]
+        for name, value in [*named, *(("special_token_ids", value) for value in self.special_token_ids)]:
             if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < self.vocab_size:
                 raise ValueError(
                     f"`{name}` holds {value!r}: it must be an id of the vocabulary, 0 to {self.vocab_size - 1}. "
@@ -231,10 +216,8 @@ class ElectraRTDConfig(PretrainedConfig):
 
 
 def _as_electra_config(name, value):
-    if value is None:
-        return ElectraConfig()
-    if isinstance(value, dict):
-        return ElectraConfig(**value)
+    if value is None or isinstance(value, dict):
+        return ElectraConfig(**(value or {}))
     if isinstance(value, ElectraConfig):
         return copy.deepcopy(value)  # the caller's object stays as it is
     raise ValueError(f"`{name}` is a {type(value).__name__}: pass an `ElectraConfig`, a dict of its fields, or None.")
@@ -246,11 +229,6 @@ def _warn_of_misspelt_fields(kwargs):
         nearest = difflib.get_close_matches(name, fields, n=1, cutoff=0.7)
         if nearest and name not in stock and not name.endswith("_token_id"):
             logger.warning(f"`{name}` is no field of ElectraRTDConfig, and has no effect: is `{nearest[0]}` meant?")
-
-
-def _check_number(name, value, allowed, is_allowed):
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_allowed(value):
-        raise ValueError(f"`{name}` is {value!r}: it must be {allowed}.")
 
 
 __all__ = ["ElectraRTDConfig"]

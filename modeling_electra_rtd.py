@@ -31,7 +31,7 @@ from .objective_electra_rtd import (
     POSITION,
     SAMPLE,
     choose_masked_positions,
-    continues_word,
+    continuation_table,
     detection_accuracy,
     generate,
     hide_tokens,
@@ -291,7 +291,11 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         # Mask, or keep the collator's masking.
         if labels is None:
             candidates = attended & ~is_any_of(original_ids, config.special_token_ids)  # (B, L)
-            continues = continues_word(original_ids, config) if config.mask_whole_words else None  # (B, L)
+            continues = None
+            if config.mask_whole_words:
+                config.check_fields()  # they may have been set since the last step
+                table = continuation_table(config.continuation_tokens, config.vocab_size, original_ids.device)  # (V,)
+                continues = table[original_ids]  # (B, L)
             masked_positions = choose_masked_positions(candidates, config.mask_prob, uniform(POSITION), continues)
             masked_input_ids = hide_tokens(original_ids, masked_positions, config, uniform)  # (B, L)
         else:

@@ -76,16 +76,11 @@ def choose_masked_words(candidates, to_mask, uniform, continues):
 
 
 @torch.compiler.disable  # no part of a graph: a constant
-def continues_word(input_ids, config):
-    """Which tokens continue the word before them, by `config.continuation_tokens`: bool, as input_ids."""
-    config.check_fields()  # they may have been set since the last step
-    return _read_bits(config.continuation_tokens, config.vocab_size, input_ids.device)[input_ids]
-
-
 @lru_cache(maxsize=4)  # an accelerator waits for it once
-def _read_bits(hexadecimal, count, device):
-    bits = f"{int(hexadecimal, 16):0{count}b}"[::-1]
-    return torch.tensor([bit == "1" for bit in bits[:count]], device=device)
+def continuation_table(hexadecimal, vocab_size, device):
+    """Which tokens continue a word, by `config.continuation_tokens` (`str`): bool, (V,), on a device."""
+    bits = f"{int(hexadecimal, 16):0{vocab_size}b}"[::-1]
+    return torch.tensor([bit == "1" for bit in bits[:vocab_size]], device=device)
 
 
 def hide_tokens(input_ids, masked_positions, config, uniform):
@@ -124,12 +119,19 @@ def random_ordinary_tokens(uniform, vocab_size, special_token_ids):
 
 
 @torch.no_grad()
-def sample_tokens(logits, temperature, uniform):
+def sample_tokens(logits, temperature, uniform, excluded=None):
     """Samples of softmax(logits / temperature), by inverting its distribution function: one random number a row takes
     the place of noise over the vocabulary.
 
-    Args: logits (float, (M, V)); temperature (`float`); uniform (float32 in [0, 1), (M,)). Returns: int64, (M,).
+    Args: logits (float, (M, V)); temperature (`float`); uniform (float32 in [0, 1), (M,)); excluded (int64, (M,),
+        *optional*): a token of each row that is not drawn, which no rounding can bring back. Returns: int64, (M,).
     """
+    last = logits.shape[-1] - 1
+    if excluded is not None:  # the last token stands in its place, and is drawn where that is
+        there = torch.arange(last, device=logits.device) == excluded[:, None]  # (M, V - 1)
+        others = torch.where(there, logits[:, last:], logits[:, :last])  # (M, V - 1)
+        sampled = sample_tokens(others, temperature, uniform)
+        return sampled.masked_fill(sampled == excluded, last)
     probabilities = torch.softmax(logits.float() / temperature, dim=-1)
     if torch.are_deterministic_algorithms_enabled():  # on CUDA, cumsum is so for integers alone
         probabilities = (probabilities * 2**32).long()
@@ -137,16 +139,7 @@ def sample_tokens(logits, temperature, uniform):
     # In (0, total]: the first entry that reaches it exists, and has a probability above 0.
     threshold = (1.0 - uniform)[:, None] * cumulative[:, -1:]  # (M, 1)
     sampled = torch.searchsorted(cumulative, threshold).squeeze(-1)  # (M,)
-    return sampled.clamp(max=logits.shape[-1] - 1)  # of logits that are NaN: the loss has to say so, not a crash
-
-
-def sample_other_tokens(logits, original_ids, temperature, uniform):
-    """As [`sample_tokens`], of all tokens but each row's original (int64, (M,)), which no rounding can bring back."""
-    last = logits.shape[-1] - 1
-    is_original = torch.arange(last, device=logits.device) == original_ids[:, None]  # (M, V - 1)
-    others = torch.where(is_original, logits[:, last:], logits[:, :last])  # the last stands in the original's place
-    sampled = sample_tokens(others, temperature, uniform)
-    return sampled.masked_fill(sampled == original_ids, last)
+    return sampled.clamp(max=last)  # of logits that are NaN: the loss has to say so, not a crash
 
 
 def replaced_token_detection_loss(logits, disc_labels, attended):
@@ -222,9 +215,8 @@ def predict(head, predictions, original_ids, uniform, config):
     loss = nn.functional.cross_entropy(logits.float(), original_ids, reduction="sum")
     logits = logits.detach()
     hits = (logits.argmax(dim=-1) == original_ids).float().sum()
-    if config.exclude_original:
-        return loss, hits, sample_other_tokens(logits, original_ids, config.sampling_temperature, uniform)
-    return loss, hits, sample_tokens(logits, config.sampling_temperature, uniform)
+    excluded = original_ids if config.exclude_original else None
+    return loss, hits, sample_tokens(logits, config.sampling_temperature, uniform, excluded)
 
 
 # ---- The random numbers of eval mode --------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from transformers import DataCollatorForLanguageModeling, PreTrainedTokenizerFas
 
 import electra_rtd
 from electra_rtd import ElectraRTDForPreTraining, continuation_tokens
-from electra_rtd.objective_electra_rtd import choose_masked_positions, sample_other_tokens, sample_tokens
+from electra_rtd.objective_electra_rtd import choose_masked_positions, sample_tokens
 
 
 # ---- A sample never equals the original -----------------------------------------------------------------------------
@@ -35,7 +35,7 @@ def test_samples_follow_the_softmax_without_the_original(original, temperature):
     expected = expected / expected.sum()
     draws = 20_000  # on a grid of uniform numbers each token has its share, but for one draw at either end
     uniform = (torch.arange(draws) + 0.5) / draws
-    samples = sample_other_tokens(logits.expand(draws, 7), torch.full((draws,), original), temperature, uniform)
+    samples = sample_tokens(logits.expand(draws, 7), temperature, uniform, torch.full((draws,), original))
     shares = samples.bincount(minlength=7).double() / draws
     assert shares[original] == 0
     assert (shares - expected).abs().max() < 2.5 / draws + 1e-6, (shares, expected)
@@ -54,17 +54,17 @@ def test_where_nothing_else_has_a_probability_the_sample_still_differs(sure, voc
     originals, uniform = torch.arange(vocab_size).repeat(len(ENDS)), ENDS.repeat_interleave(vocab_size)
     if sure > 104:
         assert torch.equal(sample_tokens(logits, 1.0, uniform), originals), "or this shows nothing"
-    samples = sample_other_tokens(logits, originals, 1.0, uniform)
+    samples = sample_tokens(logits, 1.0, uniform, originals)
     assert not (samples == originals).any() and samples.min() >= 0 and samples.max() < vocab_size
     if sure == 200.0 and vocab_size == 80 and dtype == torch.float32:  # and the others differ as much as they did
         fine = (torch.arange(999) + 0.5) / 999
         rows = logits[7].expand(999, 80)
-        assert len(sample_other_tokens(rows, torch.full((999,), 7), 1.0, fine).unique()) > 40
+        assert len(sample_tokens(rows, 1.0, fine, torch.full((999,), 7)).unique()) > 40
 
 
 def test_logits_that_are_not_numbers_give_no_original_and_no_crash():
     originals = torch.tensor([0, 3, 6])
-    samples = sample_other_tokens(torch.full((3, 7), math.nan), originals, 1.0, torch.tensor([0.0, 0.5, 0.9]))
+    samples = sample_tokens(torch.full((3, 7), math.nan), 1.0, torch.tensor([0.0, 0.5, 0.9]), originals)
     assert not (samples == originals).any() and samples.max() < 7
 
 
@@ -78,7 +78,7 @@ def test_sums_that_are_not_flat_over_the_original_do_not_bring_it_back(monkeypat
     monkeypatch.setattr(torch.Tensor, "cumsum", uneven)
     uniform = (torch.arange(1000) + 0.5) / 1000
     for original in range(5):
-        samples = sample_other_tokens(torch.zeros(1000, 5), torch.full((1000,), original), 1.0, uniform)
+        samples = sample_tokens(torch.zeros(1000, 5), 1.0, uniform, torch.full((1000,), original))
         assert not (samples == original).any()
 
 
@@ -301,7 +301,7 @@ def bpe(vocabulary):
 
 def test_words_are_masked_under_inference_mode_and_in_training_after_it(whole_words, tokenizer):
     batch = tokenizer(SENTENCES, padding=True, return_tensors="pt")
-    electra_rtd.objective_electra_rtd._read_bits.cache_clear()
+    electra_rtd.objective_electra_rtd.continuation_table.cache_clear()
     with torch.inference_mode():
         whole_words(**batch)
     whole_words.train()(**batch).loss.backward()
