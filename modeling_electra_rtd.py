@@ -40,13 +40,7 @@ from .objective_electra_rtd import (
     where_true,
 )
 from .pairing_electra_rtd import pair_networks
-from .unpadding_electra_rtd import (
-    PaddedBatch,
-    UnpaddedBatch,
-    attend_unpadded,
-    find_ends,
-    warn_if_attention_cannot_drop,
-)
+from .unpadding_electra_rtd import PaddedBatch, UnpaddedBatch, attend_unpadded, cut_rows, warn_if_attention_cannot_drop
 
 
 BOUNDARIES = ("cu_seq_lens_q", "cu_seq_lens_k", "seq_idx")  # of sequences that a collator joined to rows
@@ -164,18 +158,16 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             return_dict (`bool`, *optional*): `False` returns a tuple.
             labels (`torch.LongTensor` of shape `(B, L)`, *optional*, by keyword): from a masked language modelling
                 collator: original ids where it masked, -100 elsewhere. Its masking is kept.
-            cu_seq_lens_q, cu_seq_lens_k, max_length_q, seq_idx (*optional*, by keyword): from
-                `DataCollatorWithFlattening`. They, or positions that start again, without an `attention_mask`, say
-                that the rows are sequences one after another: each is read alone, and what is returned is of the
-                rows' shape (but attentions, of each sequence).
+            cu_seq_lens_q, cu_seq_lens_k, max_length_q, seq_idx (*optional*, by keyword): of
+                `DataCollatorWithFlattening`. They, or positions that start again at 0, say that rows are sequences
+                joined: each is read alone. Outputs have the rows' shape, but for attentions, one of each sequence.
 
         Returns:
             [`ElectraRTDOutput`] or `tuple`
 
         Raises:
-            ValueError: wrong types or shapes, an empty batch, sequences joined to one row where it is not clear where
-                each begins, labels that hide nothing, unset `mask_token_id`; on the CPU also ids outside the
-                vocabulary and other values in the mask.
+            ValueError: wrong types or shapes, an empty batch, joined sequences of unclear places, labels that hide
+                nothing, unset `mask_token_id`; on the CPU also ids outside the vocabulary and odd values in the mask.
         """
         config = self.config
         integers = {"input_ids": input_ids, "token_type_ids": token_type_ids, "position_ids": position_ids}
@@ -338,6 +330,7 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             shape = None if input_ids is None else tuple(input_ids.shape)
             raise ValueError(f"`input_ids` has the shape {shape}: it must be (batch, length), neither of them 0.")
         named = {"attention_mask": attention_mask, "token_type_ids": token_type_ids, "labels": labels}
+        named["seq_idx"] = kwargs.get("seq_idx")
         for name, value in named.items():
             received = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
             if value is not None and received != tuple(input_ids.shape):
@@ -360,7 +353,7 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         if position_ids is not None or marks:
             attended, check = self._attended(input_ids, attention_mask), read_labels or (read and on_cpu)
             marks = marks and {**marks, "max_length_q": kwargs.get("max_length_q")}
-            joined = find_ends(attended, attention_mask is not None, position_ids, marks, check)
+            joined = cut_rows(attended, attention_mask is not None, position_ids, marks, check)
         if joined is not None:
             length = joined.shape[1]
             if labels is not None:  # where they repeat all tokens but each first one, they hide nothing

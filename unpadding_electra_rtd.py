@@ -173,8 +173,8 @@ class JoinedSequences:
         return values if values.dim() == 0 else unpad_input(values, self.cells).unflatten(0, self.starts.shape)
 
 
-def find_ends(attended, has_mask, position_ids, marks, check):
-    """Where sequences begin and end that were joined to rows, in any of the ways of `DataCollatorWithFlattening`.
+def cut_rows(attended, has_mask, position_ids, marks, check):
+    """Where sequences begin that were joined to rows, in any of the ways of `DataCollatorWithFlattening`.
 
     An accelerator is waited for once, but not where `cu_seq_lens_q` and `max_length_q` say what is needed.
 
@@ -191,8 +191,11 @@ def find_ends(attended, has_mask, position_ids, marks, check):
         return None
     numbers = torch.arange(length, device=attended.device)  # (T,)
     if ends is not None:
-        if len(attended) > 1 or ends.dim() != 1 or ends.shape != marks.get("cu_seq_lens_k", ends).shape:
-            raise unclear("`cu_seq_lens_q` and `cu_seq_lens_k` are of one row, (sequences + 1,)")
+        shape = marks.get("cu_seq_lens_k", ends).shape
+        if len(attended) > 1 or ends.dim() != 1 or len(ends) < 2 or ends.shape != shape:
+            raise unclear(
+                f"`cu_seq_lens_q` and `_k` are {tuple(ends.shape)}, {tuple(shape)}, not (sequences + 1,) of one row"
+            )
         starts = attended.new_zeros(1, length + 1).index_fill(1, ends.clamp(0, length), True)[:, :-1]  # (1, T)
     else:
         starts = given == 0 if seq_idx is None else seq_idx.diff(dim=-1, prepend=seq_idx[:, :1] - 1) != 0  # (R, T)
@@ -202,6 +205,8 @@ def find_ends(attended, has_mask, position_ids, marks, check):
     given = positions if given is None else given  # (R, T)
     before = torch.where(attended, given, -1).cummax(dim=-1).values[:, :-1]  # (R, T - 1): the highest so far
     falls, agree = (attended[:, 1:] & (given[:, 1:] <= before)).any(), (positions == given).all()
+    if seq_idx is not None:
+        agree &= ((seq_idx.diff(dim=-1) != 0) == (positions[:, 1:] == 0)).all()
     if ends is not None:
         agree &= (ends == marks.get("cu_seq_lens_k", ends)).all() & (ends.diff() >= 0).all()
         agree &= (ends[0] == 0) & (ends[-1] == length) & (positions.max() < (longest or length))

@@ -10,7 +10,7 @@ from transformers import DataCollatorWithFlattening
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from electra_rtd.modeling_electra_rtd import ElectraPreTrainedModel
-from electra_rtd.unpadding_electra_rtd import find_ends
+from electra_rtd.unpadding_electra_rtd import cut_rows
 
 
 LENGTHS = (12, 7, 3, 2, 20)
@@ -228,6 +228,7 @@ UNCLEAR = {
         "positions and ends",
         {name: lambda _: torch.tensor([0, 12, 18, 22, 24, 44]) for name in ("cu_seq_lens_q", "cu_seq_lens_k")},
     ),
+    "numbers that are not those of the ends": ("all", {"seq_idx": lambda ids: ids // 2}),
     "numbers that are not those of the positions": ("positions and numbers", {"seq_idx": lambda ids: ids // 2}),
     "ends before the row's end": (
         "ends",
@@ -269,8 +270,15 @@ def test_rows_whose_sequences_are_not_clear_are_refused(case, training, make_mod
 
 
 def test_ends_are_those_of_one_row(make_model, make_batch):
+    model, rows = make_model(), make_batch((12, 12))["input_ids"]
     with pytest.raises(ValueError, match="of one row"):
-        make_model()(make_batch((12, 12))["input_ids"], cu_seq_lens_q=torch.tensor([0, 12, 24]))
+        model(rows, cu_seq_lens_q=torch.tensor([0, 12, 24]))
+    with pytest.raises(ValueError, match="of one row"):
+        model(rows[:1], cu_seq_lens_q=torch.tensor([0]))
+    with pytest.raises(ValueError, match=r"`cu_seq_lens_q` is of type list"):
+        model(rows[:1], cu_seq_lens_q=[0, 12])
+    with pytest.raises(ValueError, match=r"`seq_idx` is \(12,\), but `input_ids` has the shape \(1, 12\)"):
+        model(rows[:1], seq_idx=torch.zeros(12, dtype=torch.int32))
 
 
 def test_positions_of_a_users_own_stay_as_they_are(make_model, make_batch):
@@ -356,7 +364,7 @@ def test_ends_that_are_not_looked_at_give_the_same_places(longest):
     """An accelerator reads no number: there the given longest counts, and ends may hold empty sequences."""
     attended = torch.ones(1, 44, dtype=torch.bool)
     marks = {"cu_seq_lens_q": torch.tensor([0, 12, 12, *ENDS[2:], 44]), "max_length_q": longest}
-    joined = find_ends(attended, False, None, marks, check=False)
+    joined = cut_rows(attended, False, None, marks, check=False)
     numbers = torch.arange(1, 45)
     rows = [row[row > 0].tolist() for row in joined.split(numbers[None])]
     assert [row for row in rows if row] == [part.tolist() for part in numbers.split(LENGTHS)]
