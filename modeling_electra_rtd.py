@@ -243,18 +243,16 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             return_dict (`bool`, *optional*): `False` returns a tuple.
             labels (`torch.LongTensor` of shape `(B, L)`, *optional*, by keyword): from a masked language modelling
                 collator: original ids where it masked, -100 elsewhere. Its masking is kept.
-            cu_seq_lens_q, cu_seq_lens_k, max_length_q, seq_idx (*optional*, by keyword): from
-                `DataCollatorWithFlattening`. They, or positions that start again, without an `attention_mask`, say
-                that the rows are sequences one after another: each is read alone, and what is returned is of the
-                rows' shape (but attentions, of each sequence).
+            cu_seq_lens_q, cu_seq_lens_k, max_length_q, seq_idx (*optional*, by keyword): of
+                `DataCollatorWithFlattening`. They, or positions that start again at 0, say that rows are sequences
+                joined: each is read alone. Outputs have the rows' shape, but for attentions, one of each sequence.
 
         Returns:
             [`ElectraRTDOutput`] or `tuple`
 
         Raises:
-            ValueError: wrong types or shapes, an empty batch, sequences joined to one row where it is not clear where
-                each begins, labels that hide nothing, unset `mask_token_id`; on the CPU also ids outside the
-                vocabulary and other values in the mask.
+            ValueError: wrong types or shapes, an empty batch, joined sequences of unclear places, labels that hide
+                nothing, unset `mask_token_id`; on the CPU also ids outside the vocabulary and odd values in the mask.
         """
         config = self.config
         integers = {"input_ids": input_ids, "token_type_ids": token_type_ids, "position_ids": position_ids}

@@ -137,7 +137,7 @@ def test_packed_rows_hold_several_sequences_each(make_model, make_batch):
 
 def test_one_sequence_alone_and_sequences_of_one_token_are_flattened_too(make_model, make_batch):
     model = make_model(mask_prob=0.3)
-    for lengths in ((9,), (1, 1, 1), (1, 5, 1)):
+    for lengths in ((9,), (1,), (1, 1, 1), (1, 5, 1)):
         batch = make_batch(lengths)
         flattened = DataCollatorWithFlattening()([{"input_ids": row} for row in sequences_of(batch)])
         assert_same(model(**flattened), model(**batch), batch["attention_mask"] == 1)
