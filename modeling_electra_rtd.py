@@ -180,12 +180,8 @@ class ElectraRTDForPreTraining(PreTrainedModel):
                 argument of that network's `from_pretrained` (`discriminator_revision="..."`), or to take its first
                 layers alone (`generator_num_hidden_layers=4`).
 
-        Returns:
-            [`ElectraRTDForPreTraining`], in eval mode
-
-        Raises:
-            ValueError: the two have different vocabularies, a checkpoint lacks weights that its network needs, or
-                the tokenizer has no mask token.
+        Returns: [`ElectraRTDForPreTraining`], in eval mode. Raises: ValueError: the two have different vocabularies, a
+        checkpoint lacks weights that its network needs, or the tokenizer has no mask token.
         """
         generator, discriminator, fields = pair_networks(generator, discriminator, tokenizer, config_overrides)
         model = cls(cls.config_class(generator.config, discriminator.config, **fields))
@@ -240,24 +236,21 @@ class ElectraRTDForPreTraining(PreTrainedModel):
                 first token, so that padding on the left changes nothing.
             output_hidden_states, output_attentions (`bool`, *optional*): return the discriminator's.
             return_loss (`bool`): `False` leaves out the three losses.
-            return_dict (`bool`, *optional*): `False` returns a tuple.
+            return_dict (`bool`, *optional*, by keyword): `False` returns a tuple.
             labels (`torch.LongTensor` of shape `(B, L)`, *optional*, by keyword): from a masked language modelling
                 collator: original ids where it masked, -100 elsewhere. Its masking is kept.
-            cu_seq_lens_q, cu_seq_lens_k, max_length_q, seq_idx (*optional*, by keyword): of
-                `DataCollatorWithFlattening`. They, or positions that start again at 0, say that rows are sequences
-                joined: each is read alone. Outputs have the rows' shape, but for attentions, one of each sequence.
+            cu_seq_lens_q (`torch.LongTensor` of shape `(sequences + 1,)`, *optional*, by keyword): where the sequences
+                of one row end, as `DataCollatorWithFlattening` returns it. It, or positions that start again at 0,
+                without an `attention_mask`, say that rows are sequences one after another: each is read alone, and
+                what is returned is of the rows' shape (but attentions, of each sequence).
 
-        Returns:
-            [`ElectraRTDOutput`] or `tuple`
-
-        Raises:
-            ValueError: wrong types or shapes, an empty batch, joined sequences of unclear places, labels that hide
-                nothing, unset `mask_token_id`; on the CPU also ids outside the vocabulary and odd values in the mask.
+        Returns: [`ElectraRTDOutput`] or `tuple`. Raises: ValueError: wrong types or shapes, an empty batch, joined
+        sequences where it is not clear where each begins, labels that hide nothing, unset `mask_token_id`; on the CPU
+        also ids outside the vocabulary and other values in the mask.
         """
         config = self.config
-        integers = {"input_ids": input_ids, "token_type_ids": token_type_ids, "position_ids": position_ids}
-        integers["labels"] = kwargs.get("labels")
-        input_ids, token_type_ids, position_ids, labels = (as_int64(*named) for named in integers.items())
+        input_ids, token_type_ids = as_int64("input_ids", input_ids), as_int64("token_type_ids", token_type_ids)
+        position_ids, labels = as_int64("position_ids", position_ids), as_int64("labels", kwargs.get("labels"))
         check_shapes(input_ids, attention_mask, token_type_ids, position_ids, labels)
         hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
         attentions = config.output_attentions if output_attentions is None else output_attentions
@@ -321,19 +314,18 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             return ElectraRTDOutput(config.gen_weight * mlm_loss, masked_positions=masked_positions, **output)
         inputs = layout.inputs(disc_input_ids, token_type_ids, self.discriminator.config)
         with torch.set_grad_enabled(learns if config.disc_weight > 0 else False):  # no float that is traced
-            discriminated = self.discriminator(
-                **inputs, output_hidden_states=hidden_states, output_attentions=attentions
-            )
+            asked = {"output_hidden_states": hidden_states, "output_attentions": attentions}
+            discriminated = self.discriminator(**inputs, **asked)
         # What stands in padding makes no difference to anybody, so its logits say nothing.
         logits = layout.padded(discriminated.logits).masked_fill(~attended, 0.0)  # (B, L)
         disc_predictions = (logits > 0).long()  # (B, L)
 
         disc_loss = replaced_token_detection_loss(logits, disc_labels, attended)
-        output = ElectraRTDOutput(
-            loss=config.gen_weight * mlm_loss + config.disc_weight * disc_loss if return_loss else None,
+        loss = config.gen_weight * mlm_loss + config.disc_weight * disc_loss
+        losses = {"loss": loss, "mlm_loss": mlm_loss, "disc_loss": disc_loss} if return_loss else {}
+        return ElectraRTDOutput(
+            **losses,
             logits=logits,
-            mlm_loss=mlm_loss if return_loss else None,
-            disc_loss=disc_loss if return_loss else None,
             gen_acc=gen_acc,
             disc_acc=detection_accuracy(disc_predictions == disc_labels, masked_positions, attended),
             disc_labels=disc_labels,
@@ -344,7 +336,6 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             hidden_states=discriminated.hidden_states,
             attentions=discriminated.attentions,
         )
-        return output
 
     def save_pretrained(self, save_directory, is_main_process=True, **kwargs):
         """Save as any model; arguments as in `PreTrainedModel`.
@@ -415,9 +406,8 @@ class ElectraRTDForPreTraining(PreTrainedModel):
     def _attended(self, input_ids, attention_mask):
         if attention_mask is not None:
             return attention_mask == 1
-        if self.config.pad_token_id is not None:
-            return input_ids != self.config.pad_token_id
-        return torch.ones_like(input_ids, dtype=torch.bool)
+        padding = self.config.pad_token_id
+        return torch.ones_like(input_ids, dtype=torch.bool) if padding is None else input_ids != padding
 
     def _layout(self, attended, position_ids, counts, as_batch):
         """How the networks read the batch: without its padding wherever that is safe, and padded elsewhere.
@@ -459,20 +449,17 @@ class ElectraRTDForPreTraining(PreTrainedModel):
     def _check_values(self, input_ids, attention_mask, token_type_ids, position_ids, labels):
         config = self.config
         _check_range("input_ids", input_ids, config.vocab_size, "Tokenize with the tokenizer of this checkpoint")
+        types = max(config.generator_config.type_vocab_size, config.discriminator_config.type_vocab_size)
+        _check_range("token_type_ids", token_type_ids, types, "`type_vocab_size` is the number of segments")
+        _check_range("position_ids", position_ids, config.max_position_embeddings, "Truncate the sequences")
+        shown = None if labels is None else labels[labels != NOT_A_LABEL]
+        _check_range("labels", shown, config.vocab_size, "They are original token ids, or -100")
         if attention_mask is not None:
             odd = attention_mask[(attention_mask != 0) & (attention_mask != 1)]
             if len(odd):
                 raise ValueError(f"`attention_mask` holds {odd[0]}: 1 is a token, and 0 padding.")
-        if token_type_ids is not None:
-            types = max(config.generator_config.type_vocab_size, config.discriminator_config.type_vocab_size)
-            _check_range("token_type_ids", token_type_ids, types, "`type_vocab_size` is the number of segments")
-        if position_ids is not None:
-            _check_range("position_ids", position_ids, config.max_position_embeddings, "Truncate the sequences")
-            if attention_mask is not None and ((position_ids == 0) & (attention_mask == 1)).sum(dim=-1).max() > 1:
+            if position_ids is not None and ((position_ids == 0) & (attention_mask == 1)).sum(dim=-1).max() > 1:
                 raise unclear("`attention_mask` says that each row is one sequence")
-        if labels is not None:
-            shown = labels[labels != NOT_A_LABEL]
-            _check_range("labels", shown, config.vocab_size, "They are original token ids, or -100")
 
     def _check_labels(self, input_ids, attention_mask, labels):
         """Refuse labels that hide nothing: they repeat the input at most tokens, and there are many, or special ones.
@@ -480,11 +467,10 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         A few that repeat it are masked tokens that the collator let stay, all by chance.
         """
         attended = self._attended(input_ids, attention_mask)
-        special = attended & is_any_of(input_ids, self.config.special_token_ids)
         labelled = attended & (labels != NOT_A_LABEL)
-        at_most = 2 * labelled.sum() >= attended.sum()
-        many = (labelled & ~special).sum() >= 8 or (labelled & special).any()
-        if at_most and many and (labels == input_ids)[labelled].all():
+        special = labelled & is_any_of(input_ids, self.config.special_token_ids)
+        many = (labelled & ~special).sum() >= 8 or special.any()
+        if many and 2 * labelled.sum() >= attended.sum() and (labels == input_ids)[labelled].all():
             raise ValueError(
                 "`labels` repeat `input_ids`, as a collator for causal language modelling makes them: nothing is "
                 "masked. Use `DataCollatorWithPadding(tokenizer)`, `DataCollatorWithFlattening()` with positions, or "
@@ -497,20 +483,16 @@ def check_shapes(input_ids, attention_mask, token_type_ids, position_ids, labels
     if input_ids is None or input_ids.dim() != 2 or 0 in input_ids.shape:
         shape = None if input_ids is None else tuple(input_ids.shape)
         raise ValueError(f"`input_ids` has the shape {shape}: it must be (batch, length), neither of them 0.")
+    shape, one_row = tuple(input_ids.shape), (1, input_ids.shape[1])
     named = {"attention_mask": attention_mask, "token_type_ids": token_type_ids, "labels": labels}
-    for name, value in named.items():
+    for name, value in {**named, "position_ids": position_ids}.items():
         received = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
-        if value is not None and received != tuple(input_ids.shape):
+        if value is not None and received != shape and (name != "position_ids" or received != one_row):
             raise ValueError(
-                f"`{name}` is {received}, but `input_ids` has the shape {tuple(input_ids.shape)}: it must be a "
-                "tensor of that shape. Pass what tokenizer and collator return. `labels` are for masked language "
-                "modelling: remove the label column of a classification data set."
+                f"`{name}` is {received}, but `input_ids` has the shape {shape}: it must be a tensor of that shape. "
+                "Pass what tokenizer and collator return. `position_ids` may be (1, length) too; or leave them out. "
+                "`labels` are for masked language modelling: remove the label column of a classification data set."
             )
-    if position_ids is not None and position_ids.shape not in (input_ids.shape, (1, input_ids.shape[1])):
-        raise ValueError(
-            f"`position_ids` has the shape {tuple(position_ids.shape)}, `input_ids` {tuple(input_ids.shape)}: "
-            "give one position a token, (batch, length) or (1, length), or leave them out."
-        )
 
 
 def as_int64(name, value):
@@ -526,7 +508,7 @@ def as_int64(name, value):
 
 
 def _check_range(name, values, end, mend):
-    if values.numel() and (values.min() < 0 or values.max() >= end):
+    if values is not None and values.numel() and (values.min() < 0 or values.max() >= end):
         raise ValueError(f"`{name}` holds {values.min()} to {values.max()}: allowed are 0 to {end - 1}. {mend}.")
 
 
