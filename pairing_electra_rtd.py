@@ -22,7 +22,7 @@ from transformers.utils import has_file, logging
 
 logger = logging.get_logger(__name__)
 
-NETWORKS = ("generator", "discriminator")
+NETWORKS = {"generator": ElectraForMaskedLM, "discriminator": ElectraForPreTraining}
 
 
 def pair_networks(generator, discriminator, tokenizer, overrides):
@@ -32,7 +32,7 @@ def pair_networks(generator, discriminator, tokenizer, overrides):
         overrides (`dict`): see [`ElectraRTDForPreTraining.from_generator_discriminator_pretrained`].
     Returns: `ElectraForMaskedLM`, `ElectraForPreTraining`, and the fields of their [`ElectraRTDConfig`], a `dict`.
     """
-    sources, classes = (generator, discriminator), (ElectraForMaskedLM, ElectraForPreTraining)
+    sources = (generator, discriminator)
     of_each = [_pop_prefixed(overrides, f"{name}_") for name in NETWORKS]
     if tokenizer is None:
         checkpoints = [pair for pair in zip(sources, of_each, strict=True) if not isinstance(pair[0], PreTrainedModel)]
@@ -47,7 +47,7 @@ def pair_networks(generator, discriminator, tokenizer, overrides):
         overrides = {**ids, "special_token_ids": special_ids(tokenizer), **overrides}
         if overrides.get("mask_whole_words") and "continuation_tokens" not in overrides:
             overrides["continuation_tokens"] = continuation_tokens(tokenizer)
-    generator, discriminator = map(_load_network, NETWORKS, classes, sources, of_each)
+    generator, discriminator = map(_load_network, NETWORKS, sources, of_each)
     if tokenizer is not None and len(tokenizer) > discriminator.config.vocab_size == generator.config.vocab_size:
         raise ValueError(
             f"The tokenizer has {len(tokenizer)} tokens, the networks {discriminator.config.vocab_size}. Take the "
@@ -70,7 +70,7 @@ def cut_generator(discriminator, tokenizer, layers, overrides):
     kwargs = _pop_prefixed(overrides, "discriminator_")
     if tokenizer is None and not isinstance(discriminator, PreTrainedModel):
         tokenizer = find_tokenizer(discriminator, **kwargs)
-    discriminator = _load_network("discriminator", ElectraForPreTraining, discriminator, kwargs)
+    discriminator = _load_network("discriminator", discriminator, kwargs)
     deepest = discriminator.config.num_hidden_layers
     layers = min(deepest, max(2, deepest // 3)) if layers is None else layers
     if isinstance(layers, bool) or not isinstance(layers, int) or not 1 <= layers <= deepest:
@@ -88,16 +88,17 @@ def _from_bert(bert):
             f"`generator` is a BERT of `hidden_act={bert.config.hidden_act!r}`: the head of ELECTRA's generator has "
             "'gelu' alone, and would predict otherwise. Take another one, or cut it from the discriminator."
         )
-    fields = ElectraConfig().to_dict().keys() - {"model_type", "architectures"}
-    fields = {name: value for name, value in bert.config.to_dict().items() if name in fields}
-    generator = ElectraForMaskedLM(ElectraConfig(**fields, embedding_size=bert.config.hidden_size))
+    fields, known = bert.config.to_dict(), ElectraConfig().to_dict().keys() - {"model_type", "architectures"}
+    fields = {name: fields[name] for name in known & fields.keys()} | {"embedding_size": bert.config.hidden_size}
+    generator, head = ElectraForMaskedLM(ElectraConfig(**fields)), bert.cls.predictions
     generator.electra.load_state_dict(bert.bert.state_dict())
-    generator.generator_predictions.load_state_dict(bert.cls.predictions.transform.state_dict())
-    generator.generator_lm_head.load_state_dict(bert.cls.predictions.decoder.state_dict())
+    generator.generator_predictions.load_state_dict(head.transform.state_dict())
+    generator.generator_lm_head.load_state_dict(head.decoder.state_dict())
     return generator
 
 
-def _load_network(name, model_class, source, kwargs):
+def _load_network(name, source, kwargs):
+    model_class = NETWORKS[name]
     if isinstance(source, PreTrainedModel):
         if kwargs:
             raise ValueError(f"`{name}_{min(kwargs)}` is for loading a {name} by its name, and this one has none.")
@@ -147,8 +148,7 @@ def common_tokenizer(opened):
         sizes = " and ".join(str(len(vocabulary)) for vocabulary in vocabularies)
         raise ValueError(
             f"{' and '.join(found)} have different vocabularies: their tokenizers, of {sizes} tokens, map tokens to "
-            "other ids. Choose two checkpoints of one release, or pass `tokenizer=` if you know that both were "
-            "trained with it."
+            "other ids. Choose two of one release, or pass the `tokenizer=` that you know both were trained with."
         )
     return next(iter(found.values()), None)
 
