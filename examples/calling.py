@@ -14,7 +14,7 @@ def require(*modules):
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
         names = ", ".join(name.replace("_", "-") for name in missing)
-        raise ValueError(f"This example needs {names}, which is not installed: `pip install -e '.[exits]'` in the clone.")
+        raise ValueError(f"This example needs {names}, which is not installed: `pip install -e '.[exits]'`.")
 
 
 def call(parser, course, arguments=None):

@@ -1,5 +1,6 @@
 """The network as it is exported, and the export by torch's own exporter."""
 
+import logging
 import warnings
 
 import torch
@@ -37,8 +38,8 @@ class Graph(nn.Module):
         """Args: int64, `(B, L)` each; `attention_mask` is 1 where there is a token.
 
         Returns:
-            tuple: `last_hidden_state` `(B, L, H)` and `sentence_embedding` `(B, H)`, its mean over the tokens of a row,
-            0 where there are none; or the `logits` of the head.
+            tuple: `last_hidden_state` `(B, L, H)` and `sentence_embedding` `(B, H)`, its mean over the tokens of a
+            row, 0 where there are none; or the `logits` of the head.
         """
         length = input_ids.shape[1]
         columns = torch.arange(length, device=input_ids.device)
@@ -69,8 +70,10 @@ def export(graph, path):
     """
     example = tuple(torch.ones(2, 8, dtype=torch.long) for _ in INPUTS)
     batch, length = Dim("batch"), Dim("length", max=graph.network.config.max_position_embeddings)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of a package that nobody here needs
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's exporter about torch
+        warnings.filterwarnings("ignore", r"# The axis name: \w+ will not be used", UserWarning)  # one of three has it
         program = torch.onnx.export(
             graph,
             example,

@@ -1,10 +1,10 @@
-"""Which layer of an encoder knows best how similar two sentences are? Keep the layers up to it, for sentence-transformers.
+"""Which layer of an encoder knows best how similar sentences are? Keep those up to it, for sentence-transformers.
 
   python -m examples.sentence_encoder --checkpoint adapted --validation_file dev.tsv --test_file test.tsv \\
     --output_dir sentence-encoder
 
-A file has two sentences and a score a row (more is more similar, on any scale): `sentence1`, `sentence2` and `score`, or
-columns that you name. The layer is chosen by the validation rows alone; the test rows say what it is worth.
+A file has two sentences and a score a row (more is more similar, on any scale): `sentence1`, `sentence2` and `score`,
+or columns that you name. The layer is chosen by the validation rows alone; the test rows say what it is worth.
 """
 
 from electra_rtd.hub_tools.loading import load_tokenizer
@@ -95,17 +95,15 @@ def of_test_rows(encoder, tokenizer, rows, name, layers, max_length, batch_size)
     if layers[0] == layers[1]:
         return f"{said}\nThe last layer is the best one."
     found = compare("regression", "spearman", [last], [best], rows.targets, deterministic=True)
-    return (
-        f"{said}\nAgainst the last one: {found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}], {found.verdict} "
-        "(95 %, for the chance of these rows)."
-    )
+    interval = f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+    return f"{said}\nAgainst the last one: {interval}, {found.verdict} (95 %, for the chance of these rows)."
 
 
 def main(arguments=None):
-    """Args: arguments (`list[str]`, *optional*): of the command line. Returns: `int`, 0 where the folder is written."""
+    """Args: arguments (`list[str]`, *optional*): of the command line. Returns: `int`, 0 if all went well."""
     parser = CommandParser(prog="python -m examples.sentence_encoder", description=__doc__)
     parser.add("--checkpoint", required=True, help="a pair, whose discriminator is taken, or a stock encoder")
-    parser.add("--validation_file", required=True, help="scored pairs: .csv .tsv .json .jsonl .parquet, or .gz of them")
+    parser.add("--validation_file", required=True, help="scored pairs: .csv .tsv .json .jsonl .parquet (.gz)")
     parser.add("--test_file", help="scored pairs by which nothing is chosen")
     parser.add("--output_dir", required=True, help="a folder that does not exist yet")
     parser.add("--text_columns", nargs="+", help="two columns of sentences; by default found by name")
