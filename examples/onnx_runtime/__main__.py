@@ -72,6 +72,7 @@ def course(checkpoint, output_dir, threads):
         raise ValueError(f"`threads={threads}`: it must be 1 or more.")
     check_is_free(output_dir)
     network, tokenizer = load_network(checkpoint), load_tokenizer(checkpoint)
+    longest = network.config.max_position_embeddings
     torch.set_num_threads(threads)
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = threads
@@ -92,9 +93,9 @@ def course(checkpoint, output_dir, threads):
         if not worst <= LARGEST_DIFFERENCE:
             raise ValueError(f"The graph differs from torch by {worst:.2g} (allowed: {LARGEST_DIFFERENCE}): not kept.")
         network.config.save_pretrained(folder)
+        tokenizer.model_max_length = min(tokenizer.model_max_length, longest)  # `truncation=True` cuts there
         tokenizer.save_pretrained(folder)
     print(f"\nOn this CPU, threads: {threads}, in turn; rows of a quarter of the length up to all of it:\n")
-    longest = network.config.max_position_embeddings
     for rows, length in SHAPES:
         batch = ragged_batch(network.config, rows, min(length, longest))
         of_torch, of_onnx, ratio = compare_speed(session, network, batch)
@@ -107,7 +108,9 @@ def course(checkpoint, output_dir, threads):
         "  import onnxruntime\n  from transformers import AutoTokenizer\n\n"
         f"  session = onnxruntime.InferenceSession({str(Path(output_dir) / 'model.onnx')!r})\n"
         f"  tokenizer = AutoTokenizer.from_pretrained({str(output_dir)!r})\n"
-        '  batch = tokenizer(texts, padding=True, truncation=True, return_tensors="np")\n'
+        "  batch = tokenizer(\n"
+        '      texts, padding=True, truncation=True, return_token_type_ids=True, return_tensors="np"\n'
+        "  )\n"
         f"  values = session.run([{graph.outputs[-1]!r}], dict(batch))[0]"
     )
 

@@ -185,13 +185,14 @@ def test_a_pair_becomes_a_graph_that_agrees_with_torch_on_real_sentences_and_ref
     texts = ["나 는 책 을 읽는다 .", "비", "우리 는 밥 을 먹는다 . 너 는 물 을 본다 ."]
     for side in ("right", "left"):
         tokenizer.padding_side = side
-        given = dict(tokenizer(texts, padding=True, return_tensors="np"))
-        vectors = session.run(["sentence_embedding"], given)[0]
+        given = tokenizer(texts, padding=True, truncation=True, return_token_type_ids=True, return_tensors="np")
+        vectors = session.run(["sentence_embedding"], dict(given))[0]
         for text, vector in zip(texts, vectors, strict=True):
             with torch.no_grad():
                 states = networks["encoder"](**tokenizer(text, return_tensors="pt")).last_hidden_state
             torch.testing.assert_close(torch.from_numpy(vector), states[0].mean(0), atol=1e-5, rtol=0)
     longest = networks["encoder"].config.max_position_embeddings
+    assert tokenizer.model_max_length == longest
     too_long = torch.ones(1, longest + 1, dtype=torch.long).numpy()
     with pytest.raises(Exception, match="Attempting to broadcast"):
         session.run(None, dict.fromkeys(INPUTS, too_long))

@@ -121,7 +121,7 @@ def without_sentence_transformers(monkeypatch):
         ({"--validation_file": "sentence1,sentence2,score\n나,너,many\n"}, "'many' is no number"),
         (
             {"--validation_file": "sentence1,score\n나,1.5\n너,2\n"},
-            "similarity is of two. Give --text_columns with two",
+            "is of two. Give --text_columns with two",
         ),
         ({"--validation_file": "sentence1,sentence2,score\n나,너,1.5\n너,나,2\n"}, "has 2 rows"),
         ({"--validation_file": ""}, "is empty (0 bytes)"),
