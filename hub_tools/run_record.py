@@ -321,7 +321,8 @@ def _extension(content, path):
     base, entries = content.get("base"), content.get("entries")
     try:
         sides = {
-            side: {name: content[side][name] for name in ("words", "tokens", "unknown")} for side in ("before", "after")
+            side: {name: content[side][name] for name in ("words", "tokens", "unknown")}
+            for side in ("before", "after")
         }
         for counts in sides.values():
             _require_counts(counts["unknown"], counts["words"], counts["tokens"])

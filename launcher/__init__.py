@@ -28,7 +28,7 @@ OTHER_COMMANDS = {
     **{"train": "adapt", "pretrain": "adapt", "finetune": "evaluate", "show": "inspect", "check": "verify"},
     **{"upload": "push", "publish": "push", "download": "pull", "compare": "diff", "convert": "export"},
     **{"eval": "evaluate", "fine-tune": "evaluate", "score": "evaluate", "benchmark": "evaluate", "probe": "evaluate"},
-    **{"extend": "extend-vocab", "vocab": "extend-vocab", "extend_vocab": "extend-vocab", "vocabulary": "extend-vocab"},
+    **dict.fromkeys(("extend", "extend_vocab", "vocab", "vocabulary"), "extend-vocab"),
     **{"help": "--help", "version": "--version", "-V": "--version", "-v": "--version"},
 }
 

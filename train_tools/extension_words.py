@@ -64,9 +64,9 @@ def _steps_in_words(extension):
     half, most = (f"{steps_needed(extension, share):,}" for share in (0.5, 0.9))
     return [
         f"  A new row is as good as an old one after about {SEEN} occurrences (docs/vocabulary.md). This text has",
-        f"  {statistics.median_low(counts):,} of the median entry and {min(counts):,} of the rarest: half of the rows need "
-        f"about {half} steps of",
-        f"  {BATCH} sequences of `adapt`, nine tenths {most}.",
+        f"  {statistics.median_low(counts):,} of the median entry and {min(counts):,} of the rarest: half of the rows "
+        f"need about {half}",
+        f"  steps of {BATCH} sequences of `adapt`, nine tenths {most}.",
     ]
 
 

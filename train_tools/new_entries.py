@@ -205,7 +205,9 @@ class _Choice:
         self.vocabulary.entries.remove(entry)
         without = {number: self.vocabulary.read(self.words[number][0]) for number in self.where[entry]}
         self.vocabulary.entries.add(entry)
-        return sum(self._cost(number, read) - self._cost(number, self.readings[number]) for number, read in without.items())
+        return sum(
+            self._cost(number, read) - self._cost(number, self.readings[number]) for number, read in without.items()
+        )
 
     def _try(self, entry, expected):
         """Take an entry, or offer it again where it saves less than it seemed."""
@@ -214,7 +216,9 @@ class _Choice:
         numbers = [number for number in sorted(self.where[first]) if text in self.words[number][0]]
         self.vocabulary.add(entry)
         readings = {number: self.vocabulary.read(self.words[number][0]) for number in numbers}
-        saves = sum(self._cost(number, self.readings[number]) - self._cost(number, readings[number]) for number in numbers)
+        saves = sum(
+            self._cost(number, self.readings[number]) - self._cost(number, readings[number]) for number in numbers
+        )
         if saves < expected:
             self.vocabulary.entries.remove(entry)
             self.harms[entry] = self.gains[entry] - saves
@@ -245,7 +249,7 @@ class _Choice:
 
     def _candidates_in(self, number, reading):
         """What would save tokens in a word, and how many of them."""
-        word, count = self.words[number]
+        count = self.words[number][1]
         pieces, missing = reading
         for entry in missing:
             found = (pieces, [other for other in missing if other != entry])

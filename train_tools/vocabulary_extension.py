@@ -10,7 +10,6 @@ import logging
 import math
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 from tokenizers.models import WordPiece
 
@@ -26,7 +25,7 @@ from .data import read_text
 from .from_scratch import TextsOf
 from .new_entries import WordPieces, choose_entries, missing_inside
 from .new_rows import add_rows
-from .unknown_tokens import refuse_unknown
+from .unknown_tokens import WRONG, refuse_unknown
 from .word_counts import count_words
 
 
@@ -129,7 +128,8 @@ def extend_vocabulary(model, tokenizer, texts, num_tokens, *, fewest=FEWEST):
         raise ValueError("`texts` hold no word: give the domain's text, one sentence or paragraph a text.")
     old, new = (WordPieces(settings["vocab"], *how) for _ in range(2))
     before = _reading(counted.counts, old)
-    refuse_unknown(before.unknown, before.tokens, counted.sample, tokenizer, "of this text")
+    if before.unknown_share > WRONG:  # less than that is what new entries are for
+        refuse_unknown(before.unknown, before.tokens, counted.sample, tokenizer, "of this text")
     needed = _needed_first(new, tokenizer, num_tokens)
     for entry in needed:
         new.add(entry)
@@ -143,8 +143,8 @@ def extend_vocabulary(model, tokenizer, texts, num_tokens, *, fewest=FEWEST):
         )
     if len(needed) + len(chosen) < num_tokens:
         logger.warning(
-            f"`num_tokens={num_tokens}` are more than this text has use for: {len(needed) + len(chosen)} entries occur "
-            f"{fewest} times or more and save tokens. These are taken."
+            f"`num_tokens={num_tokens}` are more than this text has use for: {len(needed) + len(chosen)} entries "
+            f"save tokens and occur {fewest} times or more. These are taken."
         )
     first_id = max(ids.values()) + 1
     uses = _uses(counted.counts, new)
@@ -217,16 +217,18 @@ def _check(model, tokenizer, num_tokens, fewest):
     kind = type(tokenizer.backend_tokenizer.model).__name__ if getattr(tokenizer, "is_fast", False) else "slow"
     if kind != "WordPiece":
         raise ValueError(
-            f"The tokenizer is of the kind {kind}: entries can be added to WordPiece vocabularies alone, those of BERT "
-            "and ELECTRA. In others (BPE, Unigram) a new entry needs merges or probabilities, which change how other "
-            "text is read."
+            f"The tokenizer is of the kind {kind}: entries can be added to WordPiece vocabularies alone, those "
+            "of BERT and ELECTRA. In others (BPE, Unigram) a new entry needs merges or probabilities, which "
+            "change how other text is read."
         )
     if tokenizer.unk_token is None or tokenizer.unk_token not in tokenizer.get_vocab():
-        raise ValueError(f"The tokenizer has no token for what is unknown ({tokenizer.unk_token}): WordPiece needs it.")
+        raise ValueError(
+            f"The tokenizer has no token for what is unknown ({tokenizer.unk_token}): WordPiece needs it."
+        )
     most = max(tokenizer.get_vocab().values()) + 1
     if most > model.config.vocab_size:
         raise ValueError(
-            f"The tokenizer has {most} tokens, the pair knows {model.config.vocab_size}: take the pair's own tokenizer."
+            f"The tokenizer has {most} tokens, the pair knows {model.config.vocab_size}: take the pair's own one."
         )
 
 
@@ -243,8 +245,8 @@ def _ids_of_all(tokenizer, vocabulary):
         cut_out_everywhere = token.normalized and not token.single_word
         if not cut_out_everywhere and _is_word(tokenizer)(token.content):
             raise ValueError(
-                f"The tokenizer has an added token, {token.content!r}, that also occurs as a part of words. With it in "
-                "the vocabulary these would be read otherwise, and without it ids would have gaps: nothing is added."
+                f"The tokenizer has an added token, {token.content!r}, that also occurs as a part of words. With it "
+                "in the vocabulary these would be read otherwise, and without it ids would have gaps: none is added."
             )
         ids[token.content] = number
     return ids
@@ -262,11 +264,14 @@ def _is_word(tokenizer):
 
 
 def _needed_first(vocabulary, tokenizer, num_tokens):
-    needed = missing_inside(vocabulary, _is_word(tokenizer))
+    added = {token.content for token in tokenizer.backend_tokenizer.get_added_tokens_decoder().values()}
+    is_word = _is_word(tokenizer)
+    needed = missing_inside(vocabulary, lambda text: text not in added and is_word(text))
     if len(needed) >= num_tokens:
         raise ValueError(
-            f"The vocabulary lacks {len(needed)} single characters inside words ({' '.join(needed[:5])}), without which "
-            f"a new entry could make a word unreadable. They come first: give `num_tokens={len(needed) + 100}` or more."
+            f"The vocabulary lacks {len(needed)} single characters inside words ({' '.join(needed[:5])}), without "
+            "which a new entry could make a word unreadable. They come first: give "
+            f"`num_tokens={len(needed) + 100}` or more."
         )
     return needed
 
