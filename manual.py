@@ -143,3 +143,20 @@ One page of a run: curves, held-out text before and after, tokens, calibration, 
 
 Needs matplotlib: pip install matplotlib.
 """
+
+EXTEND = """
+Give a pair the words of a domain that its vocabulary splits, before it is adapted.
+
+  electra-rtd extend-vocab --checkpoint pair --train_file corpus.txt --num_tokens 500 --output_dir extended
+  electra-rtd adapt --checkpoint extended --train_file corpus.txt --output_dir adapted
+
+New entries are WordPiece entries like the others: beginnings of words, or pieces inside them, each the one that saves
+most tokens on the text, and characters that were [UNK]. Text in which none of them occurs is read as before, and
+nothing readable becomes [UNK]. All ids stay; the vocabulary grows.
+
+Both networks get rows for them, the mean of the rows of their old parts: a beginning, which training has to finish.
+What is printed says how many steps that takes. Encoders fine-tuned before have the old vocabulary: start again from
+discriminator/ in --output_dir, or of the adapted pair.
+
+The vocabulary must be WordPiece, as those of ELECTRA are; BPE and Unigram ones are refused.
+"""
