@@ -27,6 +27,7 @@ def join_networks(arguments, tokenizer, overrides, is_new=True):
 
     Raises:
         ValueError: they do not fit together, a part is missing, or the layers asked for are not there.
+        OSError: there is nothing of that name.
     """
     join = _cut if arguments.generator is None else _join
     model, what, advice = join(arguments, tokenizer, overrides)
@@ -48,7 +49,11 @@ def _cut(arguments, tokenizer, overrides):
 
 
 def _join(arguments, tokenizer, overrides):
-    fields, layers = PretrainedConfig.get_config_dict(arguments.generator)[0], arguments.generator_layers
+    try:
+        fields = PretrainedConfig.get_config_dict(arguments.generator)[0]
+    except OSError as error:
+        raise OSError(f"`generator` is {arguments.generator!r}, which could not be loaded: {error}") from error
+    layers = arguments.generator_layers
     depth, is_bert = fields.get("num_hidden_layers", DEFAULT_DEPTH), fields.get("model_type") == "bert"
     if layers is not None:
         if layers > depth:

@@ -85,6 +85,8 @@ def test_a_line_says_what_the_generator_is_and_nothing_where_it_is_the_named_one
     assert said[0].startswith("generator: the first 1 of 2 layers of ")
     assert model.config.generator_config.num_hidden_layers == 1
     assert start(caplog, generator=generator, discriminator=discriminator)[1] == []
+    with pytest.raises(OSError, match=r"`generator` is './nowhere', which could not be loaded"):
+        start(caplog, generator="./nowhere", discriminator=discriminator, tokenizer=discriminator)
     with pytest.raises(ValueError, match=r"`generator_layers` is 4: .*bert has 3"):
         start(caplog, generator=bert, discriminator=discriminator, generator_layers=4)
 
