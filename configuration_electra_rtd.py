@@ -12,12 +12,9 @@ from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
 
-# What has to be of one shape in both networks, where they share embeddings.
-EMBEDDING_SHARING = {
-    "none": (),
-    "tied": ("embedding_size", "max_position_embeddings", "type_vocab_size"),
-    "gdes": ("embedding_size", "max_position_embeddings"),
-}
+# Each with the sizes that both networks need to have in common for it.
+SIZES = ("embedding_size", "max_position_embeddings")
+EMBEDDING_SHARING = {"none": (), "tied": (*SIZES, "type_vocab_size"), "gdes": SIZES}
 
 # The code files travel with every checkpoint, so the rows name them and no repository. All are seeded here, because
 # `register_for_auto_class` holds one auto class only: a second call overwrites the first.

@@ -56,8 +56,8 @@ INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 # The whole embedding block: Google's code builds the tables and the LayerNorm of both networks in one variable scope.
 SHARED_EMBEDDINGS = [f"{table}_embeddings.weight" for table in ("word", "position", "token_type")]
 SHARED_EMBEDDINGS += ["LayerNorm.weight", "LayerNorm.bias"]
-# Of "gdes" two tables, as in DeBERTaV3's own code (microsoft/DeBERTa, rtd_task.py): segments, which it has not, and the
-# LayerNorm are each network's own.
+# With "gdes" two tables, as in DeBERTaV3's code (microsoft/DeBERTa, rtd_task.py): each network has its own LayerNorm
+# there, and segments are not trained.
 DISENTANGLED_EMBEDDINGS = ("word_embeddings", "position_embeddings")
 
 
@@ -91,39 +91,41 @@ class DisentangledEmbedding(nn.Module):
 
     def __init__(self, shared, name):
         super().__init__()
-        self.shared, self.name = (shared,), name  # in a tuple: a module of this one would be saved and trained twice
+        self.shared, self.name = (shared,), name  # in a tuple: as a submodule, its weights would have two names
         self.num_embeddings, self.embedding_dim = self.table.weight.shape
         self.delta = nn.Parameter(torch.zeros_like(self.table.weight))  # (V, embedding_size)
 
     @property
     def table(self):
-        """`nn.Embedding`: the generator's, also after that was resized."""
+        """`nn.Embedding`: the generator's, whichever it has now."""
         return getattr(self.shared[0], self.name)
 
     @property
     def weight(self):
-        """(V, embedding_size): what the discriminator reads, made anew each time: to change it, call `hold`."""
+        """(V, embedding_size): what is read, made anew each time: `load_state_dict({"weight": ...})` changes it."""
         return self.table.weight.detach() + self.delta
-
-    @torch.no_grad()
-    def hold(self, weight):
-        """Take on a table (float, (V, embedding_size)): the delta becomes its difference from the generator's."""
-        self.delta.copy_(weight - self.table.weight)
 
     def forward(self, input_ids):
         """(..., L) to (..., L, embedding_size). The table is called, not read: FSDP gathers what is called."""
         delta = nn.functional.embedding(input_ids, self.delta, self.table.padding_idx)
         return self.table(input_ids).detach() + delta
 
+    def resize(self):
+        """Follow the generator's table: new rows start with a delta of zero."""
+        more = self.table.num_embeddings - self.num_embeddings
+        if more:
+            self.num_embeddings += more
+            self.delta = nn.Parameter(nn.functional.pad(self.delta.data, (0, 0, 0, more)), self.delta.requires_grad)
+        return self
+
     def _save_to_state_dict(self, destination, prefix, keep_vars):
         if "discriminator." in prefix:
-            super()._save_to_state_dict(destination, prefix, keep_vars)
-        else:
-            destination[prefix + "weight"] = self.weight if keep_vars else self.weight.detach()
+            return super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[f"{prefix}weight"] = self.weight if keep_vars else self.weight.detach()
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
-        if prefix + "weight" in state_dict:
-            state_dict[prefix + "delta"] = state_dict.pop(prefix + "weight") - self.table.weight.detach()
+        if f"{prefix}weight" in state_dict:
+            state_dict[f"{prefix}delta"] = state_dict.pop(f"{prefix}weight") - self.table.weight.detach()
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
@@ -349,7 +351,7 @@ class ElectraRTDForPreTraining(PreTrainedModel):
     def set_input_embeddings(self, value):
         """Set the discriminator's word embeddings (an `nn.Embedding`), and the generator's where they are tied."""
         if self.config.embedding_sharing == "gdes":
-            return self.get_input_embeddings().hold(value.weight)
+            return self.get_input_embeddings().load_state_dict({"weight": value.weight})
         self.discriminator.set_input_embeddings(value)
         if self.config.embedding_sharing == "tied":
             self.generator.set_input_embeddings(value)
@@ -362,11 +364,7 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         if self.config.embedding_sharing == "tied":
             self.discriminator.set_input_embeddings(resized)  # new rows are drawn once, for both
         elif self.config.embedding_sharing == "gdes":
-            old = self.get_input_embeddings()
-            new = DisentangledEmbedding(*old.shared, old.name)  # new rows start as the generator's
-            kept = min(old.num_embeddings, new.num_embeddings)
-            new.delta.data[:kept] = old.delta.data[:kept]
-            self.discriminator.set_input_embeddings(new)
+            resized = self.get_input_embeddings().resize()
         else:
             resized = self.discriminator.resize_token_embeddings(*arguments)
         self.config.vocab_size = self.vocab_size = resized.num_embeddings  # both, as the base class does
@@ -376,9 +374,9 @@ class ElectraRTDForPreTraining(PreTrainedModel):
     def initialize_weights(self):
         """Initialise what was not loaded; a delta, which stock ELECTRA does not know, with zeros."""
         for module in self.modules():
-            if isinstance(module, DisentangledEmbedding):
-                if not any(getattr(part, "_is_hf_initialized", False) for part in (module, module.delta)):
-                    module.delta.data.zero_()
+            is_loaded = any(getattr(part, "_is_hf_initialized", False) for part in (module, *module.parameters(False)))
+            if isinstance(module, DisentangledEmbedding) and not is_loaded:
+                module.delta.data.zero_()
         super().initialize_weights()
 
     def tie_weights(self, missing_keys=None, **kwargs):

@@ -16,8 +16,8 @@ def change_sharing(model, sharing, *, keep_discriminators=False):
     """The same pair with another `embedding_sharing`: both networks compute what they did.
 
     To `"none"`, each network gets tables of its own, a delta folded in. To `"gdes"`, a delta becomes the difference of
-    the two tables, which is 0 where they were tied. To `"tied"`, nothing changes only where both networks have the same
-    embeddings; elsewhere one of the two would be lost.
+    the two tables, which is 0 where they were tied. To `"tied"`, both need the same embeddings, LayerNorm included: of
+    two that differ, one would be lost.
 
     Folding a delta in, or out, rounds: by half a unit in the last place of the type of the weights. Change the sharing
     of weights in float32.
@@ -48,8 +48,8 @@ def change_sharing(model, sharing, *, keep_discriminators=False):
         )
     if differing:
         logger.warning(
-            f'The two networks have different embeddings ({", ".join(differing)}). With `embedding_sharing="tied"` the '
-            "generator now reads the discriminator's, and its loss starts high; \"gdes\" and \"none\" keep both."
+            f'The two networks have different embeddings ({", ".join(differing)}). With `embedding_sharing="tied"` '
+            'the generator now reads the discriminator\'s, and its loss starts high; "gdes" and "none" keep both.'
         )
     pair = ElectraRTDForPreTraining(config).to(model.device, model.dtype)
     pair.generator.load_state_dict(model.generator.state_dict())

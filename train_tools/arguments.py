@@ -159,8 +159,8 @@ class AdaptArguments:
     embedding_sharing: str | None = field(
         default=None,
         metadata={
-            "help": "none, tied or gdes (the generator's plus a delta, without gradient). By default the checkpoint's; "
-            "none for a pretrained pair, tied from scratch."
+            "help": "none, tied or gdes (the generator's without gradient, plus a delta). By default the "
+            "checkpoint's; none for a pretrained pair, tied from scratch."
         },
     )
     freeze: str | None = field(

@@ -143,3 +143,34 @@ class ElectraRTDTiedCommonTest(ElectraRTDCommonTest):
     """The model whose networks share their embeddings, as in the paper."""
 
     embedding_sharing = "tied"
+
+
+class ElectraRTDGdesCommonTest(ElectraRTDCommonTest):
+    """The model whose discriminator reads the generator's embeddings and a delta, as in DeBERTaV3."""
+
+    embedding_sharing = "gdes"
+
+    def test_model_get_set_embeddings(self):
+        """Override: what is set are the values of a table, of which the generator's are a part."""
+        config, _ = self.model_tester.prepare_config_and_inputs_for_common()
+        model = ElectraRTDForPreTraining(config)
+        table = torch.nn.Embedding(config.vocab_size, 24)
+        model.set_input_embeddings(table)
+        torch.testing.assert_close(model.get_input_embeddings().weight, table.weight, rtol=0, atol=1e-6)
+        self.assertIs(model.get_input_embeddings(), model.discriminator.electra.embeddings.word_embeddings)
+
+    def test_enable_input_require_grads_with_gradient_checkpointing(self):
+        """Override: theirs looks for the gradient of `weight`, which is the delta's here."""
+        config, inputs = self.model_tester.prepare_config_and_inputs_for_common()
+        gradients = []
+        model = ElectraRTDForPreTraining(config).to(torch_device).train()
+        for is_checkpointed in (False, True):
+            if is_checkpointed:
+                model.activation_checkpointing_enable()
+                model.enable_input_require_grads()
+            model.zero_grad()
+            torch.manual_seed(42)
+            model(**inputs).loss.backward()
+            gradients.append(model.get_input_embeddings().delta.grad.clone())
+        self.assertTrue(gradients[0].any())
+        torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)

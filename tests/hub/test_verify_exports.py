@@ -13,6 +13,7 @@ WEIGHTS = "model.safetensors"
 NO_CARD = ("no-card", "README.md")
 NAN = float("nan")
 QUERY = "discriminator.electra.encoder.layer.1.attention.self.query.weight"
+DISENTANGLED = "discriminator.electra.embeddings.word_embeddings"
 
 
 @pytest.fixture
@@ -128,3 +129,10 @@ def test_an_export_without_its_configuration_is_an_error(exported, errors):
 def test_an_export_of_rounded_weights_is_not_called_the_pairs(exported, warnings, edit_weights):
     edit_weights(exported, lambda t: {name: value.half() for name, value in t.items()}, f"generator/{WEIGHTS}")
     assert ("stale-export", f"generator/{WEIGHTS}") in warnings(exported)
+
+
+@pytest.mark.parametrize("part", ["generator.electra.embeddings.word_embeddings.weight", f"{DISENTANGLED}.delta"])
+def test_an_export_is_stale_where_the_table_or_the_delta_behind_it_changed(export_both, part, warnings, edit_weights):
+    folder = export_both(embedding_sharing="gdes")
+    edit_weights(folder, lambda tensors: tensors[part].add_(0.5))
+    assert ("stale-export", "discriminator/model.safetensors") in warnings(folder)

@@ -58,7 +58,12 @@ def test_the_deltas_gradient_is_what_reaches_the_embeddings_at_each_place_of_a_t
     """By hand: the row of a token is the sum of the gradients at its places; padding has none."""
     model, seen = make_model(embedding_sharing="gdes", mask_prob=0.4), []
     table = model.get_input_embeddings()
-    table.register_forward_hook(lambda module, inputs, output: (output.retain_grad(), seen.append((*inputs, output))))
+
+    def note(module, inputs, output):
+        output.retain_grad()
+        seen.append((*inputs, output))
+
+    table.register_forward_hook(note)
     learn(model, make_batch((16, 9, 5)))
     (read, embedded), by_hand = seen[0], torch.zeros_like(table.delta)
     for token, gradient in zip(read.flatten().tolist(), embedded.grad.flatten(0, -2), strict=True):
@@ -174,6 +179,7 @@ print("\\n" + json.dumps(model.eval()(torch.arange(8, 30).view(2, 11)).logits.to
 """
 
 
+@pytest.mark.slow
 def test_remote_code_loads_every_bit_twice_in_one_process_and_saves_it_again(make_model, run_fresh, tmp_path):
     model = make_model(embedding_sharing="gdes")
     model.save_pretrained(tmp_path / "pair")
@@ -184,7 +190,8 @@ def test_remote_code_loads_every_bit_twice_in_one_process_and_saves_it_again(mak
     again = ElectraRTDForPreTraining.from_pretrained(tmp_path / "again").state_dict()
     assert all(torch.equal(value, again[name]) for name, value in model.state_dict().items())
     stock = ElectraForPreTraining.from_pretrained(tmp_path / "again" / "discriminator")
-    assert torch.equal(stock(read).logits, model.discriminator(read).logits)
+    assert torch.equal(stock.get_input_embeddings().weight, model.get_input_embeddings().weight)
+    assert_close(stock(read).logits, model.discriminator(read).logits, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("twin", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
@@ -223,7 +230,7 @@ def test_new_rows_are_the_generators_and_old_deltas_stay(make_model, ids):
 # ---- Ways to compute ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", ["checkpointed", "bfloat16", "compiled"])
+@pytest.mark.parametrize("way", ["checkpointed", "bfloat16", pytest.param("compiled", marks=pytest.mark.slow)])
 def test_gradients_are_those_of_tables_of_its_own(way, make_model, make_batch):
     """Of the discriminator in layers that run twice, in bfloat16, in one graph: as without sharing, delta or table."""
     gradients = []
