@@ -23,9 +23,9 @@ pair: at the rates of pretraining (5e-4 small, 2e-4 base) it can lose quality, a
 Forgetting. With --replay_file GENERAL a share of every epoch (--replay_share, 0.1) is general text, such as the pair
 was pretrained on. Some of it is held out, so that what the pair lost there stands beside what it gained.
 
-Over the run. --temperature 2.0:1.0 (or --disc_weight, --mask_prob) changes a setting from step to step; held-out text is
-always read at the last value. --generator_warmup 0.1, or until-flat, lets the generator learn alone at first, which
-costs no more than that; with --freeze generator the discriminator learns alone after it.
+Over the run. --temperature 2.0:1.0 (or --disc_weight, --mask_prob) changes a setting from step to step; held-out text
+is always read at the last value. --generator_warmup 0.1, or until-flat, lets the generator learn alone at first,
+without the cost of the discriminator; with --freeze generator the discriminator learns alone after it.
 
 Speed. What you leave open is chosen for this machine, one line each that begins with "fast:": batches of like
 length, fused AdamW, bf16 where the hardware has it and the first batch's loss agrees with float32 (weights stay
