@@ -59,7 +59,8 @@ def tables(content):
         f"{facts['tokens']:,} tokens of `{facts['corpus']}` a training, {most} seeds, learning rate "
         f"{facts['rate']:g}, {facts['rows']} rows a batch. {machine['device']}, {machine['threads']} threads, "
         f"torch {machine['torch']}, transformers {machine['transformers']}. Means over seeds; in "
-        "brackets the difference to the variant that stands under *against*, paired by seed, with its 95 % interval (Student's t)."
+        "brackets the difference to the variant that stands under *against*, paired by seed, with its 95 % interval "
+        "(Student's t)."
     )
     parts = [said, "**On one corruption for all**: the start's own generator chose what stands there."]
     parts.append(_table(FIGURES, runs, found))
