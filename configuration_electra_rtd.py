@@ -12,7 +12,12 @@ from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
 
-EMBEDDING_SHARING = ("none", "tied")
+# What has to be of one shape in both networks, where they share embeddings.
+EMBEDDING_SHARING = {
+    "none": (),
+    "tied": ("embedding_size", "max_position_embeddings", "type_vocab_size"),
+    "gdes": ("embedding_size", "max_position_embeddings"),
+}
 
 # The code files travel with every checkpoint, so the rows name them and no repository. All are seeded here, because
 # `register_for_auto_class` holds one auto class only: a second call overwrites the first.
@@ -36,7 +41,8 @@ class ElectraRTDConfig(PretrainedConfig):
         gen_weight, disc_weight (`float`): `loss = gen_weight * mlm_loss + disc_weight * disc_loss`, both >= 0.
         mask_token_id, pad_token_id (`int` or `None`): from the tokenizer; `None` means not known.
         special_token_ids (`list[int]`): ids that are never masked and never drawn as random tokens.
-        embedding_sharing (`str`): `"none"`, or `"tied"` to share every embedding weight (paper, section 3.2).
+        embedding_sharing (`str`): `"none"`; `"tied"` to share every embedding weight (paper, section 3.2); `"gdes"`,
+            where the discriminator reads the generator's, without gradient, plus a delta (DeBERTaV3, section 3.3).
         eval_seed (`int`): seeds the corruption in eval mode; its low 32 bits count.
         exclude_original (`bool`): a sample never equals the original (`disallow_correct` in Google's code).
         mask_whole_words (`bool`): mask all tokens of a word or none; `choose_masked_words` says how many words.
@@ -193,7 +199,7 @@ class ElectraRTDConfig(PretrainedConfig):
             _check_number(name, getattr(self, name), "a finite number >= 0", lambda value: 0 <= value < float("inf"))
         if isinstance(self.eval_seed, bool) or not isinstance(self.eval_seed, int):
             raise ValueError(f"`eval_seed` is {self.eval_seed!r}: it must be an integer.")
-        if self.embedding_sharing not in EMBEDDING_SHARING:
+        if self.embedding_sharing not in list(EMBEDDING_SHARING):  # it may be of any type
             allowed = ", ".join(f'"{name}"' for name in EMBEDDING_SHARING)
             raise ValueError(f"`embedding_sharing` is {self.embedding_sharing!r}: choose one of {allowed}.")
         for name in ("exclude_original", "mask_whole_words"):
@@ -216,14 +222,13 @@ class ElectraRTDConfig(PretrainedConfig):
                 f"{discriminator.vocab_size} tokens. The discriminator reads what the generator samples, so both need "
                 "the same tokenizer: choose two checkpoints of one release."
             )
-        if self.embedding_sharing == "tied":
-            for name in ("embedding_size", "max_position_embeddings", "type_vocab_size"):
-                ours, theirs = getattr(generator, name), getattr(discriminator, name)
-                if ours != theirs:
-                    raise ValueError(
-                        f'`embedding_sharing="tied"` needs embeddings of one shape, but `{name}` is {ours} in the '
-                        f'generator and {theirs} in the discriminator. Make them equal, or take "none".'
-                    )
+        for name in EMBEDDING_SHARING[self.embedding_sharing]:
+            ours, theirs = getattr(generator, name), getattr(discriminator, name)
+            if ours != theirs:
+                raise ValueError(
+                    f'`embedding_sharing="{self.embedding_sharing}"` needs embeddings of one shape, but `{name}` is '
+                    f'{ours} in the generator and {theirs} in the discriminator. Make them equal, or take "none".'
+                )
 
     def _check_token_ids(self):
         ids = {"mask_token_id": self.mask_token_id, "pad_token_id": self.pad_token_id}

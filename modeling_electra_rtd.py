@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 from transformers import ElectraForMaskedLM, ElectraForPreTraining, ElectraPreTrainedModel, PreTrainedModel
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import ModelOutput
@@ -48,6 +49,9 @@ INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 # The whole embedding block: Google's code builds the tables and the LayerNorm of both networks in one variable scope.
 SHARED_EMBEDDINGS = [f"{table}_embeddings.weight" for table in ("word", "position", "token_type")]
 SHARED_EMBEDDINGS += ["LayerNorm.weight", "LayerNorm.bias"]
+# Of "gdes" two tables, as in DeBERTaV3's own code (microsoft/DeBERTa, rtd_task.py): segments, which it has not, and the
+# LayerNorm are each network's own.
+DISENTANGLED_EMBEDDINGS = ("word_embeddings", "position_embeddings")
 
 
 @dataclass
@@ -67,6 +71,53 @@ class ElectraRTDOutput(ModelOutput):
     disc_input_ids: torch.LongTensor | None = None  # (B, L): what the discriminator read
     hidden_states: tuple[torch.FloatTensor, ...] | None = None  # the discriminator's, on request
     attentions: tuple[torch.FloatTensor, ...] | None = None  # likewise
+
+
+class DisentangledEmbedding(nn.Module):
+    """A table of the discriminator: the generator's, without gradient, plus a delta of its own, which starts at zero.
+
+    Source: He et al., "DeBERTaV3", https://arxiv.org/abs/2111.09543, section 3.3. The pair's weights hold the delta.
+    Alone, the discriminator and its encoder save and load `weight`, the sum, as stock networks do.
+
+    Args: shared (`ElectraEmbeddings`): the generator's; name (`str`): of the table in there.
+    """
+
+    def __init__(self, shared, name):
+        super().__init__()
+        self.shared, self.name = (shared,), name  # in a tuple: a module of this one would be saved and trained twice
+        self.num_embeddings, self.embedding_dim = self.table.weight.shape
+        self.delta = nn.Parameter(torch.zeros_like(self.table.weight))  # (V, embedding_size)
+
+    @property
+    def table(self):
+        """`nn.Embedding`: the generator's, also after that was resized."""
+        return getattr(self.shared[0], self.name)
+
+    @property
+    def weight(self):
+        """(V, embedding_size): what the discriminator reads, made anew each time: to change it, call `hold`."""
+        return self.table.weight.detach() + self.delta
+
+    @torch.no_grad()
+    def hold(self, weight):
+        """Take on a table (float, (V, embedding_size)): the delta becomes its difference from the generator's."""
+        self.delta.copy_(weight - self.table.weight)
+
+    def forward(self, input_ids):
+        """(..., L) to (..., L, embedding_size). The table is called, not read: FSDP gathers what is called."""
+        delta = nn.functional.embedding(input_ids, self.delta, self.table.padding_idx)
+        return self.table(input_ids).detach() + delta
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        if "discriminator." in prefix:
+            super()._save_to_state_dict(destination, prefix, keep_vars)
+        else:
+            destination[prefix + "weight"] = self.weight if keep_vars else self.weight.detach()
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        if prefix + "weight" in state_dict:
+            state_dict[prefix + "delta"] = state_dict.pop(prefix + "weight") - self.table.weight.detach()
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class ElectraRTDForPreTraining(PreTrainedModel):
@@ -99,6 +150,9 @@ class ElectraRTDForPreTraining(PreTrainedModel):
                 f"discriminator.electra.embeddings.{name}": f"generator.electra.embeddings.{name}"
                 for name in SHARED_EMBEDDINGS
             }
+        for name in DISENTANGLED_EMBEDDINGS if config.embedding_sharing == "gdes" else ():
+            table = DisentangledEmbedding(self.generator.electra.embeddings, name)
+            setattr(self.discriminator.electra.embeddings, name, table)
         self.post_init()
         self.unseen_labels = 3  # batches whose labels are looked at on an accelerator
 
@@ -245,11 +299,13 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             custom_object_save(self, folder.parent, config=self.config)
 
     def get_input_embeddings(self):
-        """`nn.Embedding` of shape `(V, embedding_size)`: the discriminator's word embeddings."""
+        """`nn.Embedding` of shape `(V, embedding_size)`, or as one: the discriminator's word embeddings."""
         return self.discriminator.get_input_embeddings()
 
     def set_input_embeddings(self, value):
-        """Set the discriminator's word embeddings (an `nn.Embedding`), and the generator's where they are shared."""
+        """Set the discriminator's word embeddings (an `nn.Embedding`), and the generator's where they are tied."""
+        if self.config.embedding_sharing == "gdes":
+            return self.get_input_embeddings().hold(value.weight)
         self.discriminator.set_input_embeddings(value)
         if self.config.embedding_sharing == "tied":
             self.generator.set_input_embeddings(value)
@@ -261,11 +317,25 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         resized = self.generator.resize_token_embeddings(*arguments)
         if self.config.embedding_sharing == "tied":
             self.discriminator.set_input_embeddings(resized)  # new rows are drawn once, for both
+        elif self.config.embedding_sharing == "gdes":
+            old = self.get_input_embeddings()
+            new = DisentangledEmbedding(*old.shared, old.name)  # new rows start as the generator's
+            kept = min(old.num_embeddings, new.num_embeddings)
+            new.delta.data[:kept] = old.delta.data[:kept]
+            self.discriminator.set_input_embeddings(new)
         else:
             resized = self.discriminator.resize_token_embeddings(*arguments)
         self.config.vocab_size = self.vocab_size = resized.num_embeddings  # both, as the base class does
         self.tie_weights()
         return self.get_input_embeddings()
+
+    def initialize_weights(self):
+        """Initialise what was not loaded; a delta, which stock ELECTRA does not know, with zeros."""
+        for module in self.modules():
+            if isinstance(module, DisentangledEmbedding):
+                if not any(getattr(part, "_is_hf_initialized", False) for part in (module, module.delta)):
+                    module.delta.data.zero_()
+        super().initialize_weights()
 
     def tie_weights(self, missing_keys=None, **kwargs):
         """Tie as the base class does, in release 5.3 too.

@@ -1,4 +1,4 @@
-"""Checkpoints in and out: verify, push, pull, diff, merge, export."""
+"""Checkpoints in and out: verify, push, pull, diff, merge, export, share."""
 
 from .diff import CheckpointDiff, ModuleChange, diff_checkpoints
 from .export import export_discriminator, export_generator
@@ -7,6 +7,7 @@ from .merge import merge_checkpoints
 from .pull import pinned_line, pull_checkpoint, pull_locked
 from .push import push_checkpoint
 from .remote import HubError
+from .sharing import change_sharing
 from .verify import verify_checkpoint
 
 
@@ -17,6 +18,7 @@ __all__ = [
     "HubError",
     "ModuleChange",
     "VerificationReport",
+    "change_sharing",
     "diff_checkpoints",
     "export_discriminator",
     "export_generator",

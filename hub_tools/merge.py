@@ -20,6 +20,7 @@ from .export import export_discriminator, write_stock
 from .loading import load_pair, open_tokenizer
 from .names import public_name
 from .run_record import write_merge
+from .sharing import stock_discriminator
 from .staging import new_folder
 from .verify import require_ok, verify_folder
 
@@ -178,7 +179,7 @@ def _counterparts(models, sources):
             f"{sources[pair]} is a pair, {sources[1 - pair]} a stock checkpoint: the pair's discriminator is merged "
             "with it, and a stock discriminator comes out. The pair's generator is left out."
         )
-        models[pair] = models[pair].discriminator
+        models[pair] = stock_discriminator(models[pair])
     ours, theirs = models
     if type(ours) is type(theirs):
         return ours, theirs

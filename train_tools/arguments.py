@@ -133,7 +133,10 @@ class AdaptArguments:
     )
     embedding_sharing: str | None = field(
         default=None,
-        metadata={"help": "none or tied. By default the checkpoint's; none for a pretrained pair, tied from scratch."},
+        metadata={
+            "help": "none, tied or gdes (the generator's plus a delta, without gradient). By default the checkpoint's; "
+            "none for a pretrained pair, tied from scratch."
+        },
     )
     freeze: str | None = field(
         default=None,

@@ -1,6 +1,5 @@
 """Where a run starts: two networks, a checkpoint, or random weights; and its tokenizer."""
 
-import copy
 import logging
 
 import torch
@@ -8,6 +7,7 @@ from torch import nn
 
 from ..configuration_electra_rtd import ElectraRTDConfig
 from ..hub_tools.loading import check_is_pair, load_common_tokenizer, load_pair, load_tokenizer
+from ..hub_tools.sharing import change_sharing
 from ..modeling_electra_rtd import ElectraRTDForPreTraining
 from ..pairing_electra_rtd import continuation_tokens
 from .from_scratch import TextsOf, build_pair, train_tokenizer
@@ -80,21 +80,9 @@ def _load_checkpoint(checkpoint, tokenizer, overrides):
         )
     # Weights in half precision would be trained in half precision: `bf16` computes in it, and keeps them in float32.
     model = load_pair(checkpoint, config=config, dtype=torch.float32)
-    return model if sharing == config.embedding_sharing else _shared_otherwise(model, sharing)
-
-
-def _shared_otherwise(model, sharing):
-    """A pair whose networks share embeddings, or do not, against what its checkpoint says.
-
-    A file of tied weights has no tables of the discriminator, and `from_pretrained` does not tie two that differ: so
-    it is loaded as it was saved, and its weights copied. The discriminator's come second: those are what both have.
-    """
-    config = copy.deepcopy(model.config)
-    config.embedding_sharing = sharing
-    pair = ElectraRTDForPreTraining(config)
-    pair.generator.load_state_dict(model.generator.state_dict())
-    pair.discriminator.load_state_dict(model.discriminator.state_dict())
-    return pair.eval()
+    # As it was saved, and changed then: a file of tied weights has no tables of the discriminator, one of "gdes" has
+    # deltas, and `from_pretrained` does not tie two tables that differ. What users keep is the discriminator.
+    return change_sharing(model, sharing, keep_discriminators=True)
 
 
 def freeze_generator(model):
@@ -106,10 +94,10 @@ def freeze_generator(model):
     Raises:
         ValueError: the two networks share weights.
     """
-    if model.config.embedding_sharing != "none":
+    if model.config.embedding_sharing == "tied":
         raise ValueError(
             f"`freeze=generator`: embedding_sharing is {model.config.embedding_sharing!r}, so the discriminator's "
-            "embeddings would be frozen too. Give `embedding_sharing=none`."
+            "embeddings would be frozen too. Give `embedding_sharing=gdes` or `embedding_sharing=none`."
         )
     model.generator.requires_grad_(False)
     for module in model.generator.modules():

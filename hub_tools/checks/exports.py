@@ -84,7 +84,7 @@ def _check_weights(checkpoint, part, config, ties, architectures, dtype):
             return
         prefix = f"{part}.electra." if is_encoder else f"{part}."
         for tensor in sorted(export.files):
-            original, copy = pair[_stored(prefix + tensor, pair, ties)], export[tensor]
+            original, copy = _of_pair(prefix + tensor, pair, ties), export[tensor]
             if original.dtype != copy.dtype or not torch.equal(original, copy):
                 yield Finding(
                     WARNING,
@@ -96,10 +96,14 @@ def _check_weights(checkpoint, part, config, ties, architectures, dtype):
         yield Finding(INFO, "export", f"{part}/", f"is the pair's {part}, as a stock checkpoint.")
 
 
-def _stored(name, pair, ties):
-    """The name under which the pair's file holds a tensor."""
+def _of_pair(name, pair, ties):
+    """A tensor of the pair: stored under that name or one tied to it, or the generator's and a delta."""
     names = next((tied for tied in ties if name in tied), {name})
-    return min(names & set(pair.files))
+    stored = names & set(pair.files)
+    if stored:
+        return pair[min(stored)]
+    delta = f"{name.removesuffix('weight')}delta"
+    return _of_pair(name.replace("discriminator", "generator", 1), pair, ties) + pair[delta]
 
 
 def _wrong(path, message):

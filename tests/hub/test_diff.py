@@ -168,7 +168,7 @@ def test_what_was_zero_has_no_relative_norm(saved_pair, edit_weights, tmp_path, 
     assert modules_of(diff_checkpoints(saved_pair, zero))[QUERY].relative_norm == pytest.approx(1)
 
 
-@pytest.mark.parametrize("sharing", ["none", "tied"])
+@pytest.mark.parametrize("sharing", ["none", "tied", "gdes"])
 def test_shards_are_the_same_weights_as_one_file(sharing, make_model, tmp_path):
     model = make_model(embedding_sharing=sharing)
     model.save_pretrained(tmp_path / "one")

@@ -12,7 +12,7 @@ from electra_rtd.hub_tools import export_discriminator, export_generator
 from electra_rtd.hub_tools.staging import files_for_folder, new_folder
 
 
-@pytest.fixture(scope="module", params=["none", "tied"])
+@pytest.fixture(scope="module", params=["none", "tied", "gdes"])
 def checkpoint(request, make_model, tokenizer, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pair") / request.param
     make_model(embedding_sharing=request.param).save_pretrained(folder)

@@ -20,9 +20,9 @@ MODELING = "modeling_electra_rtd.py"
 NO_CARD = ("no-card", "README.md")
 
 
-@pytest.mark.parametrize("kind", ["untied", "tied", "bfloat16", "sharded"])
+@pytest.mark.parametrize("kind", ["untied", "tied", "gdes", "bfloat16", "sharded"])
 def test_a_sound_checkpoint_lacks_nothing_but_a_card(make_model, tokenizer, tmp_path, kind, found):
-    model = make_model(embedding_sharing="tied" if kind == "tied" else "none")
+    model = make_model(embedding_sharing=kind if kind in ("tied", "gdes") else "none")
     model = model.to(torch.bfloat16) if kind == "bfloat16" else model
     model.save_pretrained(tmp_path / "pair", **({"max_shard_size": "20KB"} if kind == "sharded" else {}))
     tokenizer.save_pretrained(tmp_path / "pair")

@@ -32,7 +32,7 @@ def export_both(make_model, tokenizer, tmp_path):
 
 
 @pytest.mark.parametrize("as_encoder", [False, True])
-@pytest.mark.parametrize("sharing", ["none", "tied"])
+@pytest.mark.parametrize("sharing", ["none", "tied", "gdes"])
 def test_exports_of_both_networks_are_recognised_as_the_pairs(export_both, sharing, as_encoder, found):
     report = verify_checkpoint(export_both(as_encoder, embedding_sharing=sharing))
     assert (found(report), found(report, "warning")) == ([], [NO_CARD])

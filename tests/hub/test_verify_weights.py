@@ -231,7 +231,7 @@ def test_an_index_that_loaders_stumble_over_is_an_error(sharded, fields, errors,
     assert errors(sharded) == [("weights-unreadable", INDEX)]
 
 
-@pytest.mark.parametrize("sharing", ["none", "tied"])
+@pytest.mark.parametrize("sharing", ["none", "tied", "gdes"])
 def test_an_index_as_it_is_saved_says_what_the_shards_hold(make_model, tokenizer, tmp_path, sharing, warnings):
     make_model(embedding_sharing=sharing).save_pretrained(tmp_path, max_shard_size="20KB")
     tokenizer.save_pretrained(tmp_path)

@@ -78,7 +78,7 @@ def same(one, other):
     return True
 
 
-@pytest.mark.parametrize("sharing", ["none", "tied"])
+@pytest.mark.parametrize("sharing", ["none", "tied", "gdes"])
 def test_every_field_survives_saving_and_loading(sharing, make_config, tmp_path):
     config = make_config(generator={"num_hidden_layers": 1}, **{**OTHERS, "embedding_sharing": sharing})
     config.save_pretrained(tmp_path)
@@ -118,7 +118,7 @@ OUT_OF_RANGE = [
     *[("gen_weight", value) for value in (-1.0, math.nan, math.inf, None, "1")],
     *[("disc_weight", value) for value in (-50.0, math.nan, math.inf, None, "50")],
     *[("eval_seed", value) for value in (0.5, None, "0", True)],
-    *[("embedding_sharing", value) for value in ("gdes", "tie", "", None, True)],
+    *[("embedding_sharing", value) for value in ("gde", "tie", "", None, True, ["tied"])],
     *[("mask_token_id", value) for value in (-1, 80, 1.0, "[MASK]", True)],
     *[("pad_token_id", value) for value in (-1, 80)],
     *[("special_token_ids", value) for value in ([0, -1], [80], ["[CLS]"], [0, 1.5])],
@@ -131,7 +131,7 @@ ALLOWED = {
     "gen_weight": ">= 0",
     "disc_weight": ">= 0",
     "eval_seed": "integer",
-    "embedding_sharing": '"none", "tied"',
+    "embedding_sharing": '"none", "tied", "gdes"',
     "mask_token_id": "0 to 79",
     "pad_token_id": "0 to 79",
     "special_token_ids": "0 to 79",
@@ -181,8 +181,8 @@ def test_a_field_set_wrong_after_construction_stops_the_model(make_config):
 def test_a_saved_configuration_that_was_edited_wrong_is_refused(make_config, tmp_path):
     make_config().save_pretrained(tmp_path)
     saved = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps({**saved, "embedding_sharing": "gdes"}))
-    with pytest.raises(ValueError, match=r"`embedding_sharing` is 'gdes'.*\"none\", \"tied\""):
+    (tmp_path / "config.json").write_text(json.dumps({**saved, "embedding_sharing": "es"}))
+    with pytest.raises(ValueError, match=r"`embedding_sharing` is 'es'.*\"none\", \"tied\""):
         ElectraRTDConfig.from_pretrained(tmp_path)
 
 

@@ -17,9 +17,10 @@ needs_a_plug = pytest.mark.skipif(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("sharing", ["none", "gdes"])
 @pytest.mark.parametrize("way", ["ddp", pytest.param("compiled", marks=needs_a_plug), "fsdp1", "fsdp2"])
-def test_gradients_are_the_mean_of_those_of_each_batch(way, make_model, make_batch, tmp_path):
-    model = make_model(mask_prob=0.3)
+def test_gradients_are_the_mean_of_those_of_each_batch(way, sharing, make_model, make_batch, tmp_path):
+    model = make_model(mask_prob=0.3, embedding_sharing=sharing)
     model.save_pretrained(tmp_path / "pair")
     batches = [make_batch((30, 12, 3), seed=1), make_batch((17, 17, 9), seed=2)]
     torch.save(batches, tmp_path / "batches.pt")

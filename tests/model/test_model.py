@@ -303,7 +303,7 @@ def test_tying_tables_of_different_shapes_is_refused(save_pair, tokenizer, tmp_p
 # ---- Saving, loading, taking apart ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sharing", ["none", "tied"])
+@pytest.mark.parametrize("sharing", ["none", "tied", "gdes"])
 def test_a_saved_model_loads_with_the_same_weights_and_loss(sharing, make_model, make_batch, tmp_path):
     model, batch = make_model(embedding_sharing=sharing), make_batch()
     model.save_pretrained(tmp_path)
@@ -315,7 +315,7 @@ def test_a_saved_model_loads_with_the_same_weights_and_loss(sharing, make_model,
         assert torch.equal(loaded(**batch).loss, model(**batch).loss)
 
 
-@pytest.mark.parametrize("sharing", ["none", "tied"])
+@pytest.mark.parametrize("sharing", ["none", "tied", "gdes"])
 def test_either_part_saves_as_a_stock_checkpoint_with_nothing_missing(sharing, make_model, make_batch, tmp_path):
     model = train(make_model(embedding_sharing=sharing), make_batch())
     model.save_pretrained(tmp_path / "joined")
@@ -333,7 +333,7 @@ def test_either_part_saves_as_a_stock_checkpoint_with_nothing_missing(sharing, m
     assert_same_weights(encoder, model.discriminator.electra)
 
 
-@pytest.mark.parametrize("sharing", ["none", "tied"])
+@pytest.mark.parametrize("sharing", ["none", "tied", "gdes"])
 def test_a_checkpoint_holds_every_weight_once(sharing, make_model, tmp_path):
     model = make_model(embedding_sharing=sharing)
     model.save_pretrained(tmp_path)
@@ -378,7 +378,7 @@ def test_loading_draws_no_random_weight(make_model, tmp_path):
     assert_same_weights(first, ElectraRTDForPreTraining.from_pretrained(tmp_path))
 
 
-@pytest.mark.parametrize("sharing", ["none", "tied"])
+@pytest.mark.parametrize("sharing", ["none", "tied", "gdes"])
 def test_a_model_from_scratch_is_initialised_as_stock_electra(sharing, make_config):
     torch.manual_seed(0)
     model = ElectraRTDForPreTraining(make_config(embedding_sharing=sharing))
@@ -386,7 +386,7 @@ def test_a_model_from_scratch_is_initialised_as_stock_electra(sharing, make_conf
         for name, parameter in network.named_parameters():
             if "LayerNorm" in name:
                 assert (parameter == (1 if name.endswith("weight") else 0)).all(), name
-            elif name.endswith("bias"):
+            elif name.endswith(("bias", "delta")):
                 assert (parameter == 0).all(), name
             elif parameter.numel() > 400:
                 assert 0.15 < parameter.std() < 0.25, name  # `initializer_range` is 0.2 here
@@ -396,7 +396,7 @@ def test_a_model_from_scratch_is_initialised_as_stock_electra(sharing, make_conf
 # ---- Embeddings -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sharing", ["none", "tied"])
+@pytest.mark.parametrize("sharing", ["none", "tied", "gdes"])
 @pytest.mark.parametrize("size", [95, 80, 70])
 def test_resizing_changes_both_networks_and_the_result_saves_and_loads(
     sharing, size, make_config, tmp_path, make_batch
@@ -440,7 +440,7 @@ def test_resizing_pads_to_a_multiple_and_says_its_size_without_an_argument(make_
     assert model.resize_token_embeddings().num_embeddings == 88
 
 
-@pytest.mark.parametrize("sharing", ["none", "tied"])
+@pytest.mark.parametrize("sharing", ["none", "tied", "gdes"])
 def test_input_embeddings_are_the_discriminators_and_can_be_replaced(sharing, make_model, make_batch):
     model = make_model(embedding_sharing=sharing)
     assert model.get_input_embeddings() is model.discriminator.electra.embeddings.word_embeddings
@@ -448,7 +448,10 @@ def test_input_embeddings_are_the_discriminators_and_can_be_replaced(sharing, ma
     table = torch.nn.Embedding(80, 16, padding_idx=7)
     generators = model.generator.get_input_embeddings()
     model.set_input_embeddings(table)
-    assert model.get_input_embeddings() is table
+    if sharing == "gdes":  # its values, of which the generator's are a part
+        assert_close(model.get_input_embeddings().weight, table.weight, rtol=0, atol=1e-6)
+    else:
+        assert model.get_input_embeddings() is table
     if sharing == "tied":
         assert_tied(model)
         assert model.generator.get_input_embeddings().weight is table.weight
@@ -460,7 +463,7 @@ def test_input_embeddings_are_the_discriminators_and_can_be_replaced(sharing, ma
 # ---- Training -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sharing", ["none", "tied"])
+@pytest.mark.parametrize("sharing", ["none", "tied", "gdes"])
 def test_every_parameter_moves_in_training(sharing, make_model, make_batch):
     model = make_model(embedding_sharing=sharing, dropout=0.1)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}

@@ -100,7 +100,7 @@ def layout(name, make_batch):
 LAYOUTS = ["right", "left", "holes", "segments", "positions", "long padding"]
 
 
-@pytest.mark.parametrize("sharing", ["none", "tied"])
+@pytest.mark.parametrize("sharing", ["none", "tied", "gdes"])
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_losses_accuracies_labels_and_logits_equal_the_hand_written_ones(name, sharing, make_model, make_batch, ids):
     model = make_model(

@@ -28,7 +28,7 @@ def step(model, batch, autocast=False):
     return {**{name: value for name, value in output.items() if value is not None}, **gradients}
 
 
-@pytest.mark.parametrize("sharing", ["none", "tied"])
+@pytest.mark.parametrize("sharing", ["none", "tied", "gdes"])
 @pytest.mark.parametrize("tokens", [1, 3, 7])
 def test_parts_of_any_size_give_the_same_step(tokens, sharing, make_model, make_batch, ids, monkeypatch):
     model, batch = make_model(mask_prob=0.5, embedding_sharing=sharing).train(), make_batch((30, 20, 8, 2))

@@ -210,7 +210,7 @@ def test_the_callback_changes_nothing_in_training(make_trainer, make_model):
         assert torch.equal(ours, theirs), name
 
 
-@pytest.mark.parametrize("embedding_sharing", ["none", "tied"])
+@pytest.mark.parametrize("embedding_sharing", ["none", "tied", "gdes"])
 def test_every_parameter_moves(make_trainer, make_model, embedding_sharing):
     widths = {"embedding_size": 16}
     model = make_model(embedding_sharing=embedding_sharing, generator=widths, discriminator=widths)
@@ -249,7 +249,7 @@ def test_eight_batches_of_one_are_one_batch_of_eight(make_trainer, make_model, i
         torch.testing.assert_close(one, eight, rtol=1e-4, atol=1e-5, msg=name)
 
 
-@pytest.mark.parametrize("sharing", ["none", "tied"])
+@pytest.mark.parametrize("sharing", ["none", "tied", "gdes"])
 def test_a_resumed_run_misses_no_weights(sharing, make_trainer, make_model, tmp_path, caplog):
     """A file holds tied weights once; the Trainer would call the others missing, at every resume."""
     arguments = {"save_strategy": "steps", "save_steps": 1, "output_dir": str(tmp_path / "run")}

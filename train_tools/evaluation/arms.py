@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 from ...configuration_electra_rtd import ElectraRTDConfig
 from ...hub_tools.loading import load_pair, load_tokenizer, open_tokenizer
 from ...hub_tools.quiet import quiet
+from ...hub_tools.sharing import stock_discriminator
 from .layer_rates import encoder_layers
 
 
@@ -190,7 +191,7 @@ def _load_encoder(source, is_random):
             return AutoModel.from_config(config.discriminator_config if is_pair else config), set()
     if is_pair:
         with quiet():
-            return load_pair(source, dtype=torch.float32).discriminator.electra, set()
+            return stock_discriminator(load_pair(source, dtype=torch.float32)).electra, set()
     try:
         with quiet():
             encoder, info = AutoModel.from_pretrained(
