@@ -54,11 +54,10 @@ def choose_masked_positions(candidates, mask_prob, uniform, continues=None):
 
 
 def choose_masked_words(candidates, to_mask, uniform, continues):
-    """Whole words: in random order, each that fits into what is left of a number of tokens, as BERT's
-    `create_pretraining_data.py` takes them; where none fits, a shortest one.
+    """Words (candidates side by side, the later ones continuing) in random order, each that fits into what is left of
+    to_mask (int64, (B, 1)) tokens, as BERT's `create_pretraining_data.py` takes them; where none fits, a shortest one.
 
-    A word: candidates side by side, of which those after the first continue it. Args: to_mask (int64, (B, 1)); the
-    others as of [`choose_masked_positions`]. Returns: bool, (B, L).
+    Args: the others as of [`choose_masked_positions`]. Returns: bool, (B, L).
     """
     starts = candidates & ~(continues & nn.functional.pad(candidates, (1, -1)))  # (B, L)
     places = torch.arange(starts.shape[-1], device=starts.device)  # (L,)
@@ -141,11 +140,12 @@ def sample_tokens(logits, temperature, uniform):
 
 
 def sample_other_tokens(logits, original_ids, temperature, uniform):
-    """As [`sample_tokens`], of all tokens but each row's original (int64, (M,)), which no rounding can bring back."""
+    """As [`sample_tokens`], of all tokens but each row's original (int64, (M,)), whose place the last one takes: what
+    is not there, no rounding can bring back.
+    """
     last = logits.shape[-1] - 1
     is_original = torch.arange(last, device=logits.device) == original_ids[:, None]  # (M, V - 1)
-    others = torch.where(is_original, logits[:, last:], logits[:, :last])  # the last stands in the original's place
-    sampled = sample_tokens(others, temperature, uniform)
+    sampled = sample_tokens(torch.where(is_original, logits[:, last:], logits[:, :last]), temperature, uniform)
     return sampled.masked_fill(sampled == original_ids, last)
 
 
