@@ -2,6 +2,7 @@
 
 import math
 import statistics
+import textwrap
 
 from rich.cells import cell_len
 
@@ -62,12 +63,13 @@ def steps_needed(extension, share):
 def _steps_in_words(extension):
     counts = [new.occurrences for new in extension.entries]
     half, most = (f"{steps_needed(extension, share):,}" for share in (0.5, 0.9))
-    return [
-        f"  New rows have to be trained. After about {SEEN} occurrences they had come two thirds of the way to old ones",
-        f"  (measured once: docs/vocabulary.md). This text has {statistics.median_low(counts):,} of the median entry, "
-        f"{min(counts):,} of the rarest. So",
-        f"  far is half of the rows after about {half} steps of {BATCH} sequences of `adapt`, nine tenths after {most}.",
-    ]
+    said = (
+        f"New rows have to be trained. After about {SEEN} occurrences they had come two thirds of the way to old ones "
+        f"(measured once: docs/vocabulary.md). This text has {statistics.median_low(counts):,} of the median entry, "
+        f"{min(counts):,} of the rarest: so far is half of the rows after about {half} steps of {BATCH} sequences of "
+        f"`adapt`, nine tenths after {most}."
+    )
+    return textwrap.wrap(said, width=98, initial_indent="  ", subsequent_indent="  ")
 
 
 def _percent(share):
