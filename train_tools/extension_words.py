@@ -2,6 +2,7 @@
 
 import math
 import statistics
+import textwrap
 
 from rich.cells import cell_len
 
@@ -11,9 +12,9 @@ from .shell import command_name, line
 SHOWN = 10
 BATCH = 32  # sequences in a step of `adapt`, where nobody says otherwise
 LENGTH = 128  # tokens in a sequence at most
-# How often an entry has to be seen until the generator predicts it as well as an old one that is as frequent:
-# measured, see `docs/vocabulary.md`.
-SEEN = 300
+# Occurrences after which the generator's loss at new entries had come nearly two thirds of the way to that at old ones
+# that are as frequent: measured, see `docs/vocabulary.md`.
+SEEN = 400
 
 
 def describe(extension, output_dir):
@@ -62,12 +63,13 @@ def steps_needed(extension, share):
 def _steps_in_words(extension):
     counts = [new.occurrences for new in extension.entries]
     half, most = (f"{steps_needed(extension, share):,}" for share in (0.5, 0.9))
-    return [
-        f"  A new row is as good as an old one after about {SEEN} occurrences (docs/vocabulary.md). This text has",
-        f"  {statistics.median_low(counts):,} of the median entry and {min(counts):,} of the rarest: half of the rows "
-        f"need about {half}",
-        f"  steps of {BATCH} sequences of `adapt`, nine tenths {most}.",
-    ]
+    said = (
+        f"New rows have to be trained. After about {SEEN} occurrences they had come two thirds of the way to old ones "
+        f"(measured once: docs/vocabulary.md). This text has {statistics.median_low(counts):,} of the median entry, "
+        f"{min(counts):,} of the rarest: so far is half of the rows after about {half} steps of {BATCH} sequences of "
+        f"`adapt`, nine tenths after {most}."
+    )
+    return textwrap.wrap(said, width=98, initial_indent="  ", subsequent_indent="  ")
 
 
 def _percent(share):

@@ -47,7 +47,9 @@ class WordPieces:
             `tuple` of two `list[str]`: the entries; those of them that the vocabulary lacks, single characters, each
             once. Where it lacks one, the word is `[UNK]`.
         """
-        pieces, missing, start = [], {}, 0
+        pieces: list[str] = []
+        missing: dict[str, None] = {}
+        start = 0
         while start < len(word):
             before = self.prefix if start or inside else ""
             for end in range(min(len(word), start + self.longest), start, -1):

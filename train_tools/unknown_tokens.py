@@ -44,7 +44,8 @@ def check_unknown_tokens(train_set, train_text, tokenizer, name="to train on"):
         return
     step = -(-len(train_text) // SAMPLE_ROWS)
     sample = (text[:SAMPLE_LETTERS] for text in train_text.select(range(0, len(train_text), step))["text"])
-    refuse_unknown(*count_unknown(train_set, tokenizer), sample, tokenizer, name)
+    unknown, tokens = count_unknown(train_set, tokenizer)
+    refuse_unknown(unknown, tokens, sample, tokenizer, name)
 
 
 def refuse_unknown(unknown, tokens, sample, tokenizer, name):

@@ -506,3 +506,8 @@ def test_adapt_goes_on_from_an_extended_checkpoint(extended, korean_folder, tmp_
     before, after = (ElectraRTDForPreTraining.from_pretrained(one) for one in (folder, tmp_path / "run"))
     moved = (after.get_input_embeddings().weight - before.get_input_embeddings().weight).abs().amax(dim=1)
     assert (moved[-6:] > 0).all() and load_tokenizer(tmp_path / "run").get_vocab() == extension.tokenizer.get_vocab()
+
+
+def test_a_beginning_that_would_read_as_a_piece_inside_words_is_no_candidate():
+    never = vocabulary_extension._never({"x": 1}, {"##ab": 1, "a\u200b": 1}, "##")
+    assert {"#", "##", "##a", "##ab", "x", "\u200b", "##\u200b"} == never
