@@ -103,7 +103,7 @@ def course(checkpoint, output_dir, threads):
             f"  {batch.name:>9} tokens   torch {1000 * of_torch:7.1f} ms   ONNX Runtime {1000 * of_onnx:7.1f} ms   "
             f"{ratio:.2f} times as fast"
         )
-    print(f"\n{output_dir}: {(Path(output_dir) / 'model.onnx').stat().st_size / 1e6:.1f} MB. Use it without torch:\n")
+    print(f"\n{output_dir}: {(Path(output_dir) / 'model.onnx').stat().st_size / 1e6:.1f} MB. Use it:\n")
     print(
         "  import onnxruntime\n  from transformers import AutoTokenizer\n\n"
         f"  session = onnxruntime.InferenceSession({str(Path(output_dir) / 'model.onnx')!r})\n"

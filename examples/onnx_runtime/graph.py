@@ -46,11 +46,9 @@ class Graph(nn.Module):
         first = attention_mask.argmax(dim=1, keepdim=True)  # (B, 1): 0 where there is no token
         # (B, L): the first token's column is in front. Not by `%`, which the exporter does not take here.
         turned = torch.where(columns + first < length, columns + first, columns + first - length)
-        attended = attention_mask.gather(1, turned) > 0
         output = self.network(
             input_ids=input_ids.gather(1, turned),
-            # A row without tokens reads its padding: softmax over nothing is not a number.
-            attention_mask=(attended | ~attended.any(dim=1, keepdim=True)).long(),
+            attention_mask=attention_mask.gather(1, turned),
             token_type_ids=token_type_ids.gather(1, turned),
         )[0]
         if output.dim() < 3:
