@@ -10,7 +10,7 @@ from .modeling_electra_rtd import ElectraRTDForPreTraining, ElectraRTDOutput
 from .pairing_electra_rtd import continuation_tokens
 
 
-__version__ = "0.8.0"
+__version__ = "0.9.0"
 
 AutoConfig.register(ElectraRTDConfig.model_type, ElectraRTDConfig)
 AutoModel.register(ElectraRTDConfig, ElectraRTDForPreTraining)

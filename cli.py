@@ -26,6 +26,7 @@ from .parsers import (
     ADAPT_DEFAULTS,
     diff_parser,
     export_parser,
+    extend_parser,
     inspect_parser,
     option_names,
     parse_adapt,
@@ -199,6 +200,14 @@ def run_merge(argv):
     print(chosen.folder)
 
 
+def run_extend(argv):
+    """`electra-rtd extend-vocab`: new entries for a domain; say which, and what they save."""
+    from .train_tools.extension_words import describe
+
+    arguments = vars(extend_parser().parse_args(argv))
+    print(describe(train_tools.extend_checkpoint(**arguments), arguments["output_dir"]))
+
+
 RUN = {
     "adapt": run_adapt,
     "evaluate": run_evaluate,
@@ -210,6 +219,7 @@ RUN = {
     "diff": run_diff,
     "merge": run_merge,
     "export": run_export,
+    "extend-vocab": run_extend,
 }
 
 

@@ -44,8 +44,7 @@ class ElectraRTDConfig(PretrainedConfig):
         eval_seed (`int`): seeds the corruption in eval mode; its low 32 bits count.
         exclude_original (`bool`): a sample never equals the original (`disallow_correct` in Google's code).
         mask_whole_words (`bool`): mask all tokens of a word or none; `choose_masked_words` says how many words.
-        continuation_tokens (`str` or `None`): a hexadecimal number, for that: bit i is 1 where token i continues a
-            word. From the tokenizer, by `continuation_tokens(tokenizer)` of `pairing_electra_rtd.py`.
+        continuation_tokens (`str` or `None`): for that, in hexadecimal: bit i is 1 where token i continues a word.
 
     Raises a ValueError where a field is out of range, or the two networks do not fit together.
     """

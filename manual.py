@@ -23,9 +23,9 @@ pair: at the rates of pretraining (5e-4 small, 2e-4 base) it can lose quality, a
 Forgetting. With --replay_file GENERAL a share of every epoch (--replay_share, 0.1) is general text, such as the pair
 was pretrained on. Some of it is held out, so that what the pair lost there stands beside what it gained.
 
-Over the run. --temperature 2.0:1.0 (or --disc_weight, --mask_prob) changes a setting from step to step; held-out text is
-always read at the last value. --generator_warmup 0.1, or until-flat, lets the generator learn alone at first, which
-costs no more than that; with --freeze generator the discriminator learns alone after it.
+Over the run. --temperature 2.0:1.0 (or --disc_weight, --mask_prob) changes a setting from step to step; held-out text
+is always read at the last value. --generator_warmup 0.1, or until-flat, lets the generator learn alone at first,
+without the cost of the discriminator; with --freeze generator the discriminator learns alone after it.
 
 Speed. What you leave open is chosen for this machine, one line each that begins with "fast:": batches of like
 length, fused AdamW, bf16 where the hardware has it and the first batch's loss agrees with float32 (weights stay
@@ -142,4 +142,21 @@ One page of a run: curves, held-out text before and after, tokens, calibration, 
   electra-rtd report --run adapted --html report.html --png report.png
 
 Needs matplotlib: pip install matplotlib.
+"""
+
+EXTEND = """
+Give a pair the words of a domain that its vocabulary splits, before it is adapted.
+
+  electra-rtd extend-vocab --checkpoint pair --train_file corpus.txt --num_tokens 500 --output_dir extended
+  electra-rtd adapt --checkpoint extended --train_file corpus.txt --output_dir adapted
+
+New entries are WordPiece entries like the others: beginnings of words, or pieces inside them, each the one that saves
+most tokens on the text, and characters that were [UNK]. Text in which none of them occurs is read as before, and
+nothing readable becomes [UNK]. All ids stay; the vocabulary grows.
+
+Both networks get rows for them, the mean of the rows of their old parts: a beginning, which training has to finish.
+What is printed says how many steps that takes. Encoders fine-tuned before have the old vocabulary: start again from
+discriminator/ in --output_dir, or of the adapted pair.
+
+The vocabulary must be WordPiece, as those of ELECTRA are; BPE and Unigram ones are refused.
 """

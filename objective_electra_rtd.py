@@ -54,11 +54,10 @@ def choose_masked_positions(candidates, mask_prob, uniform, continues=None):
 
 
 def choose_masked_words(candidates, to_mask, uniform, continues):
-    """Whole words: in random order, each that fits into what is left of a number of tokens, as BERT's
-    `create_pretraining_data.py` takes them; where none fits, a shortest one.
+    """Words (candidates side by side, the later ones continuing) in random order, each that fits into what is left of
+    to_mask (int64, (B, 1)) tokens, as BERT's `create_pretraining_data.py` takes them; where none fits, a shortest one.
 
-    A word: candidates side by side, of which those after the first continue it. Args: to_mask (int64, (B, 1)); the
-    others as of [`choose_masked_positions`]. Returns: bool, (B, L).
+    Args: the others as of [`choose_masked_positions`]. Returns: bool, (B, L).
     """
     starts = candidates & ~(continues & nn.functional.pad(candidates, (1, -1)))  # (B, L)
     places = torch.arange(starts.shape[-1], device=starts.device)  # (L,)

@@ -14,6 +14,7 @@ from .train_tools.arguments import MINI_PAIR, SAMPLE, AdaptArguments
 from .train_tools.evaluation.arguments import KINDS, EvaluateArguments
 from .train_tools.hardware import has_accelerator
 from .train_tools.language import LANGUAGES
+from .train_tools.vocabulary_extension import FEWEST
 
 
 # Safe for going on from a released pair; whatever a user gives wins. Before release 5, a share of the steps has a
@@ -179,6 +180,19 @@ def export_parser():
     parser.add("--output_dir", required=True, help="A folder that does not exist yet.")
     parser.add("--network", choices=("discriminator", "generator"), default="discriminator", help="Which one.")
     parser.add("--as_encoder", action="store_true", help="The bare ElectraModel, without head.")
+    return parser
+
+
+def extend_parser():
+    """The parser of `electra-rtd extend-vocab`."""
+    parser = _parser("extend-vocab", manual.EXTEND)
+    parser.add("--checkpoint", required=True, help="The pair: a folder or a Hub id.")
+    parser.add("--train_file", required=True, nargs="+", help="The domain's text, as `adapt --train_file` reads it.")
+    parser.add("--num_tokens", required=True, type=int, help="New entries at most.")
+    parser.add("--output_dir", required=True, help="A folder that does not exist yet.")
+    parser.add("--fewest", type=int, default=FEWEST, help="Occurrences of a new entry in the text at least.")
+    parser.add("--text_column", help="Column that holds the text. By default the only text column.")
+    parser.add("--dataset_config_name", help="Which configuration of a Hub dataset to read, where it has several.")
     return parser
 
 
@@ -361,6 +375,7 @@ PARSERS = {
     "diff": diff_parser,
     "merge": merge_parser,
     "export": export_parser,
+    "extend-vocab": extend_parser,
 }
 
 

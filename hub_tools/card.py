@@ -158,7 +158,7 @@ def _joined_index(models, ours):
 
 def _metadata(config, run, figures, repo_id, tags, token):
     settings = run.results.get("settings", {})
-    cards = {parent: _card_data(parent, token) for parent in _parents(config, settings, run.merge)}
+    cards = {parent: _card_data(parent, token) for parent in _parents(config, settings, run)}
     parents = [parent for parent, card in cards.items() if card is not None]  # others are folders of somebody's
     relation = "merge" if run.merge else "finetune"
     inherited = [cards[parent] for parent in parents]
@@ -178,11 +178,12 @@ def _metadata(config, run, figures, repo_id, tags, token):
     )
 
 
-def _parents(config, settings, merge):
+def _parents(config, settings, run):
     """The repositories that this checkpoint goes on from."""
     checkpoint = settings.get("checkpoint")
     origins = [config[part].get("_name_or_path") for part in NETWORKS]
-    merged = [merge.get(name) for name in ("base", "adapted")]
+    merged = [run.merge.get(name) for name in ("base", "adapted")]
+    checkpoint = checkpoint or run.extension.get("base")
     if any(is_hub_id(name, with_owner=True) for name in merged):
         origins = merged
     elif is_hub_id(checkpoint, with_owner=True):  # of a folder, the configuration knows what that one went on from
@@ -241,6 +242,8 @@ def _results(folder, run, config, weights):
     lines += [f"| {name} | {value} |" for name, value in _settings(config, run)]
     if run.merge:
         lines += ["", merged_line(run.merge)]
+    if run.extension:
+        lines += ["", extended_line(run.extension)]
     lines += ["", "## Results", ""]
     if evaluations:
         first, last = evaluations[0], evaluations[-1]
@@ -272,6 +275,19 @@ def merged_line(merge):
     return (
         f"These weights were merged, not trained: {share:g} of {base} and {merge['alpha']:g} of {adapted}, weight by "
         f"weight, by `electra-rtd merge`.{chosen}"
+    )
+
+
+def extended_line(extension):
+    """The sentence about a vocabulary that was extended: `extension` is that of a [`RunRecord`]; `str`, Markdown."""
+    before, after = (extension[side] for side in ("before", "after"))
+    lengths = [f"{side['tokens'] / side['words']:.2f}" for side in (before, after)]
+    shares = [f"{100 * side['unknown'] / max(side['tokens'], 1):.2g} %" for side in (before, after)]
+    some = " ".join(map(_code, extension["entries"][:10]))
+    return (
+        f"Its vocabulary is that of {_code(extension['base'])} and {len(extension['entries']):,} entries from the "
+        f"domain's text ({some}, ...), added by `electra-rtd extend-vocab`. On that text a word had {lengths[0]} "
+        f"tokens, and has {lengths[1]} now; of the tokens {shares[0]} were unknown, {shares[1]} are now."
     )
 
 

@@ -14,7 +14,7 @@ from .code_files import INSTALLED
 from .export import export_discriminator, export_generator
 from .loading import check_is_pair, open_tokenizer
 from .names import is_hub_id
-from .run_record import MERGE_FILE, RESULTS_FILE, STATE_FILE, RunRecord, read_record
+from .run_record import EXTENSION_FILE, MERGE_FILE, RESULTS_FILE, STATE_FILE, RunRecord, read_record
 
 
 logger = logging.get_logger(__name__)
@@ -121,7 +121,7 @@ def _copy_folder(source, target):
 
 def _is_used(name):
     """Whether a push reads a file of a folder."""
-    others = (layout.CURVES, layout.CARD, layout.LOCK, MERGE_FILE, RESULTS_FILE, STATE_FILE)
+    others = (layout.CURVES, layout.CARD, layout.LOCK, EXTENSION_FILE, MERGE_FILE, RESULTS_FILE, STATE_FILE)
     return layout.is_model_file(name) or name in layout.TOKENIZER or name in others
 
 

@@ -13,7 +13,7 @@ from .checks.metadata import check_card
 from .findings import WARNING, VerificationReport
 from .gather import add_exports, exports_named, gather_checkpoint
 from .layout import CheckpointFiles
-from .run_record import MERGE_FILE, RESULTS_FILE, STATE_FILE
+from .run_record import EXTENSION_FILE, MERGE_FILE, RESULTS_FILE, STATE_FILE
 from .secrets import find_secret, saved_tokens
 from .target import Target, is_shown
 from .verify import require_ok, verify_folder
@@ -75,7 +75,7 @@ def push_checkpoint(
         export = exports_named(export)
         origin = gather_checkpoint(folder_or_model, folder, tokenizer=tokenizer)
         if not isinstance(folder_or_model, PreTrainedModel):  # the last one stays at home, and tells what else may not
-            beside = [layout.CARD, MERGE_FILE, RESULTS_FILE, STATE_FILE, layout.TRAINING_ARGS]
+            beside = [layout.CARD, EXTENSION_FILE, MERGE_FILE, RESULTS_FILE, STATE_FILE, layout.TRAINING_ARGS]
             _refuse_secrets(Path(folder_or_model), beside, token)
         report = verify_folder(folder, source=str(folder_or_model)[:200])
         require_ok(report, "This checkpoint is not pushed:")

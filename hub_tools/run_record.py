@@ -7,6 +7,8 @@
 - `held_out.json`, written by `adapt`: `format`, and what [`describe_held_out`] says of the held-out text.
 - `merge.json`, written by `merge` in place of all of these: `base`, `adapted`, `alpha`, the `class` that was merged,
   `weights` (a digest: whose it is), and `chosen`, how `alpha` was.
+- `extension.json`, written by `extend-vocab`: `base`, the new `entries`, `weights` as above, and what the text was
+  `before` and `after`: `words`, `tokens`, and how many of these were `unknown`.
 
 [`read_record`] reads what somebody else made: bounded, and without values that no run writes. [`read_own`] is for the
 folder that a run itself writes into, where a log of any length must not stand in its way.
@@ -25,6 +27,7 @@ RESULTS_FILE = "adapt_results.json"
 STATE_FILE = "trainer_state.json"
 HELD_OUT_FILE = "held_out.json"
 MERGE_FILE = "merge.json"
+EXTENSION_FILE = "extension.json"
 HELD_OUT_FORMAT = 1
 CLASSES = ("frequent", "rare", "korean", "latin", "digit", "other")  # of tokens, in `held_out.json`
 EVALUATION = "eval_"  # how figures of held-out text begin in a log
@@ -78,6 +81,7 @@ class RunRecord:
         results (`dict`): `adapt_results.json`.
         held_out ([`HeldOutRecord`] or `None`)
         merge (`dict`): `merge.json`, of weights that were not trained but merged.
+        extension (`dict`): `extension.json`, of a vocabulary that was extended.
     """
 
     log: list[dict[str, Any]] = field(default_factory=list)
@@ -85,6 +89,7 @@ class RunRecord:
     results: dict[str, Any] = field(default_factory=dict)
     held_out: HeldOutRecord | None = None
     merge: dict[str, Any] = field(default_factory=dict)
+    extension: dict[str, Any] = field(default_factory=dict)
 
     @property
     def training(self):
@@ -137,8 +142,23 @@ def write_merge(folder, merge):
         folder (`Path`): holds the weights. merge (`dict`): `base`, `adapted`, `alpha`, `class` and `chosen`.
     """
     said = {name: value for name, value in merge.items() if value is not None}
-    content = json.dumps({**said, "weights": layout.weights_digest(folder)}, indent=2, allow_nan=False)
-    (folder / MERGE_FILE).write_text(content + "\n", encoding="utf-8")
+    _write_beside_weights(folder, MERGE_FILE, said)
+
+
+def write_extension(folder, extension):
+    """Write down by what a vocabulary was extended.
+
+    Args:
+        folder (`Path`): holds the weights. extension (`dict`): `base`, `entries`, `before` and `after`.
+    """
+    _write_beside_weights(folder, EXTENSION_FILE, extension)
+
+
+def _write_beside_weights(folder, name, said):
+    content = json.dumps(
+        {**said, "weights": layout.weights_digest(folder)}, indent=2, allow_nan=False, ensure_ascii=False
+    )
+    (folder / name).write_text(content + "\n", encoding="utf-8")
 
 
 # ---- Reading one's own --------------------------------------------------------------------------------------------
@@ -222,6 +242,7 @@ def read_record(folder, *, state_in=None, forgiving=False):
         results=read(Path(folder) / RESULTS_FILE, _results, {}),
         held_out=read(Path(folder) / HELD_OUT_FILE, _held_out, None),
         merge=read(Path(folder) / MERGE_FILE, _merge, {}),
+        extension=read(Path(folder) / EXTENSION_FILE, _extension, {}),
     )
 
 
@@ -293,6 +314,27 @@ def _merge(content, path):
     if content.get("weights") != layout.weights_digest(path.parent):
         return {}
     return {**names, "alpha": alpha, "chosen": chosen if isinstance(chosen, dict) else {}}
+
+
+def _extension(content, path):
+    """By what a vocabulary was extended; nothing where the file is about other weights than those beside it."""
+    base, entries = content.get("base"), content.get("entries")
+    try:
+        sides = {
+            side: {name: content[side][name] for name in ("words", "tokens", "unknown")}
+            for side in ("before", "after")
+        }
+        for counts in sides.values():
+            _require_counts(counts["unknown"], counts["words"], counts["tokens"])
+            _require_counts(1, counts["words"])
+        are_texts = isinstance(entries, list) and all(isinstance(entry, str) for entry in [base, *entries])
+        if not are_texts or max(map(len, [base, *entries])) > LONGEST_NAME:
+            raise ValueError("an entry is no short text")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not what `electra-rtd extend-vocab` writes ({error}).") from error
+    if content.get("weights") != layout.weights_digest(path.parent):
+        return {}
+    return {"base": base, "entries": entries, **sides}
 
 
 def _held_out(content, path):

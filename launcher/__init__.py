@@ -20,6 +20,7 @@ COMMANDS = {
     "diff": "compare two checkpoints",
     "merge": "interpolate the weights of a base and of what was adapted from it",
     "export": "write one network of a pair as a stock ELECTRA checkpoint",
+    "extend-vocab": "give a pair the words of a domain that its vocabulary splits",
 }
 
 # What people type who know other tools.
@@ -27,6 +28,7 @@ OTHER_COMMANDS = {
     **{"train": "adapt", "pretrain": "adapt", "finetune": "evaluate", "show": "inspect", "check": "verify"},
     **{"upload": "push", "publish": "push", "download": "pull", "compare": "diff", "convert": "export"},
     **{"eval": "evaluate", "fine-tune": "evaluate", "score": "evaluate", "benchmark": "evaluate", "probe": "evaluate"},
+    **dict.fromkeys(("extend", "extend_vocab", "vocab", "vocabulary"), "extend-vocab"),
     **{"help": "--help", "version": "--version", "-V": "--version", "-v": "--version"},
 }
 
@@ -36,7 +38,7 @@ usage: electra-rtd COMMAND ...
 ELECTRA pairs, trained by replaced token detection.
 
 commands:
-{chr(10).join(f"  {name:<10}{about}" for name, about in COMMANDS.items())}
+{chr(10).join(f"  {name:<14}{about}" for name, about in COMMANDS.items())}
 
 options:
   -h, --help  show this

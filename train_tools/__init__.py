@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .evaluation.layer_rates import layerwise_parameter_groups
     from .recipes import AdaptResult, adapt
     from .unpadded_attention import use_unpadded_attention
+    from .vocabulary_extension import VocabularyExtension, extend_checkpoint, extend_vocabulary
 
 __all__ = [
     "AdaptArguments",
@@ -38,8 +39,11 @@ __all__ = [
     "RTDWarmUpCallback",
     "Schedule",
     "TextData",
+    "VocabularyExtension",
     "adapt",
     "evaluate",
+    "extend_checkpoint",
+    "extend_vocabulary",
     "layerwise_parameter_groups",
     "read_text",
     "tokenize_text",
@@ -68,5 +72,6 @@ __getattr__, __dir__ = lazy_names(
         ".evaluation.layer_rates": ["layerwise_parameter_groups"],
         ".recipes": ["AdaptResult", "adapt"],
         ".unpadded_attention": ["use_unpadded_attention"],
+        ".vocabulary_extension": ["VocabularyExtension", "extend_checkpoint", "extend_vocabulary"],
     },
 )

@@ -15,6 +15,7 @@ OR_SCHEDULE = "FROM:TO changes it over the run; FROM:TO:cosine@0.5 on half a wav
 DEFAULT_SHARE = 0.1  # of `replay_file` in an epoch
 SAMPLE = Path(__file__).parent / "sample"  # README.md in it says whose the texts are
 SAMPLE_FILE = SAMPLE / "ko_books.csv"
+SWITCH = {"nargs": "?", "const": True}  # of an option that is true, false, or not given: `--option`, `--option false`
 MINI_PAIR = Path(__file__).parent / "mini_pair"  # a pretrained pair, small enough to travel with the package
 
 
@@ -146,14 +147,16 @@ class AdaptArguments:
         default=None,
         metadata={
             "help": "The generator's samples never equal the original: every masked token is replaced. By default as "
-            "the checkpoint says, else false, as in the paper."
+            "the checkpoint says, else false, as in the paper.",
+            **SWITCH,
         },
     )
     mask_whole_words: bool | None = field(
         default=None,
         metadata={
             "help": "Mask all pieces of a word, or none; for WordPiece vocabularies. By default as the checkpoint "
-            "says, else false, as in the paper."
+            "says, else false, as in the paper.",
+            **SWITCH,
         },
     )
     embedding_sharing: str | None = field(

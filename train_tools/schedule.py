@@ -46,7 +46,7 @@ class Schedule:
         if not 1 <= values.count(":") <= 2:
             raise ValueError("it must have two values, and at most a shape")
         start, end, *shape = values.split(":")
-        return cls(float(start), float(end), *shape, **({"share": float(share)} if at else {}))
+        return cls(float(start), float(end), shape[0] if shape else "linear", float(share) if at else 1.0)
 
     def __str__(self):
         shape = "" if self.shape == "linear" else f":{self.shape}"

@@ -27,11 +27,12 @@ def join_networks(arguments, tokenizer, overrides, is_new=True):
 
     Raises:
         ValueError: they do not fit together, a part is missing, or the layers asked for are not there.
+        OSError: there is nothing of that name.
     """
     join = _cut if arguments.generator is None else _join
-    model, what = join(arguments, tokenizer, overrides)
+    model, what, advice = join(arguments, tokenizer, overrides)
     if is_new and what:
-        logger.info(f"generator: {what}; {_size(model)}.")
+        logger.info(f"generator: {what}; {_size(model)}.{advice}")
     return model
 
 
@@ -42,12 +43,17 @@ def _cut(arguments, tokenizer, overrides):
         arguments.discriminator, tokenizer=tokenizer, generator_layers=arguments.generator_layers, **overrides
     )
     kept, depth = model.config.generator_config.num_hidden_layers, model.config.num_hidden_layers
-    alone = "" if arguments.generator_warmup else ": `generator_warmup=0.2` lets it learn alone first"
-    return model, f"{CUT}, as none is named: its embeddings and {_layers(kept, depth)}, with a new head{alone}"
+    advice = "" if arguments.generator_warmup else " `generator_warmup=0.2` lets it learn alone first."
+    what = f"{CUT}, as none is named: its embeddings, {_layers(kept, depth)} and a new head"
+    return model, what, advice
 
 
 def _join(arguments, tokenizer, overrides):
-    fields, layers = PretrainedConfig.get_config_dict(arguments.generator)[0], arguments.generator_layers
+    try:
+        fields = PretrainedConfig.get_config_dict(arguments.generator)[0]
+    except OSError as error:
+        raise OSError(f"`generator` is {arguments.generator!r}, which could not be loaded: {error}") from error
+    layers = arguments.generator_layers
     depth, is_bert = fields.get("num_hidden_layers", DEFAULT_DEPTH), fields.get("model_type") == "bert"
     if layers is not None:
         if layers > depth:
@@ -58,7 +64,7 @@ def _join(arguments, tokenizer, overrides):
     )
     kind = "BERT, whose layers and head are ELECTRA's under other names: " if is_bert else ""
     what = f"{kind}{_layers(layers or depth, depth)} of {arguments.generator}"
-    return model, what if is_bert or layers is not None else None
+    return model, what if is_bert or layers is not None else None, ""
 
 
 def _layers(kept, depth):
@@ -68,11 +74,12 @@ def _layers(kept, depth):
 def _size(model):
     """How many parameters the generator has, and which of them are the discriminator's too."""
     weights = {id(weight): weight.numel() for weight in model.generator.parameters()}
-    shared = weights.keys() & {id(weight) for weight in model.discriminator.parameters()}
-    both = sum(weights[one] for one in shared)
-    of_both = f"{_millions(both)} of them" if both else "none of them"
+    shared = sum(weights[one] for one in weights.keys() & set(map(id, model.discriminator.parameters())))
     sharing = model.config.embedding_sharing
-    return f"{_millions(sum(weights.values()))} parameters, {of_both} shared (embedding_sharing={sharing})"
+    what = {"none": "none of them shared", "gdes": "its tables read by both"}.get(
+        sharing, f"{_millions(shared)} shared"
+    )
+    return f"{_millions(sum(weights.values()))} parameters, {what} (embedding_sharing={sharing})"
 
 
 def _millions(number):

@@ -42,14 +42,28 @@ def check_unknown_tokens(train_set, train_text, tokenizer, name="to train on"):
     """
     if tokenizer.unk_token_id is None:  # byte-level: every text has tokens
         return
+    step = -(-len(train_text) // SAMPLE_ROWS)
+    sample = (text[:SAMPLE_LETTERS] for text in train_text.select(range(0, len(train_text), step))["text"])
     unknown, tokens = count_unknown(train_set, tokenizer)
+    refuse_unknown(unknown, tokens, sample, tokenizer, name)
+
+
+def refuse_unknown(unknown, tokens, sample, tokenizer, name):
+    """As [`check_unknown_tokens`], of what is counted already.
+
+    Args:
+        unknown, tokens (`int`): see [`count_unknown`]; sample (iterable of `str`): texts that remedies are tried on.
+        tokenizer (`PreTrainedTokenizerFast`); name (`str`): of the tokens, in the message.
+
+    Raises:
+        ValueError: more than a quarter of the tokens are `[UNK]`.
+    """
     share = unknown / max(tokens, 1)
     message = f"{_percent(share)} of the {tokens:,} tokens {name} are {tokenizer.unk_token}"
     if share <= WORTH_A_WARNING:
         logger.info(f"{message}.")
         return
-    step = -(-len(train_text) // SAMPLE_ROWS)
-    sample = [text[:SAMPLE_LETTERS] for text in train_text.select(range(0, len(train_text), step))["text"]]
+    sample = list(sample)
     message = f"{message}, which is never masked: {_frequent_words(tokenizer, sample)}. {_remedy(tokenizer, sample)}"
     if share > WRONG:
         raise ValueError(message)

@@ -57,9 +57,10 @@ def tables(content):
     most = max(map(len, runs.values()))
     said = (
         f"{facts['tokens']:,} tokens of `{facts['corpus']}` a training, {most} seeds, learning rate "
-        f"{facts['rate']:g}, {facts['rows']} rows a batch. {machine['device']}, {machine['threads']} threads, torch {machine['torch']}, "
-        f"transformers {machine['transformers']}. Means over seeds; in brackets the difference to the variant that "
-        "stands under *against*, paired by seed, with its 95 % interval (Student's t)."
+        f"{facts['rate']:g}, {facts['rows']} rows a batch. {machine['device']}, {machine['threads']} threads, "
+        f"torch {machine['torch']}, transformers {machine['transformers']}. Means over seeds; in "
+        "brackets the difference to the variant that stands under *against*, paired by seed, with its 95 % interval "
+        "(Student's t)."
     )
     parts = [said, "**On one corruption for all**: the start's own generator chose what stands there."]
     parts.append(_table(FIGURES, runs, found))

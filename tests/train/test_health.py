@@ -187,6 +187,15 @@ def test_a_generator_whose_loss_rises_is_seen():
     assert findings(falling + [healthy(mlm_loss=2.9)] * 15) == []  # 0.3 nats above the lowest
 
 
+def test_a_loss_that_rises_because_more_is_masked_is_no_sign():
+    rows = [healthy(mlm_loss=2.0 + 0.1 * number, mask_prob=0.15 + 0.01 * number) for number in range(15)]
+    rows += [healthy(mlm_loss=3.4, mask_prob=0.29)] * 10  # where the schedule has ended
+    assert findings(rows) == []
+    assert findings([{**row, "mask_prob": 0.15} for row in rows])[0][1] == "generator_rises"
+    rows += [healthy(mlm_loss=4.0, mask_prob=0.29)] * 10
+    assert [name for _, name in findings(rows)] == ["generator_rises"]
+
+
 def test_a_loss_that_only_jumps_does_not_rise():
     # As with one short batch a log: a mean of five is 0.6 above the lowest now and then, and nothing is wrong.
     draw = torch.Generator().manual_seed(0)
@@ -269,6 +278,32 @@ def test_a_weight_of_zero_is_named_as_the_reason(caplog):
     config = SimpleNamespace(vocab_size=80, gen_weight=0.0, disc_weight=0.0)
     findings([healthy(disc_loss=0.69, mlm_loss=CHANCE)] * 5, config=config)
     assert "disc_weight is 0" in caplog.text and "gen_weight is 0" in caplog.text
+
+
+def test_a_weight_that_a_schedule_changes_is_the_one_in_the_log(caplog):
+    stuck = {"disc_recall": 0.3, "disc_loss": 0.99 * CONSTANT, "disc_logit_std": 1e-4}
+    [(_, name)] = findings([healthy(**stuck, disc_weight=0.0)] * 5)  # the configuration says 50
+    assert name == "discriminator_stuck" and "disc_weight is 0" in caplog.text
+    weightless = SimpleNamespace(vocab_size=80, gen_weight=1.0, disc_weight=0.0)
+    assert findings([healthy(**stuck, disc_weight=10.0)] * 5, config=weightless)[0][1] == "discriminator_collapsed"
+
+
+def alone(**changes):
+    """A log of the generator's warm-up."""
+    return {name: value for name, value in healthy(**changes).items() if not name.startswith("disc_")}
+
+
+def test_a_generator_that_learns_alone_is_judged_and_the_discriminator_is_not():
+    assert findings([alone()] * 40) == []
+    assert findings([alone(mlm_loss=CHANCE)] * 5) == [(50, "generator_stuck")]
+    stuck = healthy(disc_recall=0.005, disc_loss=0.96 * CONSTANT)
+    # No row says where the phase ended: the discriminator's logs count from the first.
+    assert findings([alone()] * 10 + [stuck] * 5) == [(150, "discriminator_says_original")]
+    state = TrainerState(max_steps=400)
+    state.log_history.append({"step": 105, "generator_warmup": "ended", "message": "over"})
+    callback = RTDHealthCallback(patience=50)
+    # Patience ends at step 155: the first of the five logs is that of step 160.
+    assert findings([alone()] * 10 + [stuck] * 20, callback, state=state) == [(200, "discriminator_says_original")]
 
 
 @pytest.mark.parametrize(("on_collapse", "stops"), [("warn", False), ("stop", True)])

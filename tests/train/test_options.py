@@ -210,3 +210,20 @@ def test_an_error_that_repeats_the_token_is_printed_without_it(hub, run):
     with pytest.raises(OSError, match="<token>") as caught:
         run(push_to_hub=True, hub_token=stranger, hub_model_id="alice/pair")
     assert stranger not in str(caught.value) and caught.value.__cause__ is None and caught.value.__suppress_context__
+
+
+# ---- Three-way switches ----
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ([], (None, None)),
+        (["--exclude_original", "--mask-whole-words"], (True, True)),
+        (["--exclude-original", "false", "--mask_whole_words", "true"], (False, True)),
+    ],
+)
+def test_switches_of_corruption_are_on_off_or_the_checkpoints(typed, expected):
+    given = ["--checkpoint", "c", "--train_file", "f", "--output_dir", "o", "--use_cpu", *typed]
+    arguments = parsers.adapt_parser().parse_args_into_dataclasses(given)[0]
+    assert (arguments.exclude_original, arguments.mask_whole_words) == expected

@@ -138,6 +138,16 @@ def test_a_run_that_began_without_schedules_can_go_on_with_one(scheduled, tmp_pa
     assert state["stateful_callbacks"]["RTDScheduleCallback"]["args"] == {"disc_weight": "0.0:80.0"}
 
 
+@pytest.mark.slow  # it compiles
+def test_a_model_that_is_compiled_as_a_whole_takes_a_weight_that_changes(make_model, make_batch):
+    model = make_model().train()
+    compiled, batch = torch.compile(model, backend="eager"), make_batch((6, 6))
+    for weight in (10.0, 20.0, 30.0):
+        model.config.disc_weight = weight
+        output = compiled(**batch)
+        assert output.loss.item() == pytest.approx(output.mlm_loss.item() + weight * output.disc_loss.item(), rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("schedules", "message"),
     [

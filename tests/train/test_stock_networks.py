@@ -67,11 +67,12 @@ def test_a_line_says_what_the_generator_is_and_nothing_where_it_is_the_named_one
     generator, discriminator = map(str, pair_folders)
     model, said = start(caplog, discriminator=discriminator, generator_layers=1)
     assert said == [
-        "generator: cut from the discriminator, as none is named: its embeddings and the first 1 of 2 layers, with a "
-        "new head: `generator_warmup=0.2` lets it learn alone first; "
-        f"{sum(one.numel() for one in model.generator.parameters()):,} parameters, 3,392 of them shared "
-        "(embedding_sharing=tied)."
+        "generator: cut from the discriminator, as none is named: its embeddings, the first 1 of 2 layers and a new "
+        f"head; {sum(one.numel() for one in model.generator.parameters()):,} parameters, 3,392 shared "
+        "(embedding_sharing=tied). `generator_warmup=0.2` lets it learn alone first."
     ]
+    said = start(caplog, discriminator=discriminator, embedding_sharing="gdes", generator_warmup=0.1)[1]
+    assert said[0].endswith(" parameters, its tables read by both (embedding_sharing=gdes).")
     model, said = start(caplog, generator=bert, discriminator=discriminator)
     assert said == [
         f"generator: BERT, whose layers and head are ELECTRA's under other names: all 3 layers of {bert}; "
@@ -84,6 +85,8 @@ def test_a_line_says_what_the_generator_is_and_nothing_where_it_is_the_named_one
     assert said[0].startswith("generator: the first 1 of 2 layers of ")
     assert model.config.generator_config.num_hidden_layers == 1
     assert start(caplog, generator=generator, discriminator=discriminator)[1] == []
+    with pytest.raises(OSError, match=r"`generator` is './nowhere', which could not be loaded"):
+        start(caplog, generator="./nowhere", discriminator=discriminator, tokenizer=discriminator)
     with pytest.raises(ValueError, match=r"`generator_layers` is 4: .*bert has 3"):
         start(caplog, generator=bert, discriminator=discriminator, generator_layers=4)
 
@@ -91,7 +94,7 @@ def test_a_line_says_what_the_generator_is_and_nothing_where_it_is_the_named_one
 def test_a_generator_that_is_frozen_after_its_warm_up_has_embeddings_of_its_own(pair_folders, caplog):
     named = {"discriminator": str(pair_folders[1]), "freeze": "generator", "generator_warmup": 0.2}
     model, said = start(caplog, **named)
-    assert model.config.embedding_sharing == "none" and "new head; " in said[0]
+    assert model.config.embedding_sharing == "none" and said[0].endswith("none).")
     assert start(caplog, **named, embedding_sharing="tied")[0].config.embedding_sharing == "tied"  # refused later
 
 

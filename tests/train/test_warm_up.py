@@ -11,7 +11,7 @@ from transformers import TrainerControl, TrainerState
 from electra_rtd.modeling_electra_rtd import ElectraRTDForPreTraining
 from electra_rtd.train_tools import AdaptArguments, RTDHealthCallback, RTDMetricsCallback, RTDWarmUpCallback
 from electra_rtd.train_tools.callbacks import warm_up
-from electra_rtd.train_tools.counts import DETAILED
+from electra_rtd.train_tools.counts import DETAILED, TrainingStatistics
 
 
 TIED = {"embedding_sharing": "tied", "generator": {"hidden_size": 32, "num_attention_heads": 4}}
@@ -304,6 +304,25 @@ def test_training_logs_no_figure_of_who_was_not_run(warmed):
         assert rows[1][name] == pytest.approx((each[5][name] + each[6][name]) / 2, rel=1e-5)
     lowest, highest = sorted(each[step]["disc_recall"] for step in (5, 6))
     assert lowest <= rows[1]["disc_recall"] <= highest and 0 < rows[1]["disc_auc"] < 1
+
+
+def test_figures_of_the_discriminator_are_of_the_batches_that_it_read(make_model, make_batch):
+    model, both, mixed = make_model(mask_prob=0.4).train(), TrainingStatistics(), TrainingStatistics()
+    full = model(**make_batch((20, 20)))
+    model.generator_alone = True
+    alone = model(**make_batch((30, 9, 9)))
+    assert alone.logits is alone.disc_loss is None and alone.loss == alone.mlm_loss
+    model.eval()
+    assert model(**make_batch()).logits is not None  # it is a matter of training
+    both.add(full)
+    mixed.add(alone)
+    mixed.add(full)
+    (expected, tokens), (figures, all_tokens) = both.as_dict(), mixed.as_dict()
+    for name in ("disc_auc", "disc_logit_std", "disc_recall"):
+        assert figures[name] == expected[name], name
+    assert (tokens, all_tokens) == (40, 88)
+    replaced = (full.disc_labels == 1).sum() + (alone.disc_labels == 1).sum()
+    assert figures["replaced_share"] == pytest.approx(replaced.item() / 88)
 
 
 def test_beginning_and_end_are_said_in_a_line_each(warmed, caplog, tmp_path):

@@ -156,6 +156,24 @@ def test_each_loss_has_the_line_of_a_constant_answer(tmp_path):
     assert "constant answer: 0.405 at step 10" in drawn["disc_loss"].description
 
 
+def test_a_constant_answer_to_a_run_that_changes_is_that_of_its_row(tmp_path):
+    """A schedule of `disc_weight`, and steps in which the generator learnt alone."""
+    rows = made_up_run.log()
+    for row in rows:
+        if "loss" in row:
+            row["disc_weight"] = row["step"] / 10
+            if row["step"] <= 20:
+                del row["disc_loss"]
+    folder = write_run(tmp_path / "run", rows, held_out=made_up_run.held_out())
+    config = {"discriminator_config": {"vocab_size": 1000}, "gen_weight": 1.0, "disc_weight": 50.0}
+    (folder / "config.json").write_text(json.dumps(config))
+    sections = dict(charts.curve_sections(read_run(folder), EN))
+    [line] = [one.points for one in sections["losses"][0].series if one.look == "constant"]
+    assert line[:3] == [(10, 7.6), (20, 7.6), (30, pytest.approx(7.6 + 3 * 0.404963, abs=1e-4))]
+    [schedule] = [chart for chart in sections["optimisation"] if chart.name == "disc_weight"]
+    assert schedule.title == EN["disc_weight"] and schedule.series[0].points[:2] == [(10, 1.0), (20, 2.0)]
+
+
 def test_where_no_frequencies_are_known_the_generators_line_is_random_choice(tmp_path):
     folder = write_run(tmp_path / "run")
     (folder / "config.json").write_text(json.dumps({"discriminator_config": {"vocab_size": 1000}}))

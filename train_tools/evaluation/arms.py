@@ -156,7 +156,7 @@ def open_arm(name, path, *, tokenizer=None):
     """
     is_random, source = path.startswith(RANDOM), path.removeprefix(RANDOM)
     try:
-        encoder, new = _load_encoder(source, is_random)
+        encoder, new = load_encoder(source, is_random=is_random)
         encoder_layers(encoder)
         beside = tokenizer is None or open_tokenizer(source) is not None
         fitting = load_tokenizer(source if beside else tokenizer)
@@ -172,10 +172,21 @@ def open_arm(name, path, *, tokenizer=None):
     return Arm(name, path, encoder, fitting, new)
 
 
-def _load_encoder(source, is_random):
-    """The encoder of a checkpoint, and the names of its parameters that the checkpoint lacks.
+def load_encoder(source, *, is_random=False):
+    """The encoder of a checkpoint; no code of the checkpoint runs.
 
     What `transformers` reports of weights that are left over or missing is an error here, where it matters.
+
+    Args:
+        source (`str`): a pair, whose discriminator is taken, or a stock encoder: a folder or a Hub id.
+        is_random (`bool`): random weights in place of the checkpoint's own.
+
+    Returns:
+        `PreTrainedModel` in float32, without head, and `set[str]`: its parameters that the checkpoint lacks, a pooler.
+
+    Raises:
+        ValueError: it is no encoder, or its weights are not those of its configuration.
+        OSError: there is nothing of that name.
     """
     try:
         with quiet():

@@ -32,8 +32,15 @@ SHARES |= {"calibration_error", "lucky_hits", "replaced_share"}
 RATES = ("recall", "false_alarm_rate", "precision")
 LIBRARIES = ("torch", "transformers", "datasets")
 STATE_SETTINGS = ("num_train_epochs", "max_steps", "train_batch_size", "logging_steps", "eval_steps", "save_steps")
-MODEL_SETTINGS = ("mask_prob", "gen_weight", "disc_weight", "sampling_temperature", "embedding_sharing")
-MODEL_SETTINGS += ("exclude_original", "mask_whole_words")
+MODEL_SETTINGS = (
+    "mask_prob",
+    "gen_weight",
+    "disc_weight",
+    "sampling_temperature",
+    "exclude_original",
+    "mask_whole_words",
+    "embedding_sharing",
+)
 NOTHING = "—"
 
 
