@@ -99,10 +99,8 @@ class ElectraRTDConfig(PretrainedConfig):
         kwargs.setdefault("tie_word_embeddings", True)
         super().__init__(pad_token_id=pad_token_id, **kwargs)
         self.pad_token_id = pad_token_id
-        if pad_token_id is not None:
-            # Stock ELECTRA takes id 0 for padding: elsewhere that would freeze a real token's embedding.
-            self.generator_config.pad_token_id = pad_token_id
-            self.discriminator_config.pad_token_id = pad_token_id
+        if pad_token_id is not None:  # stock ELECTRA takes id 0: elsewhere that would freeze a real token's embedding
+            self.generator_config.pad_token_id = self.discriminator_config.pad_token_id = pad_token_id
         self.check_fields()
 
     @classmethod
@@ -135,8 +133,7 @@ class ElectraRTDConfig(PretrainedConfig):
 
     @vocab_size.setter
     def vocab_size(self, value):
-        self.generator_config.vocab_size = value
-        self.discriminator_config.vocab_size = value
+        self.generator_config.vocab_size = self.discriminator_config.vocab_size = value
 
     # The discriminator's, the network whose logits the model returns.
     hidden_size = property(attrgetter("discriminator_config.hidden_size"), doc="`int`: its width.")

@@ -47,8 +47,10 @@ from .unpadding_electra_rtd import (
     UnpaddedBatch,
     attend_unpadded,
     find_joined,
+    join_rows,
+    split_rows,
     unclear,
-    warn_if_attention_cannot_drop,
+    warn_of_dropout,
 )
 
 
@@ -156,10 +158,8 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         self.discriminator = ElectraForPreTraining(config.discriminator_config)
         if config.embedding_sharing == "tied":
             # Target to source. Releases before 5 read the targets alone, and tie in `_tie_weights`.
-            self._tied_weights_keys = {
-                f"discriminator.electra.embeddings.{name}": f"generator.electra.embeddings.{name}"
-                for name in SHARED_EMBEDDINGS
-            }
+            names = [f".electra.embeddings.{name}" for name in SHARED_EMBEDDINGS]
+            self._tied_weights_keys = {f"discriminator{name}": f"generator{name}" for name in names}
         for name in DISENTANGLED_EMBEDDINGS if config.embedding_sharing == "gdes" else ():
             table = DisentangledEmbedding(self.generator.electra.embeddings, name)
             setattr(self.discriminator.electra.embeddings, name, table)
@@ -263,15 +263,16 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         if attention_mask is not None and boundaries:
             raise unclear("`attention_mask` says that each row is one sequence")
         if attention_mask is None and (boundaries or position_ids is not None):
-            joined = find_joined(attended, position_ids, boundaries)
-            if joined is not None:
-                *batch, labels = map(joined.split, (input_ids, attended, token_type_ids, labels))  # (B, L) each
+            lengths = find_joined(attended, position_ids, boundaries)
+            if lengths is not None:
+                rows = (input_ids, attended, token_type_ids, labels)
+                *batch, labels = (split_rows(values, lengths) for values in rows)  # (B, L) each
                 if labels is not None and not ((labels != batch[0]) & batch[1])[:, 1:].any():
                     labels = None  # they repeat all tokens but each first one: nothing is hidden
                 asked = hidden_states, attentions, return_loss
                 output = self.forward(*batch, None, *asked, return_dict=True, labels=labels)
                 for name in output.keys() - {"attentions"}:
-                    output[name] = joined.join(output[name])
+                    output[name] = join_rows(output[name], lengths, input_ids.shape)
                 return output
 
         self._check_inputs(input_ids, attention_mask, token_type_ids, position_ids, labels)
@@ -302,16 +303,15 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         learns = torch.is_grad_enabled()  # and a loss of weight 0 needs no gradient
         with torch.set_grad_enabled(learns and config.gen_weight > 0):
             hidden = layout.at(masked, self.generator.electra(**inputs)[0])  # (M, H)
-            originals, numbers = (values.flatten()[masked] for values in (original_ids, uniform(SAMPLE)))  # (M,) each
-            predicted = generate(self.generator, hidden, originals, config, numbers)
-        mlm_loss, gen_acc, sampled_ids = predicted
+            originals, numbers = original_ids.flatten()[masked], uniform(SAMPLE).flatten()[masked]  # (M,) each
+            mlm_loss, gen_acc, sampled_ids = generate(self.generator, hidden, originals, config, numbers)
 
         # Discriminate. A sample that equals the original counts as original, unless `exclude_original`.
         disc_input_ids = original_ids.flatten().index_copy(0, masked, sampled_ids).view_as(original_ids)  # (B, L)
         disc_labels = (disc_input_ids != original_ids).long().masked_fill(~attended, NOT_A_LABEL)  # (B, L)
+        known = {"gen_acc": gen_acc, "disc_labels": disc_labels, "masked_positions": masked_positions}
         if self.generator_alone and self.training:
-            output = {"mlm_loss": mlm_loss, "gen_acc": gen_acc, "disc_labels": disc_labels}
-            return ElectraRTDOutput(config.gen_weight * mlm_loss, masked_positions=masked_positions, **output)
+            return ElectraRTDOutput(loss=config.gen_weight * mlm_loss, mlm_loss=mlm_loss, **known)
         inputs = layout.inputs(disc_input_ids, token_type_ids, self.discriminator.config)
         with torch.set_grad_enabled(learns if config.disc_weight > 0 else False):  # no float that is traced
             asked = {"output_hidden_states": hidden_states, "output_attentions": attentions}
@@ -325,12 +325,10 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         losses = {"loss": loss, "mlm_loss": mlm_loss, "disc_loss": disc_loss} if return_loss else {}
         return ElectraRTDOutput(
             **losses,
+            **known,
             logits=logits,
-            gen_acc=gen_acc,
             disc_acc=detection_accuracy(disc_predictions == disc_labels, masked_positions, attended),
-            disc_labels=disc_labels,
             disc_predictions=disc_predictions,
-            masked_positions=masked_positions,
             masked_input_ids=masked_input_ids,
             disc_input_ids=disc_input_ids,
             hidden_states=discriminated.hidden_states,
@@ -338,11 +336,9 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         )
 
     def save_pretrained(self, save_directory, is_main_process=True, **kwargs):
-        """Save as any model; arguments as in `PreTrainedModel`.
-
-        During training the Trainer pushes the weights and the configuration of its folder `checkpoint-500` from the
-        folder above that (`hub_strategy="every_save"` and others), but no code files: they are put there too.
-        """
+        """Save as any model; arguments as in `PreTrainedModel`."""
+        # In training the Trainer pushes weights and configuration of its folder `checkpoint-500` from the folder above
+        # that (`hub_strategy="every_save"` and others), but no code files: they are put there too.
         super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
         folder = Path(save_directory)
         if is_main_process and re.fullmatch(r"checkpoint-\d+", folder.name):
@@ -384,11 +380,9 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         super().initialize_weights()
 
     def tie_weights(self, missing_keys=None, **kwargs):
-        """Tie as the base class does, in release 5.3 too.
-
-        That one takes the tied weights of a model with code of its own for loaded, and leaves them on the meta device.
-        Elsewhere, what is on the meta device is among the missing keys already.
-        """
+        """Tie as the base class does, in release 5.3 too."""
+        # That one takes tied weights of a model with code of its own for loaded, and leaves them on the meta device.
+        # Elsewhere, what is on the meta device is among the missing keys already.
         if missing_keys is not None:  # while loading, from release 5 on
             missing_keys |= {name for name in self.all_tied_weights_keys if self.get_parameter(name).is_meta}
             kwargs["missing_keys"] = missing_keys
@@ -417,15 +411,14 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         """
         networks = (self.generator, self.discriminator)
         if self.training:
-            warn_if_attention_cannot_drop(networks)
+            warn_of_dropout(networks)
         if not as_batch and counts and counts[0] > 0 and attend_unpadded(networks):
             return UnpaddedBatch(attended, position_ids, counts[0])
         return PaddedBatch(attended, position_ids)
 
     def _uniform_numbers(self, original_ids, attended):
         """A function from a stream to uniform numbers in [0, 1), (B, L)."""
-        if self.training:
-            # The global generator, which the Trainer's checkpoints save and restore.
+        if self.training:  # the global generator, which the Trainer's checkpoints save and restore
             return lambda stream: torch.rand(original_ids.shape, device=original_ids.device)
         return seeded_uniform_numbers(self.config.eval_seed, original_ids, attended)
 
@@ -462,10 +455,8 @@ class ElectraRTDForPreTraining(PreTrainedModel):
                 raise unclear("`attention_mask` says that each row is one sequence")
 
     def _check_labels(self, input_ids, attention_mask, labels):
-        """Refuse labels that hide nothing: they repeat the input at most tokens, and there are many, or special ones.
-
-        A few that repeat it are masked tokens that the collator let stay, all by chance.
-        """
+        # They repeat the input at most tokens, and there are many, or special ones. A few that repeat it are masked
+        # tokens that the collator let stay, all by chance.
         attended = self._attended(input_ids, attention_mask)
         labelled = attended & (labels != NOT_A_LABEL)
         special = labelled & is_any_of(input_ids, self.config.special_token_ids)

@@ -16,6 +16,7 @@ from itertools import pairwise
 
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -151,52 +152,42 @@ def cut_by_length(lengths):
     return firsts
 
 
-class JoinedSequences:
-    """Sequences that a collator joined to rows, (R, T), as the padded batch that they are, (B, L), and back.
+def split_rows(values, lengths):
+    """Rows of joined sequences, (R, T), as a padded batch, (B, L), with zeros where there is no token; `None` stays."""
+    return None if values is None else pad_sequence(values.flatten().split(lengths), batch_first=True)
 
-    Args: starts (bool, (R, T), on the CPU): where sequences begin; each row begins with one.
-    """
 
-    def __init__(self, starts):
-        lengths = starts.flatten().nonzero().diff(dim=0, append=torch.tensor([[starts.numel()]]))  # (B, 1)
-        there = torch.arange(int(lengths.max())) < lengths  # (B, L)
-        self.rows_shape, self.shape = starts.shape, there.shape
-        self.cells = where_true(there)  # (R * T,): a token's place in the padded batch
-
-    def split(self, values):
-        """(R, T) to (B, L), with zeros where there is no token; `None` stays as it is."""
-        return None if values is None else pad_input(values.flatten(), self.cells.to(values.device), self.shape)
-
-    def join(self, values):
-        """(B, L, ...) to (R, T, ...); each of a tuple; a single number stays as it is."""
-        if isinstance(values, tuple):
-            return tuple(map(self.join, values))
-        cells = self.cells.to(values.device)
-        return unpad_input(values, cells).unflatten(0, self.rows_shape) if values.dim() > 0 else values
+def join_rows(values, lengths, shape):
+    """The inverse: (B, L, ...) to shape, (R, T), and (...); each of a tuple; a single number stays as it is."""
+    if isinstance(values, tuple):
+        return tuple(join_rows(one, lengths, shape) for one in values)
+    if values.dim() == 0:
+        return values
+    return torch.cat([row[:length] for row, length in zip(values, lengths, strict=True)]).unflatten(0, shape)
 
 
 @torch.compiler.disable  # shapes follow from the numbers
 def find_joined(attended, position_ids, boundaries):
-    """Sequences that `DataCollatorWithFlattening` joined to rows. An accelerator waits for their lengths.
+    """Lengths of the sequences that `DataCollatorWithFlattening` joined to rows. An accelerator waits for them.
 
     Args: attended (bool, (R, T)); position_ids (int64, (R, T), or `None`): where they are 0, a sequence begins;
         boundaries (`dict`): what else the collator returns, of which `cu_seq_lens_q` (int64, (B + 1,)) is read.
-    Returns: [`JoinedSequences`], or `None` where each row is one sequence. Raises: ValueError: that is not clear.
+    Returns: `list[int]`, or `None` where each row is one sequence. Raises: ValueError: that is not clear.
     """
-    places, given = torch.arange(attended.shape[1]), None  # (T,)
-    if position_ids is not None:
-        given = position_ids.expand_as(attended).cpu()
-        starts = given == 0  # (R, T)
+    places = torch.arange(attended.shape[1])  # (T,)
+    given = None if position_ids is None else position_ids.expand_as(attended).cpu()  # (R, T)
     if "cu_seq_lens_q" in boundaries:
         ends = boundaries["cu_seq_lens_q"].tolist()
         if len(attended) > 1 or ends[:1] + ends[-1:] != [0, len(places)] or ends != sorted(ends):
             raise unclear("`cu_seq_lens_q` is for batches of one row, and counts from 0 to its length")
         starts = torch.isin(places, torch.tensor(ends))[None]  # (1, T)
-    elif given is None:
+    elif given is not None:
+        starts = given == 0  # (R, T)
+    else:
         raise unclear("`position_ids` or `cu_seq_lens_q` have to say it")
     positions = places - (starts * places).cummax(dim=-1).values  # (R, T)
     if given is None or given.equal(positions):
-        return JoinedSequences(starts)
+        return starts.flatten().nonzero().flatten().diff(append=torch.tensor([starts.numel()])).tolist()
     if boundaries or any((row[there].diff() <= 0).any() for row, there in zip(given, attended.cpu(), strict=True)):
         raise unclear("`position_ids` do not count from 0 in each")
     return None  # positions of a user's own
@@ -233,7 +224,7 @@ def attend_unpadded(networks):
     return True
 
 
-def warn_if_attention_cannot_drop(networks):
+def warn_of_dropout(networks):
     """Say once where an attention has no dropout, and a configuration asks for some."""
     for config in (network.config for network in networks):
         name, share = config._attn_implementation or "", config.attention_probs_dropout_prob
