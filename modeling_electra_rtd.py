@@ -42,16 +42,7 @@ from .objective_electra_rtd import (
     where_true,
 )
 from .pairing_electra_rtd import cut_generator, pair_networks
-from .unpadding_electra_rtd import (
-    PaddedBatch,
-    UnpaddedBatch,
-    attend_unpadded,
-    find_joined,
-    join_rows,
-    split_rows,
-    unclear,
-    warn_of_dropout,
-)
+from .unpadding_electra_rtd import PaddedBatch, UnpaddedBatch, attend_unpadded, find_joined, unclear, warn_of_dropout
 
 
 BOUNDARIES = ("cu_seq_lens_q", "cu_seq_lens_k", "seq_idx")  # of sequences that a collator joined to rows
@@ -263,16 +254,15 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         if attention_mask is not None and boundaries:
             raise unclear("`attention_mask` says that each row is one sequence")
         if attention_mask is None and (boundaries or position_ids is not None):
-            lengths = find_joined(attended, position_ids, boundaries)
-            if lengths is not None:
-                rows = (input_ids, attended, token_type_ids, labels)
-                *batch, labels = (split_rows(values, lengths) for values in rows)  # (B, L) each
+            joined = find_joined(attended, position_ids, boundaries)
+            if joined is not None:
+                *batch, labels = map(joined.split, (input_ids, attended, token_type_ids, labels))  # (B, L) each
                 if labels is not None and not ((labels != batch[0]) & batch[1])[:, 1:].any():
                     labels = None  # they repeat all tokens but each first one: nothing is hidden
                 asked = hidden_states, attentions, return_loss
                 output = self.forward(*batch, None, *asked, return_dict=True, labels=labels)
                 for name in output.keys() - {"attentions"}:
-                    output[name] = join_rows(output[name], lengths, input_ids.shape)
+                    output[name] = joined.join(output[name])
                 return output
 
         self._check_inputs(input_ids, attention_mask, token_type_ids, position_ids, labels)

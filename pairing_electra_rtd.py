@@ -75,8 +75,8 @@ def cut_generator(discriminator, tokenizer, layers, overrides):
     layers = min(deepest, max(2, deepest // 3)) if layers is None else layers
     if isinstance(layers, bool) or not isinstance(layers, int) or not 1 <= layers <= deepest:
         raise ValueError(f"`generator_layers` is {layers!r}: of the discriminator's layers, it can be 1 to {deepest}.")
-    changes = {"num_hidden_layers": layers, "tie_word_embeddings": True}
-    generator = ElectraForMaskedLM(ElectraConfig(**{**discriminator.config.to_dict(), **changes}))
+    fields = {**discriminator.config.to_dict(), "num_hidden_layers": layers, "tie_word_embeddings": True}
+    generator = ElectraForMaskedLM(ElectraConfig(**fields))
     generator.electra.load_state_dict(discriminator.electra.state_dict(), strict=False)  # deeper layers stay out
     return generator, discriminator, tokenizer
 
@@ -113,9 +113,8 @@ def _load_network(name, source, kwargs):
             model_class = BertForMaskedLM
         elif model_type != "electra":
             raise ValueError(
-                f"`{name}` is {str(source)!r}, of the model type {model_type!r}: it must be a stock checkpoint of "
-                "ELECTRA, 'electra' (or BERT's masked language model, 'bert', as generator). A whole pair, "
-                "'electra_rtd', loads with `from_pretrained`."
+                f"`{name}` is {str(source)!r}, of the model type {model_type!r}: it must be a stock 'electra' (or, as "
+                "generator, a 'bert' with its head). A whole pair, 'electra_rtd', loads with `from_pretrained`."
             )
         model, info = model_class.from_pretrained(source, output_loading_info=True, **kwargs)
     except OSError as error:

@@ -152,27 +152,36 @@ def cut_by_length(lengths):
     return firsts
 
 
-def split_rows(values, lengths):
-    """Rows of joined sequences, (R, T), as a padded batch, (B, L), with zeros where there is no token; `None` stays."""
-    return None if values is None else pad_sequence(values.flatten().split(lengths), batch_first=True)
+class JoinedSequences:
+    """Sequences that a collator joined to rows, (R, T), as the padded batch that they are, (B, L), and back.
 
+    Args: lengths (`list[int]`): of the sequences, row by row; shape (R and T).
+    """
 
-def join_rows(values, lengths, shape):
-    """The inverse: (B, L, ...) to shape, (R, T), and (...); each of a tuple; a single number stays as it is."""
-    if isinstance(values, tuple):
-        return tuple(join_rows(one, lengths, shape) for one in values)
-    if values.dim() == 0:
-        return values
-    return torch.cat([row[:length] for row, length in zip(values, lengths, strict=True)]).unflatten(0, shape)
+    def __init__(self, lengths, shape):
+        self.lengths, self.shape = lengths, shape
+
+    def split(self, values):
+        """(R, T) to (B, L), with zeros where there is no token; `None` stays as it is."""
+        return None if values is None else pad_sequence(values.flatten().split(self.lengths), batch_first=True)
+
+    def join(self, values):
+        """(B, L, ...) to (R, T, ...); each of a tuple; a single number stays as it is."""
+        if isinstance(values, tuple):
+            return tuple(map(self.join, values))
+        if values.dim() == 0:
+            return values
+        rows = [row[:length] for row, length in zip(values, self.lengths, strict=True)]
+        return torch.cat(rows).unflatten(0, self.shape)
 
 
 @torch.compiler.disable  # shapes follow from the numbers
 def find_joined(attended, position_ids, boundaries):
-    """Lengths of the sequences that `DataCollatorWithFlattening` joined to rows. An accelerator waits for them.
+    """The sequences that `DataCollatorWithFlattening` joined to rows. An accelerator waits for their lengths.
 
     Args: attended (bool, (R, T)); position_ids (int64, (R, T), or `None`): where they are 0, a sequence begins;
         boundaries (`dict`): what else the collator returns, of which `cu_seq_lens_q` (int64, (B + 1,)) is read.
-    Returns: `list[int]`, or `None` where each row is one sequence. Raises: ValueError: that is not clear.
+    Returns: [`JoinedSequences`], or `None` where each row is one sequence. Raises: ValueError: that is not clear.
     """
     places = torch.arange(attended.shape[1])  # (T,)
     given = None if position_ids is None else position_ids.expand_as(attended).cpu()  # (R, T)
@@ -187,7 +196,8 @@ def find_joined(attended, position_ids, boundaries):
         raise unclear("`position_ids` or `cu_seq_lens_q` have to say it")
     positions = places - (starts * places).cummax(dim=-1).values  # (R, T)
     if given is None or given.equal(positions):
-        return starts.flatten().nonzero().flatten().diff(append=torch.tensor([starts.numel()])).tolist()
+        lengths = starts.flatten().nonzero().flatten().diff(append=torch.tensor([starts.numel()]))  # (B,)
+        return JoinedSequences(lengths.tolist(), starts.shape)
     if boundaries or any((row[there].diff() <= 0).any() for row, there in zip(given, attended.cpu(), strict=True)):
         raise unclear("`position_ids` do not count from 0 in each")
     return None  # positions of a user's own
