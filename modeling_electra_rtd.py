@@ -41,7 +41,7 @@ from .objective_electra_rtd import (
     seeded_uniform_numbers,
     where_true,
 )
-from .pairing_electra_rtd import cut_generator, pair_networks
+from .pairing_electra_rtd import pair_networks
 from .unpadding_electra_rtd import PaddedBatch, UnpaddedBatch, attend_unpadded, find_joined, unclear, warn_of_dropout
 
 
@@ -195,9 +195,8 @@ class ElectraRTDForPreTraining(PreTrainedModel):
 
         Returns: [`ElectraRTDForPreTraining`], in eval mode
         """
-        overrides = {"embedding_sharing": "tied", **config_overrides}
-        *networks, tokenizer = cut_generator(discriminator, tokenizer, generator_layers, overrides)
-        return cls.from_generator_discriminator_pretrained(*networks, tokenizer=tokenizer, **overrides)
+        overrides = {"embedding_sharing": "tied", **config_overrides, "generator_layers": generator_layers}
+        return cls.from_generator_discriminator_pretrained(None, discriminator, tokenizer=tokenizer, **overrides)
 
     @can_return_tuple
     def forward(

@@ -28,15 +28,15 @@ NETWORKS = {"generator": ElectraForMaskedLM, "discriminator": ElectraForPreTrain
 def pair_networks(generator, discriminator, tokenizer, overrides):
     """Load two networks and find out what the configuration of their pair has to say.
 
-    Args: generator, discriminator (`str`, path or loaded model); tokenizer (`PreTrainedTokenizerBase`, *optional*);
-        overrides (`dict`): see [`ElectraRTDForPreTraining.from_generator_discriminator_pretrained`].
+    Args: generator (`None`: cut one), discriminator (`str`, path or loaded model); tokenizer
+        (`PreTrainedTokenizerBase`, *optional*); overrides (`dict`): see [`ElectraRTDForPreTraining`]'s class methods.
     Returns: `ElectraForMaskedLM`, `ElectraForPreTraining`, and the fields of their [`ElectraRTDConfig`], a `dict`.
     """
-    sources = (generator, discriminator)
-    of_each = [_pop_prefixed(overrides, f"{name}_") for name in NETWORKS]
+    of_generator, of_discriminator = (_pop_prefixed(overrides, f"{name}_") for name in NETWORKS)
     if tokenizer is None:
-        checkpoints = [pair for pair in zip(sources, of_each, strict=True) if not isinstance(pair[0], PreTrainedModel)]
-        tokenizer = common_tokenizer({str(one): find_tokenizer(one, **kwargs) for one, kwargs in checkpoints[::-1]})
+        sources = (discriminator, of_discriminator), (generator, of_generator)
+        named = [(one, kwargs) for one, kwargs in sources if not isinstance(one, (PreTrainedModel, type(None)))]
+        tokenizer = common_tokenizer({str(one): find_tokenizer(one, **kwargs) for one, kwargs in named})
     if tokenizer is not None:
         if tokenizer.mask_token_id is None:
             raise ValueError(
@@ -47,7 +47,10 @@ def pair_networks(generator, discriminator, tokenizer, overrides):
         overrides = {**ids, "special_token_ids": special_ids(tokenizer), **overrides}
         if overrides.get("mask_whole_words") and "continuation_tokens" not in overrides:
             overrides["continuation_tokens"] = continuation_tokens(tokenizer)
-    generator, discriminator = map(_load_network, NETWORKS, sources, of_each)
+    discriminator = _load_network("discriminator", discriminator, of_discriminator)
+    if generator is None:
+        generator = _cut_generator(discriminator, of_generator.pop("layers", None))
+    generator = _load_network("generator", generator, of_generator)
     if tokenizer is not None and len(tokenizer) > discriminator.config.vocab_size == generator.config.vocab_size:
         raise ValueError(
             f"The tokenizer has {len(tokenizer)} tokens, the networks {discriminator.config.vocab_size}. Take the "
@@ -62,15 +65,7 @@ def pair_networks(generator, discriminator, tokenizer, overrides):
     return generator, discriminator, overrides
 
 
-def cut_generator(discriminator, tokenizer, layers, overrides):
-    """Networks and tokenizer of [`ElectraRTDForPreTraining.from_discriminator_pretrained`]; arguments as there.
-
-    Of overrides (`dict`), those for loading the discriminator are taken out.
-    """
-    kwargs = _pop_prefixed(overrides, "discriminator_")
-    if tokenizer is None and not isinstance(discriminator, PreTrainedModel):
-        tokenizer = find_tokenizer(discriminator, **kwargs)
-    discriminator = _load_network("discriminator", discriminator, kwargs)
+def _cut_generator(discriminator, layers):
     deepest = discriminator.config.num_hidden_layers
     layers = min(deepest, max(2, deepest // 3)) if layers is None else layers
     if isinstance(layers, bool) or not isinstance(layers, int) or not 1 <= layers <= deepest:
@@ -78,7 +73,7 @@ def cut_generator(discriminator, tokenizer, layers, overrides):
     fields = {**discriminator.config.to_dict(), "num_hidden_layers": layers, "tie_word_embeddings": True}
     generator = ElectraForMaskedLM(ElectraConfig(**fields))
     generator.electra.load_state_dict(discriminator.electra.state_dict(), strict=False)  # deeper layers stay out
-    return generator, discriminator, tokenizer
+    return generator
 
 
 def _from_bert(bert):
