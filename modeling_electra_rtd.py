@@ -182,20 +182,18 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         return model.eval()
 
     @classmethod
-    def from_discriminator_pretrained(
-        cls, discriminator, *, tokenizer=None, generator_layers=None, **config_overrides
-    ):
+    def from_discriminator_pretrained(cls, discriminator, *, tokenizer=None, generator_layers=None, **overrides):
         """Make a pair of a discriminator whose generator was never published: cut one from its first layers.
 
         That has a copy of the embeddings, and a new head drawn from torch's global generator: it has to learn first.
 
         Args:
-            discriminator, tokenizer, **config_overrides: as above, but `embedding_sharing` is `"tied"` by default.
+            discriminator, tokenizer, **overrides: as above, but `embedding_sharing` is `"tied"` by default.
             generator_layers (`int`, *optional*): by default a third of the discriminator's, and at least two.
 
         Returns: [`ElectraRTDForPreTraining`], in eval mode
         """
-        overrides = {"embedding_sharing": "tied", **config_overrides, "generator_layers": generator_layers}
+        overrides = {"embedding_sharing": "tied", **overrides, "generator_layers": generator_layers}
         return cls.from_generator_discriminator_pretrained(None, discriminator, tokenizer=tokenizer, **overrides)
 
     @can_return_tuple
@@ -477,14 +475,12 @@ def check_shapes(input_ids, attention_mask, token_type_ids, position_ids, labels
 
 def as_int64(name, value):
     """A tensor of integers of any width as int64; `None` stays as it is."""
-    if value is None:
-        return None
     kind = value.dtype if isinstance(value, torch.Tensor) else type(value).__name__
-    if kind not in INTEGERS:
+    if value is not None and kind not in INTEGERS:
         raise ValueError(
             f'`{name}` is of type {kind}, not a tensor of integers: `tokenizer(..., return_tensors="pt")`.'
         )
-    return value.long()
+    return None if value is None else value.long()
 
 
 def _check_range(name, values, end, mend):

@@ -105,10 +105,9 @@ def hide_tokens(input_ids, masked_positions, config, uniform):
 
 
 def random_ordinary_tokens(uniform, vocab_size, special_token_ids):
-    """Tokens drawn uniformly from the vocabulary without the special ones.
+    """Tokens drawn uniformly from the vocabulary without the special ones: int64, (B, L).
 
     Args: uniform (float32 in [0, 1), (B, L)); vocab_size (`int`); special_token_ids (`list[int]`).
-    Returns: int64, (B, L).
     """
     special = sorted(set(special_token_ids))
     drawn = (uniform * (vocab_size - len(special))).long()
@@ -163,10 +162,7 @@ def detection_accuracy(correct, masked_positions, attended):
 
 
 def positions_from_first_token(attended):
-    """Positions that count from each sequence's first token.
-
-    Args: attended (bool, (B, L)). Returns: int64, (B, L).
-    """
+    """Positions that count from each sequence's first token: int64, (B, L). Args: attended (bool, (B, L))."""
     first = attended.long().argmax(dim=-1, keepdim=True)  # (B, 1)
     return (torch.arange(attended.shape[1], device=attended.device) - first).clamp(min=0)
 
@@ -242,9 +238,8 @@ def seeded_uniform_numbers(seed, original_ids, attended):
 
 
 def mix_bits(values):
-    """Scramble the low 32 bits, so that every bit of the result depends on every bit of the argument.
-
-    Args: values (int64 >= 0, any shape). Returns: int64 in [0, 2**32), the same shape.
+    """Scramble the low 32 bits of values (int64 >= 0, any shape): int64 in [0, 2**32), the same shape, of which every
+    bit depends on every bit of the argument.
     """
     values = values & BITS_32
     for _ in range(2):

@@ -108,7 +108,7 @@ def _load_network(name, source, kwargs):
             model_class = BertForMaskedLM
         elif model_type != "electra":
             raise ValueError(
-                f"`{name}` is {str(source)!r}, of the model type {model_type!r}: it must be a stock 'electra' (or, as "
+                f"`{name}` is {str(source)!r}, of the model type {model_type!r}: it must be a stock ELECTRA (or, as "
                 "generator, a 'bert' with its head). A whole pair, 'electra_rtd', loads with `from_pretrained`."
             )
         model, info = model_class.from_pretrained(source, output_loading_info=True, **kwargs)

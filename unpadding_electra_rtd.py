@@ -38,10 +38,7 @@ def unpad_input(values, indices):
 
 
 def pad_input(values, indices, shape):
-    """The inverse of [`unpad_input`], with zeros where there is no token.
-
-    Args: values (any type, (T, ...)); indices (int64, (T,)); shape (B and L). Returns: (B, L, ...).
-    """
+    """The inverse: (T, ...) to (B, L, ...), of shape (B and L), with zeros where there is no token."""
     padded = values.new_zeros(shape[0] * shape[1], *values.shape[1:])
     return padded.index_copy(0, indices, values).unflatten(0, shape)
 
@@ -51,18 +48,12 @@ class PaddedBatch:
 
     def __init__(self, attended, position_ids):
         # A row without tokens attends to its padding: softmax over nothing is not a number.
-        self.attention_mask = (attended | ~attended.any(dim=-1, keepdim=True)).long()  # (B, L)
-        self.position_ids = position_ids
+        mask = (attended | ~attended.any(dim=-1, keepdim=True)).long()  # (B, L)
+        self.arguments = {"attention_mask": mask, "position_ids": position_ids, "return_dict": True}
 
     def inputs(self, input_ids, token_type_ids, config):
         """Arguments of a network's forward; input_ids and token_type_ids (or `None`) of shape (B, L)."""
-        return {
-            "input_ids": input_ids,
-            "attention_mask": self.attention_mask,
-            "token_type_ids": known_types(token_type_ids, config),
-            "position_ids": self.position_ids,
-            "return_dict": True,
-        }
+        return {"input_ids": input_ids, "token_type_ids": known_types(token_type_ids, config), **self.arguments}
 
     def at(self, masked, hidden):
         """Hidden states at M tokens: (B, L, H) to (M, H); masked (int64, (M,)): their places, see [`where_true`]."""
@@ -93,12 +84,8 @@ class UnpaddedBatch:
         """Arguments of a network's forward; input_ids and token_type_ids (or `None`) of shape (B, L)."""
         if token_type_ids is not None:
             token_type_ids = unpad_input(known_types(token_type_ids, config), self.indices)[None]  # (1, T)
-        inputs = {
-            "input_ids": unpad_input(input_ids, self.indices)[None],  # (1, T)
-            "token_type_ids": token_type_ids,
-            "position_ids": self.position_ids,
-            "return_dict": True,
-        }
+        inputs = {"position_ids": self.position_ids, "token_type_ids": token_type_ids, "return_dict": True}
+        inputs["input_ids"] = unpad_input(input_ids, self.indices)[None]  # (1, T)
         if "flash" in config._attn_implementation:  # a package, or a kernel of the Hub
             boundaries = {"cu_seq_lens_q": self.cu_seqlens, "cu_seq_lens_k": self.cu_seqlens}
             return {**inputs, **boundaries, "max_length_q": self.max_seqlen, "max_length_k": self.max_seqlen}
@@ -225,11 +212,10 @@ def attend_unpadded(networks):
     Args: networks (two `ElectraPreTrainedModel`). Returns: `bool`, whether all can.
     """
     known = {*UNPADDED_ATTENTION, *UNPADDED_ATTENTION.values()}
-    configs = [network.config for network in networks if network._supports_attention_backend]
-    able = [name in known or "flash" in name for name in (config._attn_implementation for config in configs)]
-    if len(able) < len(networks) or not all(able):
+    names = [network.config._attn_implementation for network in networks if network._supports_attention_backend]
+    if len(names) < len(networks) or not all(name in known or "flash" in name for name in names):
         return False
-    for config in configs:
+    for config in (network.config for network in networks):
         config._attn_implementation = UNPADDED_ATTENTION.get(config._attn_implementation, config._attn_implementation)
     return True
 
