@@ -47,10 +47,12 @@ def pair_networks(generator, discriminator, tokenizer, overrides):
         overrides = {**ids, "special_token_ids": special_ids(tokenizer), **overrides}
         if overrides.get("mask_whole_words") and "continuation_tokens" not in overrides:
             overrides["continuation_tokens"] = continuation_tokens(tokenizer)
+    if generator is not None:
+        generator = _load_network("generator", generator, of_generator)
     discriminator = _load_network("discriminator", discriminator, of_discriminator)
     if generator is None:
-        generator = _cut_generator(discriminator, of_generator.pop("layers", None))
-    generator = _load_network("generator", generator, of_generator)
+        layers = of_generator.pop("layers", None)
+        generator = _load_network("generator", _cut_generator(discriminator, layers), of_generator)
     if tokenizer is not None and len(tokenizer) > discriminator.config.vocab_size == generator.config.vocab_size:
         raise ValueError(
             f"The tokenizer has {len(tokenizer)} tokens, the networks {discriminator.config.vocab_size}. Take the "
