@@ -23,8 +23,7 @@ from transformers import ElectraForMaskedLM, ElectraForPreTraining, ElectraPreTr
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import ModelOutput, can_return_tuple
 
-# Every sibling stands here, whoever else imports it: from a local folder, `transformers` up to 5.8 copies only what
-# this file names itself.
+# Every sibling stands here: from a local folder, `transformers` up to 5.8 copies only what this file names itself.
 from .configuration_electra_rtd import ElectraRTDConfig
 from .objective_electra_rtd import (
     NOT_A_LABEL,
@@ -215,8 +214,7 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         and each sequence's own tokens.
 
         Args:
-            input_ids (`torch.LongTensor` of shape `(B, L)`): the original tokens. Here and below, integers of any
-                width do.
+            input_ids (`torch.LongTensor` of shape `(B, L)`): original tokens; here and below, integers of any width.
             attention_mask (`torch.Tensor` of shape `(B, L)`, *optional*): 1 = token, 0 = padding, of any type. By
                 default every token counts that is not `config.pad_token_id`.
             token_type_ids (`torch.LongTensor` of shape `(B, L)`, *optional*): segments, as in ELECTRA.
@@ -256,8 +254,8 @@ class ElectraRTDForPreTraining(PreTrainedModel):
                 *batch, labels = map(joined.split, (input_ids, attended, token_type_ids, labels))  # (B, L) each
                 if labels is not None and not ((labels != batch[0]) & batch[1])[:, 1:].any():
                     labels = None  # they repeat all tokens but each first one: nothing is hidden
-                asked = hidden_states, attentions, return_loss
-                output = self.forward(*batch, None, *asked, return_dict=True, labels=labels)
+                options = hidden_states, attentions, return_loss
+                output = self.forward(*batch, None, *options, return_dict=True, labels=labels)
                 for name in output.keys() - {"attentions"}:
                     output[name] = joined.join(output[name])
                 return output
