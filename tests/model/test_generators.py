@@ -307,3 +307,14 @@ def test_tying_a_bert_to_a_discriminator_warns_and_keeps_the_discriminators_tabl
     assert [record for record in caplog.records if "different embeddings" in record.getMessage()]
     assert words(model.generator) is words(model.discriminator)
     assert torch.equal(words(model.generator), words(discriminator))
+
+
+def test_a_generator_that_learns_alone_returns_a_tuple_on_request(make_model, make_batch):
+    model, batch, outputs = make_model().train(), make_batch(), []
+    model.generator_alone = True
+    for return_dict in (True, False):
+        torch.manual_seed(0)
+        outputs.append(model(**batch, return_dict=return_dict))
+    output, values = outputs
+    assert isinstance(values, tuple) and len(values) == len(output) == 5
+    assert all(torch.equal(one, other) for one, other in zip(output.to_tuple(), values, strict=True))
