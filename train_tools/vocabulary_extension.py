@@ -21,6 +21,7 @@ from ..hub_tools.run_record import write_extension
 from ..hub_tools.staging import new_folder
 from ..hub_tools.verify import require_ok, verify_folder
 from ..modeling_electra_rtd import ElectraRTDForPreTraining
+from ..pairing_electra_rtd import continuation_tokens
 from .data import read_text
 from .from_scratch import TextsOf
 from .new_entries import WordPieces, choose_entries, missing_inside
@@ -155,6 +156,8 @@ def extend_vocabulary(model, tokenizer, texts, num_tokens, *, fewest=FEWEST):
     extended = _with_entries(tokenizer, settings, {**ids, **{new.entry: new.token_id for new in entries}})
     parts, rarer = _rows(entries, old, ids, _uses(counted.counts, old), tokenizer.unk_token)
     add_rows(model, first_id, parts, rarer)
+    if model.config.continuation_tokens is not None:  # it masks whole words, by a bit for each token
+        model.config.continuation_tokens = continuation_tokens(extended)
     return VocabularyExtension(
         extended, entries, before, _reading(counted.counts, new), counted.texts, counted.characters, counted.left_out
     )

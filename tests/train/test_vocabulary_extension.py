@@ -22,7 +22,7 @@ from electra_rtd.hub_tools import export_discriminator, export_generator, push_c
 from electra_rtd.hub_tools.loading import load_tokenizer
 from electra_rtd.hub_tools.run_record import EXTENSION_FILE, read_record
 from electra_rtd.hub_tools.vocabulary import SPECIAL_TOKENS, word_piece
-from electra_rtd.pairing_electra_rtd import special_ids
+from electra_rtd.pairing_electra_rtd import continuation_tokens, special_ids
 from electra_rtd.train_tools import extend_checkpoint, extend_vocabulary, vocabulary_extension
 from electra_rtd.train_tools.extension_words import BATCH, SEEN, describe, steps_needed
 from electra_rtd.train_tools.new_rows import vocabulary_tables
@@ -132,7 +132,7 @@ def test_the_same_text_gives_the_same_entries_and_rows_in_any_order(korean, make
 # ---- Ids and rows ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sharing", ["none", "tied"])
+@pytest.mark.parametrize("sharing", ["none", "tied", "gdes"])
 def test_every_table_has_the_mean_of_the_old_parts_rows_and_keeps_the_others(korean, make_pair, sharing):
     _, tokenizer, texts = korean
     model = make_pair(tokenizer, embedding_sharing=sharing)
@@ -141,7 +141,7 @@ def test_every_table_has_the_mean_of_the_old_parts_rows_and_keeps_the_others(kor
     extension = extend_vocabulary(model, tokenizer, texts, 5)
     after = model.state_dict()
     tables = {name for name in before if after[name].shape != before[name].shape}
-    assert {name.split(".", 1)[1] for name in tables} == {
+    assert {name.split(".", 1)[1].replace(".delta", ".weight") for name in tables} == {
         "electra.embeddings.word_embeddings.weight",
         "generator_lm_head.weight",
         "generator_lm_head.bias",
@@ -161,6 +161,17 @@ def test_every_table_has_the_mean_of_the_old_parts_rows_and_keeps_the_others(kor
     assert model.generator.generator_lm_head.weight is words[0]
     configs = (model.config, model.config.generator_config, model.config.discriminator_config)
     assert {config.vocab_size for config in configs} == {size + 5} == {len(extension.tokenizer)}
+
+
+def test_a_pair_that_masks_whole_words_knows_which_new_tokens_continue_one(make_pair):
+    text = "가서버 나서버 다서버"
+    tokenizer = of_characters(text)
+    model = make_pair(tokenizer, mask_whole_words=True, continuation_tokens=continuation_tokens(tokenizer))
+    extension = extend_vocabulary(model, tokenizer, [text] * 12, 1)
+    known = int(model.config.continuation_tokens, 16)
+    continues = {token: bool(known >> number & 1) for token, number in extension.tokenizer.get_vocab().items()}
+    assert {token for token, one in continues.items() if one} == {token for token in continues if token[:2] == "##"}
+    assert new_tokens(extension) == ["##서버"]
 
 
 def test_an_entry_is_as_much_less_likely_than_its_parts_as_it_is_rarer(korean):
@@ -223,7 +234,7 @@ def test_rows_that_are_there_as_room_are_used_first(korean, make_pair):
     assert model.config.vocab_size == size + 4
 
 
-@pytest.mark.parametrize("sharing", ["none", "tied"])
+@pytest.mark.parametrize("sharing", ["none", "tied", "gdes"])
 def test_the_tables_of_the_vocabulary_are_found_by_their_shape(make_config, sharing):
     # 32 is also the discriminator's width: tables are not told by a number that something else has, too.
     size = {"vocab_size": 32, "pad_token_id": 7}
