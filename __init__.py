@@ -7,7 +7,6 @@ from transformers import AutoConfig, AutoModel, AutoModelForPreTraining
 
 from .configuration_electra_rtd import ElectraRTDConfig
 from .modeling_electra_rtd import ElectraRTDForPreTraining, ElectraRTDOutput
-from .pairing_electra_rtd import continuation_tokens
 
 
 __version__ = "0.9.0"
@@ -16,4 +15,4 @@ AutoConfig.register(ElectraRTDConfig.model_type, ElectraRTDConfig)
 AutoModel.register(ElectraRTDConfig, ElectraRTDForPreTraining)
 AutoModelForPreTraining.register(ElectraRTDConfig, ElectraRTDForPreTraining)
 
-__all__ = ["ElectraRTDConfig", "ElectraRTDForPreTraining", "ElectraRTDOutput", "__version__", "continuation_tokens"]
+__all__ = ["ElectraRTDConfig", "ElectraRTDForPreTraining", "ElectraRTDOutput", "__version__"]

@@ -2,16 +2,11 @@
 """What an ELECTRA pair is: two stock configurations and the settings of replaced token detection (RTD)."""
 
 import copy
-import difflib
-import inspect
 import re
 from operator import attrgetter
 
 from transformers import ElectraConfig, PretrainedConfig
-from transformers.utils import logging
 
-
-logger = logging.get_logger(__name__)
 
 # Each with the sizes that both networks need to have in common for it.
 SIZES = ("embedding_size", "max_position_embeddings")
@@ -91,8 +86,6 @@ class ElectraRTDConfig(PretrainedConfig):
         self.exclude_original = exclude_original
         self.mask_whole_words = mask_whole_words
         self.continuation_tokens = continuation_tokens
-        if "transformers_version" not in kwargs:  # what a file holds, any release may have written
-            _warn_of_misspelt_fields(kwargs)
         kwargs.setdefault("auto_map", dict(AUTO_MAP))
         # The generator's own configuration says whether its LM head is tied, `embedding_sharing` whether the networks
         # share; `transformers` looks at this flag of the outer model before it ties anything.
@@ -174,7 +167,7 @@ class ElectraRTDConfig(PretrainedConfig):
         if self.mask_whole_words and not re.fullmatch("[0-9a-f]+", str(self.continuation_tokens)):
             raise ValueError(
                 f"`mask_whole_words` needs `continuation_tokens`, which is {self.continuation_tokens!r:.40}: take it "
-                "from `electra_rtd.continuation_tokens(tokenizer)`, or build the pair with `tokenizer=`."
+                "from `continuation_tokens(tokenizer)` of `electra_rtd.hub_tools`."
             )
         self._check_networks()
         self._check_token_ids()
@@ -217,14 +210,6 @@ def _as_electra_config(name, value):
     if isinstance(value, ElectraConfig):
         return copy.deepcopy(value)  # the caller's object stays as it is
     raise ValueError(f"`{name}` is a {type(value).__name__}: pass an `ElectraConfig`, a dict of its fields, or None.")
-
-
-def _warn_of_misspelt_fields(kwargs):
-    fields, stock = inspect.signature(ElectraRTDConfig).parameters, dir(PretrainedConfig())
-    for name in kwargs:
-        nearest = difflib.get_close_matches(name, fields, n=1, cutoff=0.7)
-        if nearest and name not in stock and not name.endswith("_token_id"):
-            logger.warning(f"`{name}` is no field of ElectraRTDConfig, and has no effect: is `{nearest[0]}` meant?")
 
 
 __all__ = ["ElectraRTDConfig"]

@@ -41,7 +41,7 @@ from .objective_electra_rtd import (
     where_true,
 )
 from .pairing_electra_rtd import pair_networks
-from .unpadding_electra_rtd import PaddedBatch, UnpaddedBatch, attend_unpadded, find_joined, unclear, warn_of_dropout
+from .unpadding_electra_rtd import PaddedBatch, UnpaddedBatch, attend_unpadded, find_joined, unclear
 
 
 BOUNDARIES = ("cu_seq_lens_q", "cu_seq_lens_k", "seq_idx")  # of sequences that a collator joined to rows
@@ -221,8 +221,7 @@ class ElectraRTDForPreTraining(PreTrainedModel):
             position_ids (`torch.LongTensor` of shape `(B, L)`, *optional*): by default they count from a sequence's
                 first token, so that padding on the left changes nothing.
             output_hidden_states, output_attentions (`bool`, *optional*): return the discriminator's.
-            return_loss (`bool`): `False` leaves out the three losses.
-            return_dict (`bool`, *optional*, by keyword): `False` returns a tuple.
+            return_loss (`bool`): `False`: without the losses. return_dict (`bool`, by keyword): `False`: a tuple.
             labels (`torch.LongTensor` of shape `(B, L)`, *optional*, by keyword): from a masked language modelling
                 collator: original ids where it masked, -100 elsewhere. Its masking is kept.
             cu_seq_lens_q (`torch.LongTensor` of shape `(sequences + 1,)`, *optional*, by keyword): where the sequences
@@ -394,10 +393,7 @@ class ElectraRTDForPreTraining(PreTrainedModel):
         Padded: where a user asks for hidden states or attentions, which have the batch's shape; where a graph is
         recorded, whose shapes must not follow from the tokens; without any token; where attention has no other way.
         """
-        networks = (self.generator, self.discriminator)
-        if self.training:
-            warn_of_dropout(networks)
-        if not as_batch and counts and counts[0] > 0 and attend_unpadded(networks):
+        if not as_batch and counts and counts[0] > 0 and attend_unpadded((self.generator, self.discriminator)):
             return UnpaddedBatch(attended, position_ids, counts[0])
         return PaddedBatch(attended, position_ids)
 

@@ -45,8 +45,6 @@ def pair_networks(generator, discriminator, tokenizer, overrides):
             )
         ids = {"mask_token_id": tokenizer.mask_token_id, "pad_token_id": tokenizer.pad_token_id}
         overrides = {**ids, "special_token_ids": special_ids(tokenizer), **overrides}
-        if overrides.get("mask_whole_words") and "continuation_tokens" not in overrides:
-            overrides["continuation_tokens"] = continuation_tokens(tokenizer)
     if generator is not None:
         generator = _load_network("generator", generator, of_generator)
     discriminator = _load_network("discriminator", discriminator, of_discriminator)
@@ -135,9 +133,7 @@ def _load_network(name, source, kwargs):
 
 def common_tokenizer(opened):
     """The first tokenizer that some sources have, or `None`; an error where two have different vocabularies.
-
-    Args: opened (`dict`): the name of each source to its tokenizer or `None`.
-    """
+    Args: opened (`dict`): the name of each source to its tokenizer or `None`."""
     found = {source: tokenizer for source, tokenizer in opened.items() if tokenizer is not None}
     vocabularies = [tokenizer.get_vocab() for tokenizer in found.values()]
     if any(vocabulary != vocabularies[0] for vocabulary in vocabularies):
@@ -150,10 +146,7 @@ def common_tokenizer(opened):
 
 
 def find_tokenizer(source, **kwargs):
-    """The tokenizer of a checkpoint, or `None` where it has none.
-
-    Args: source (`str` or path): a folder or a Hub id; kwargs: those of `from_pretrained`.
-    """
+    """The tokenizer of source (`str` or path: a folder or a Hub id), or `None`; kwargs: those of `from_pretrained`."""
     trust = kwargs.get("trust_remote_code", False)  # without it, nobody is asked
     kwargs = {name: kwargs[name] for name in ("cache_dir", "local_files_only", "revision", "token") if name in kwargs}
     # Where both files are missing, `AutoTokenizer` of some releases makes up a vocabulary of the special tokens alone.
@@ -172,18 +165,6 @@ def special_ids(tokenizer):
     """Ids of a tokenizer's special tokens, also of those that were added: `list[int]`, ascending."""
     added = {token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special}
     return sorted(added.union(tokenizer.all_special_ids))
-
-
-def continuation_tokens(tokenizer):
-    """Which tokens continue a word, `##ing`: `str`, the field of that name. Others than WordPiece are a ValueError."""
-    kind = type(tokenizer.backend_tokenizer.model).__name__ if tokenizer.is_fast else "WordPiece"
-    found = [number for token, number in tokenizer.get_vocab().items() if token[:2] == "##" and len(token) > 2]
-    if kind != "WordPiece" or not found:
-        raise ValueError(
-            f"`mask_whole_words` is for WordPiece vocabularies, in which '##' begins what continues a word. This one, "
-            f"{type(tokenizer).__name__} ({kind}), has {len(found)} such tokens of {len(tokenizer)}: leave it out."
-        )
-    return f"{sum(1 << number for number in found):x}"
 
 
 def _pop_prefixed(kwargs, prefix):

@@ -10,7 +10,6 @@ Shapes: B sequences in a batch, L tokens in the longest with its padding; withou
 rectangles, R rows of W tokens; D numbers a head.
 """
 
-import re
 from functools import cached_property
 from itertools import pairwise
 
@@ -21,12 +20,9 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.electra import modeling_electra
-from transformers.utils import logging
 
 from .objective_electra_rtd import where_true
 
-
-logger = logging.get_logger(__name__)
 
 # Stock attention -> the name under which `transformers` finds it for a batch that may be without padding.
 UNPADDED_ATTENTION = {"eager": "electra_rtd_eager", "sdpa": "electra_rtd_sdpa"}
@@ -154,10 +150,8 @@ class JoinedSequences:
 
     def join(self, values):
         """(B, L, ...) to (R, T, ...); each of a tuple; a single number stays as it is."""
-        if isinstance(values, tuple):
-            return tuple(map(self.join, values))
-        if values.dim() == 0:
-            return values
+        if isinstance(values, tuple) or values.dim() == 0:
+            return tuple(map(self.join, values)) if isinstance(values, tuple) else values
         rows = [row[:length] for row, length in zip(values, self.lengths, strict=True)]
         return torch.cat(rows).unflatten(0, self.shape)
 
@@ -193,9 +187,8 @@ def find_joined(attended, position_ids, boundaries):
 def unclear(why):
     """The error where sequences are joined, and it is not clear where each begins."""
     return ValueError(
-        f"Sequences are joined to one row, and it is not clear where each begins: {why}. Pass what "
-        "`DataCollatorWithFlattening()` returns, and no more; or use `DataCollatorWithPadding(tokenizer)`: padding is "
-        "not computed anyway."
+        f"Sequences are joined to one row, and it is not clear where each begins: {why}. Pass what the collator "
+        "`DataCollatorWithFlattening()` returns, and no more; or use `DataCollatorWithPadding(tokenizer)`."
     )
 
 
@@ -218,17 +211,6 @@ def attend_unpadded(networks):
     for config in (network.config for network in networks):
         config._attn_implementation = UNPADDED_ATTENTION.get(config._attn_implementation, config._attn_implementation)
     return True
-
-
-def warn_of_dropout(networks):
-    """Say once where an attention has no dropout, and a configuration asks for some."""
-    for config in (network.config for network in networks):
-        name, share = config._attn_implementation or "", config.attention_probs_dropout_prob
-        if re.search("flash[-_]att(n|ention)[-_]?[34]", name) and share > 0:  # kernels of the Hub too
-            logger.warning_once(
-                f"{name} has no dropout: attention_probs_dropout_prob={share} has no effect. Set it to 0, or take "
-                "another attention: `model.set_attn_implementation('sdpa')`."
-            )
 
 
 def knowing_boundaries(stock):

@@ -9,6 +9,7 @@ from .push import push_checkpoint
 from .remote import HubError
 from .sharing import change_sharing
 from .verify import verify_checkpoint
+from .vocabulary import continuation_tokens
 
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ModuleChange",
     "VerificationReport",
     "change_sharing",
+    "continuation_tokens",
     "diff_checkpoints",
     "export_discriminator",
     "export_generator",

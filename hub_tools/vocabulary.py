@@ -100,3 +100,25 @@ def _normalizer(lowercase=False, strip_accents=None, handle_chinese_chars=False)
     return BertNormalizer(
         clean_text=False, lowercase=lowercase, strip_accents=strip_accents, handle_chinese_chars=handle_chinese_chars
     )
+
+
+def continuation_tokens(tokenizer):
+    """Which tokens of a WordPiece vocabulary continue a word, as `##ing`: the configuration's field of that name.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerBase`)
+
+    Returns:
+        `str`: a hexadecimal number, of which bit i is 1 where token i continues a word.
+
+    Raises:
+        ValueError: it has no such tokens, or is of another kind.
+    """
+    kind = type(tokenizer.backend_tokenizer.model).__name__ if tokenizer.is_fast else "WordPiece"
+    found = [number for token, number in tokenizer.get_vocab().items() if token[:2] == "##" and len(token) > 2]
+    if kind != "WordPiece" or not found:
+        raise ValueError(
+            f"`mask_whole_words` is for WordPiece vocabularies, in which '##' begins what continues a word. This one, "
+            f"{type(tokenizer).__name__} ({kind}), has {len(found)} such tokens of {len(tokenizer)}: leave it out."
+        )
+    return f"{sum(1 << number for number in found):x}"

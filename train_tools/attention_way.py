@@ -1,10 +1,15 @@
 """Which way of attention a run of `adapt` takes: by the boundaries of sequences on an accelerator, where one works."""
 
+import logging
+import re
+
 import torch
 
 from .fast import Choice
 from .unpadded_attention import ROWS, WAYS, use_unpadded_attention, why_not
 
+
+logger = logging.getLogger(__name__)
 
 SETTING = "unpadded_attention"
 WORDS = {
@@ -69,6 +74,22 @@ def take_way(model, wanted, training_args, *, is_given):
     use_unpadded_attention(model, wanted)  # other numbers, as when samples are shown in float32, may get another way
     tried = [] if way == ROWS else ["by the boundaries of sequences, tried on short ones against plain attention"]
     return [Choice(SETTING, way, "; ".join([", ".join([WORDS[way], *tried]), *passed_over]))]
+
+
+def warn_of_dropout(model):
+    """Say where an attention has no dropout, and a configuration asks for some.
+
+    Args:
+        model ([`ElectraRTDForPreTraining`])
+    """
+    for config in (network.config for network in (model.generator, model.discriminator)):
+        name, share = config._attn_implementation or "", config.attention_probs_dropout_prob
+        if re.search("flash[-_]att(n|ention)[-_]?[34]", name) and share > 0:  # kernels of the Hub too
+            logger.warning(
+                f"{name} has no dropout: attention_probs_dropout_prob={share} has no effect. Set it to 0, or take "
+                "another attention: `model.set_attn_implementation('sdpa')`."
+            )
+            return
 
 
 def _refuse(way, model, training_args):

@@ -13,7 +13,7 @@ from ..hub_tools.export import export_discriminator
 from ..hub_tools.run_record import write_record
 from ..hub_tools.staging import files_for_folder
 from .attention_in_parts import use_attention_in_parts
-from .attention_way import take_way, wanted_way
+from .attention_way import take_way, wanted_way, warn_of_dropout
 from .callbacks import RTDConsoleCallback, RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
 from .callbacks.health import PATIENCE
 from .check_options import check_options, check_rows
@@ -143,6 +143,7 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
     if arguments.attention_in_parts:
         use_attention_in_parts(model)
     earlier = settings_of_checkpoint(last_checkpoint)
+    warn_of_dropout(model)
     way = wanted_way(arguments, model, training_args, earlier)
     with training_args.main_process_first(desc="tokenizing text"):
         longest = model.config.max_position_embeddings

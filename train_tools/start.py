@@ -8,7 +8,7 @@ from torch import nn
 from ..configuration_electra_rtd import ElectraRTDConfig
 from ..hub_tools.loading import check_is_pair, load_common_tokenizer, load_pair, load_tokenizer
 from ..hub_tools.sharing import change_sharing
-from ..pairing_electra_rtd import continuation_tokens
+from ..hub_tools.vocabulary import continuation_tokens
 from .from_scratch import TextsOf, build_pair, train_tokenizer
 from .schedule import end_of
 from .stock_networks import join_networks

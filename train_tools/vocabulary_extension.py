@@ -20,8 +20,8 @@ from ..hub_tools.names import public_name
 from ..hub_tools.run_record import write_extension
 from ..hub_tools.staging import new_folder
 from ..hub_tools.verify import require_ok, verify_folder
+from ..hub_tools.vocabulary import continuation_tokens
 from ..modeling_electra_rtd import ElectraRTDForPreTraining
-from ..pairing_electra_rtd import continuation_tokens
 from .data import read_text
 from .from_scratch import TextsOf
 from .new_entries import WordPieces, choose_entries, missing_inside

@@ -7,10 +7,11 @@ import reprlib
 
 from transformers import PreTrainedTokenizerBase
 
-from ...pairing_electra_rtd import continuation_tokens, special_ids
+from ...pairing_electra_rtd import special_ids
 from .. import layout
 from ..findings import ERROR, INFO, WARNING, Finding
 from ..loading import find_tokenizer
+from ..vocabulary import continuation_tokens
 from .settings import some
 
 
@@ -101,7 +102,7 @@ def _check_words(config, tokenizer):
             "tokenizer-words",
             layout.CONFIG,
             f"`mask_whole_words`: `continuation_tokens` is wrong about {wrong} tokens of the tokenizer, so that words "
-            "are masked in part. Set it to `electra_rtd.continuation_tokens(tokenizer)`.",
+            "are masked in part. Set it to `electra_rtd.hub_tools.continuation_tokens(tokenizer)`.",
         )
 
 

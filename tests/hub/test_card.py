@@ -11,9 +11,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from electra_rtd import cli, continuation_tokens, parsers
+from electra_rtd import cli, parsers
 from electra_rtd.hub_tools import card as card_file
-from electra_rtd.hub_tools import layout, push_checkpoint
+from electra_rtd.hub_tools import continuation_tokens, layout, push_checkpoint
 from electra_rtd.hub_tools.card import METRICS
 from electra_rtd.hub_tools.checks.metadata import check_card
 from electra_rtd.hub_tools.curves import plot_losses

@@ -7,8 +7,7 @@ import shutil
 import pytest
 from transformers import AutoTokenizer
 
-from electra_rtd import continuation_tokens
-from electra_rtd.hub_tools import layout, verify_checkpoint
+from electra_rtd.hub_tools import continuation_tokens, layout, verify_checkpoint
 from electra_rtd.hub_tools.checks import tokenizers
 
 

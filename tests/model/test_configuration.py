@@ -5,7 +5,7 @@ import json
 import math
 
 import pytest
-from transformers import AutoConfig, BertConfig, ElectraConfig, PretrainedConfig
+from transformers import AutoConfig, BertConfig, ElectraConfig
 
 from electra_rtd import ElectraRTDConfig, ElectraRTDForPreTraining, ElectraRTDOutput
 
@@ -248,34 +248,6 @@ def test_the_vocabulary_size_is_that_of_both_networks(make_config):
     assert config.vocab_size == 80
     config.vocab_size = 96
     assert config.generator_config.vocab_size == config.discriminator_config.vocab_size == 96
-
-
-@pytest.mark.parametrize(
-    ("misspelt", "field"),
-    [
-        ("maskprob", "mask_prob"),
-        ("mask_probability", "mask_prob"),
-        ("discriminator_weight", "disc"),
-        ("special_ids", "special_token_ids"),
-        ("embedding_share", "embedding_sharing"),
-    ],
-)
-def test_a_misspelt_field_is_warned_of_with_the_nearest(misspelt, field, caplog):
-    ElectraRTDConfig(**{misspelt: 0.3})
-    assert f"`{misspelt}` is no field" in caplog.text and f"`{field}" in caplog.text
-
-
-def test_fields_of_any_release_and_those_of_a_users_own_are_taken_in_silence(make_config, tmp_path, caplog):
-    stock = vars(PretrainedConfig()).keys() - {"transformers_version", "model_type"}
-    theirs = {"my_note": "x", "eos_token_id": 3, "sep_token_id": 3, "torch_dtype": "float32", "num_labels": 3}
-    of_old = {"temperature": 1.0, "suppress_tokens": None, "maskprob": 1}  # a file's: another release may know them
-    ElectraRTDConfig(**{name: getattr(PretrainedConfig(), name) for name in stock if name not in theirs}, **theirs)
-    make_config().save_pretrained(tmp_path)
-    fields = json.loads((tmp_path / "config.json").read_text())
-    assert "transformers_version" in fields
-    (tmp_path / "config.json").write_text(json.dumps({**fields, **of_old}))
-    ElectraRTDConfig.from_pretrained(tmp_path)
-    assert "is no field" not in caplog.text
 
 
 @pytest.mark.parametrize("model_type", ["electra", "bert", None])

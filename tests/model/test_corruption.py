@@ -10,7 +10,8 @@ from tokenizers import Tokenizer, models
 from transformers import DataCollatorForLanguageModeling, PreTrainedTokenizerFast
 
 import electra_rtd
-from electra_rtd import ElectraRTDForPreTraining, continuation_tokens
+from electra_rtd import ElectraRTDForPreTraining
+from electra_rtd.hub_tools import continuation_tokens
 from electra_rtd.objective_electra_rtd import choose_masked_positions, sample_tokens
 
 

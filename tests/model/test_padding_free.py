@@ -206,34 +206,6 @@ def test_flash_attention_gets_the_starts_of_the_rows_and_no_mask(attention, make
     assert_close(output.logits, expected.logits, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("attention", "dropout", "training", "warns"),
-    [
-        ("flash_attention_3", 0.1, True, True),
-        ("flash_attention_3", 0.1, False, False),
-        ("flash_attention_3", 0.0, True, False),
-        ("flash_attention_2", 0.1, True, False),
-        ("flash_attention_4", 0.1, True, True),
-        ("kernels-community/vllm-flash-attn3", 0.1, True, True),
-        ("kernels-community/flash-attn4@v1", 0.1, True, True),
-        ("kernels-community/flash-attn2", 0.1, True, False),
-    ],
-)
-def test_an_attention_without_dropout_says_that_it_has_none(
-    attention, dropout, training, warns, make_model, make_batch, monkeypatch, caplog
-):
-    model = make_model(dropout=dropout).train(training)
-    kernel = lambda module, query, *arguments, **kwargs: (query.transpose(1, 2), None)  # noqa: E731
-    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._global_mapping, attention, kernel)
-    for network in (model.generator, model.discriminator):
-        monkeypatch.setattr(network.config, "_attn_implementation_internal", attention)
-    unpadding.logger.warning_once.cache_clear()
-    with caplog.at_level("WARNING"):
-        model(**make_batch())
-    expected = [f"{attention} has no dropout: attention_probs_dropout_prob={dropout} has no effect"] * warns
-    assert [text.split(". Set")[0] for text in caplog.messages] == expected
-
-
 # ---- Names, checkpoints, compilation --------------------------------------------------------------------------------
 
 

@@ -247,5 +247,5 @@ def test_the_package_exports_the_public_names():
         assert name in electra_rtd.__all__ and getattr(electra_rtd, name).__name__ == name
 
 
-def test_a_stranger_reads_no_more_than_1410_lines():
-    assert sum(len((PACKAGE / name).read_text(encoding="utf-8").splitlines()) for name in CODE_FILES) <= 1410
+def test_a_stranger_reads_no_more_than_1350_lines():
+    assert sum(len((PACKAGE / name).read_text(encoding="utf-8").splitlines()) for name in CODE_FILES) <= 1350

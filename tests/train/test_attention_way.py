@@ -10,7 +10,7 @@ from transformers import TrainingArguments
 from electra_rtd import cli
 from electra_rtd.train_tools import attention_way, fast_in_effect
 from electra_rtd.train_tools.arguments import AdaptArguments
-from electra_rtd.train_tools.attention_way import SETTING, take_way, wanted_way
+from electra_rtd.train_tools.attention_way import SETTING, take_way, wanted_way, warn_of_dropout
 from electra_rtd.train_tools.provenance import describe_run
 from electra_rtd.train_tools.unpadded_attention import NAME
 
@@ -168,3 +168,26 @@ def test_what_was_given_stands_in_the_record_of_the_run(make_arguments):
     settings = describe_run(arguments, make_arguments())["settings"]
     assert (settings["unpadded_attention"], settings["compile_layers"]) == ("rows", "no")
     assert not {"attention_in_parts", "freeze"} & settings.keys()
+
+
+@pytest.mark.parametrize(
+    ("attention", "dropout", "warns"),
+    [
+        ("flash_attention_3", 0.1, True),
+        ("flash_attention_3", 0.0, False),
+        ("flash_attention_2", 0.1, False),
+        ("flash_attention_4", 0.1, True),
+        ("kernels-community/vllm-flash-attn3", 0.1, True),
+        ("kernels-community/flash-attn4@v1", 0.1, True),
+        ("kernels-community/flash-attn2", 0.1, False),
+    ],
+)
+def test_an_attention_without_dropout_says_that_it_has_none(
+    attention, dropout, warns, make_model, monkeypatch, caplog
+):
+    model = make_model(dropout=dropout)
+    for network in (model.generator, model.discriminator):
+        monkeypatch.setattr(network.config, "_attn_implementation_internal", attention)
+    warn_of_dropout(model)
+    expected = [f"{attention} has no dropout: attention_probs_dropout_prob={dropout} has no effect"] * warns
+    assert [text.split(". Set")[0] for text in caplog.messages] == expected

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from electra_rtd import continuation_tokens
+from electra_rtd.hub_tools import continuation_tokens
 from electra_rtd.hub_tools.loading import load_tokenizer
 from electra_rtd.hub_tools.vocabulary import SPECIAL_TOKENS
 from electra_rtd.train_tools.arguments import AdaptArguments

@@ -18,11 +18,17 @@ from transformers import (
 )
 
 from electra_rtd import ElectraRTDForPreTraining, cli
-from electra_rtd.hub_tools import export_discriminator, export_generator, push_checkpoint, verify_checkpoint
+from electra_rtd.hub_tools import (
+    continuation_tokens,
+    export_discriminator,
+    export_generator,
+    push_checkpoint,
+    verify_checkpoint,
+)
 from electra_rtd.hub_tools.loading import load_tokenizer
 from electra_rtd.hub_tools.run_record import EXTENSION_FILE, read_record
 from electra_rtd.hub_tools.vocabulary import SPECIAL_TOKENS, word_piece
-from electra_rtd.pairing_electra_rtd import continuation_tokens, special_ids
+from electra_rtd.pairing_electra_rtd import special_ids
 from electra_rtd.train_tools import extend_checkpoint, extend_vocabulary, vocabulary_extension
 from electra_rtd.train_tools.extension_words import BATCH, SEEN, describe, steps_needed
 from electra_rtd.train_tools.new_rows import vocabulary_tables
