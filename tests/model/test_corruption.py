@@ -251,8 +251,9 @@ def test_a_collators_labels_win_over_whole_words(whole_words, tokenizer):
     assert torch.equal(output.masked_positions, batch["labels"] != -100)
 
 
-def test_the_pairs_words_come_from_its_tokenizer_and_travel_with_it(pair_folders, tokenizer, tmp_path, run_fresh):
-    model = ElectraRTDForPreTraining.from_generator_discriminator_pretrained(*pair_folders, mask_whole_words=True)
+def test_the_pairs_words_come_from_its_tokenizer_and_travel_with_it(pair_folders, tokenizer, tmp_path):
+    words = {"mask_whole_words": True, "continuation_tokens": continuation_tokens(tokenizer)}
+    model = ElectraRTDForPreTraining.from_generator_discriminator_pretrained(*pair_folders, **words)
     number = int(model.config.continuation_tokens, 16)
     expected = {token_id for token, token_id in tokenizer.get_vocab().items() if token.startswith("##")}
     assert expected and {token_id for token_id in range(200) if number >> token_id & 1} == expected
