@@ -71,7 +71,7 @@ def gumbel_noise(model):
     """A random number for every entry of the vocabulary, in the place of one for every masked position."""
 
     @torch.no_grad()
-    def sample_tokens(logits, temperature, uniform):
+    def sample_tokens(logits, temperature, uniform, excluded=None):
         exponential = torch.empty_like(logits, dtype=torch.float32).exponential_()  # (M, V)
         return (logits.float() / temperature - exponential.log()).argmax(dim=-1)  # (M,)
 

@@ -129,7 +129,7 @@ def samples_without_logits():
     """Samples that follow from random numbers alone: where two ways to compute are compared, the last bit of a logit
     must not put another token into the discriminator's batch, which would move every gradient."""
 
-    def sample(logits, temperature, uniform):
+    def sample(logits, temperature, uniform, excluded=None):
         return (uniform * logits.shape[-1]).long()  # (M,)
 
     with mock.patch.object(objective_electra_rtd, "sample_tokens", sample):
