@@ -14,7 +14,7 @@ from .train_tools.arguments import MINI_PAIR, SAMPLE, AdaptArguments
 from .train_tools.evaluation.arguments import KINDS, EvaluateArguments
 from .train_tools.hardware import has_accelerator
 from .train_tools.language import LANGUAGES
-from .train_tools.vocabulary_extension import FEWEST
+from .train_tools.new_entries import FEWEST
 
 
 # Safe for going on from a released pair; whatever a user gives wins. Before release 5, a share of the steps has a

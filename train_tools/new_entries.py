@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 
+FEWEST = 10  # occurrences of a new entry in the text, by default: a row that is hardly seen stays as it was made
 LONGEST_SPAN = 8  # old entries that a new one joins at most
 ROUNDS = 5  # times that entries which turned out useless are replaced by others
 MOST_WORDS = 200_000  # different ones, the most frequent of those that are split, which entries are chosen by

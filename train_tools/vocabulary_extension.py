@@ -24,15 +24,13 @@ from ..hub_tools.vocabulary import continuation_tokens
 from ..modeling_electra_rtd import ElectraRTDForPreTraining
 from .data import read_text
 from .from_scratch import TextsOf
-from .new_entries import WordPieces, choose_entries, missing_inside
+from .new_entries import FEWEST, WordPieces, choose_entries, missing_inside
 from .new_rows import add_rows
 from .unknown_tokens import WRONG, refuse_unknown
 from .word_counts import count_words
 
 
 logger = logging.getLogger(__name__)
-
-FEWEST = 10  # occurrences of a new entry in the text, by default: a row that is hardly seen stays as it was made
 
 
 @dataclass(frozen=True)
