@@ -19,7 +19,6 @@ from transformers import (
     DataCollatorForLanguageModeling,
     DataCollatorWithPadding,
     ElectraConfig,
-    ElectraForMaskedLM,
     ElectraForPreTraining,
     set_seed,
 )
@@ -112,18 +111,8 @@ def generator_of(discriminator, layers=GENERATOR_LAYERS, seed=0):
     Returns: `ElectraForMaskedLM`.
     """
     set_seed(seed)
-    config = ElectraConfig(**{**discriminator.config.to_dict(), "num_hidden_layers": layers})
-    generator = ElectraForMaskedLM(config)
-    kept = {name: weight for name, weight in discriminator.electra.state_dict().items() if _is_within(name, layers)}
-    missing, left_over = generator.electra.load_state_dict(kept, strict=False)
-    assert not left_over and all("ids" in name for name in missing), (missing, left_over)
-    generator.tie_weights()
-    return generator
-
-
-def _is_within(name, layers):
-    parts = name.split(".")
-    return parts[:2] != ["encoder", "layer"] or int(parts[2]) < layers
+    cut = ElectraRTDForPreTraining.from_discriminator_pretrained
+    return cut(discriminator, generator_layers=layers, embedding_sharing="none").generator
 
 
 def build_english_start(target, folder):
