@@ -38,7 +38,7 @@ ARCHIVE = Path("all_minilm_l6_v2") / "model.zip"
 GENERATOR_LAYERS = 2
 MAX_LENGTH = 128
 # Of the warm-up, on general text: the generator's masked language modelling, then the RTD head alone.
-GENERATOR_TOKENS, HEAD_TOKENS, ROWS = 1_000_000, 200_000, 32
+GENERATOR_TOKENS, HEAD_TOKENS, ROWS = 500_000, 100_000, 32
 GENERATOR_RATE, HEAD_RATE = 5e-4, 1e-3
 LARGEST_CONFIG = 1 << 20  # bytes
 SAME = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "vocab_size")

@@ -18,7 +18,7 @@ from .corpora import prepare_corpus
 from .record import digest_of
 from .scoring import naive_bayes_scores, score_encoder
 from .starts import prepare_start
-from .tasks import PRIMARY, TASKS, task_files
+from .tasks import PRIMARY, RATED_ON, TASKS, task_files
 from .training import MAX_LENGTH
 
 
@@ -107,21 +107,23 @@ class Work:
         return replace(adaptation, rate=self.chosen_rate(adaptation.source))
 
     def chosen_rate(self, adaptation):
-        """The rate of the grid whose training has the best score on the validation rows of the corpus' own task.
+        """The rate of the grid whose training has the best score on validation rows, for each start and arm.
+
+        It is looked for on one corpus of a start, by that one's own task, and used for its other ones.
 
         Args: adaptation ([`Adaptation`]). Returns: `float`.
         """
         tokens = self.form.tokens_of[adaptation.start]
-        plain = Adaptation(adaptation.start, adaptation.corpus, adaptation.arm, tokens)
-        name = f"rate: {plain.name()}"
-        if len(self.form.rates) == 1:
-            return self.form.rates[0]
+        plain = Adaptation(adaptation.start, RATED_ON[adaptation.start], adaptation.arm, tokens)
+        name, rates = f"rate: {plain.name()}", self.form.rates[adaptation.start]
+        if len(rates) == 1:
+            return rates[0]
         if self.found(name) is None:
             task, scores = PRIMARY[plain.corpus], {}
-            for rate in self.form.rates:
+            for rate in rates:
                 figures = self.score(replace(plain, rate=rate), task, TASKS[task].rows, seeds=1)
                 scores[f"{rate:g}"] = figures["runs"][0]["validation"][figures["metric"]]
-            best = max(self.form.rates, key=lambda rate: scores[f"{rate:g}"])
+            best = max(rates, key=lambda rate: scores[f"{rate:g}"])
             self.keep(name, {"of": asdict(plain), "task": task, "validation": scores, "rate": best}, 0.0)
         return self.found(name)["rate"]
 
@@ -176,7 +178,7 @@ class Work:
                 for each in seconds:
                     folder = self.folder / "timing"
                     shutil.rmtree(folder, ignore_errors=True)
-                    adaptation = Adaptation(start, corpus, each, seed=number, rate=self.form.rates[0])
+                    adaptation = Adaptation(start, corpus, each, seed=number, rate=self.form.rates[start][0])
                     trained = train(each, self.job(adaptation, self.form.timed_steps, folder))
                     seconds[each].append(trained.seconds / trained.steps)
                     tokens[each] += trained.tokens

@@ -152,7 +152,7 @@ def test_equal_tokens_are_equal_steps_and_equal_time_is_by_the_seconds_of_a_step
     assert shop.steps(replace(RTD, budget="time")) == 625
 
 
-def test_an_arm_has_one_rate_for_its_text_whatever_its_budget_seed_and_changes(shop, monkeypatch):
+def test_an_arm_has_one_rate_for_its_start_whatever_its_text_budget_seed_and_changes(shop, monkeypatch):
     asked = []
 
     def score(adaptation, task, rows, seeds=None):
@@ -167,9 +167,10 @@ def test_an_arm_has_one_rate_for_its_text_whatever_its_budget_seed_and_changes(s
         replace(free, seed=2),
         replace(free, budget="time"),
         replace(free, changes=(("mask_prob", 0.25),)),
+        replace(free, corpus="ko_book"),  # a start's rates are chosen on one text
     ):
         assert shop.with_rate(one).rate == 5e-4  # by validation rows: test rows say otherwise
-    assert asked == [("mlm", rate, 0, "tokens", "projects", 1) for rate in WHOLE.rates]
+    assert asked == [("mlm", rate, 0, "tokens", "projects", 1) for rate in WHOLE.rates["mini"]]
     merged = shop.with_rate(replace(RTD, arm="merged", alpha=0.5, rate=None))
     assert merged.rate == 5e-4 and merged.source.arm == "rtd"
     assert shop.with_rate(BASE) == BASE
@@ -198,8 +199,10 @@ def test_the_plan_begins_with_the_main_question_and_each_rate_is_chosen_before_i
     seen = set()
     for name in names:
         of = name.partition(": ")[2].partition(";")[0]
-        key = tuple(of.split(", ")[:3])
+        start, corpus, arm = (*of.split(", ")[:3], "", "")[:3]
+        key = start, tasks.RATED_ON.get(start), arm
         if name.startswith("rate: "):
+            assert corpus == key[1]
             seen.add(key)
         elif name.startswith("score: ") and key[-1] in ("rtd", "mlm", "article", "replay", "frozen"):
             assert key in seen, name
