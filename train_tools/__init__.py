@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .callbacks import (
         RTDConsoleCallback,
         RTDHealthCallback,
+        RTDManifestCallback,
         RTDMetricsCallback,
         RTDSampleCallback,
         RTDScheduleCallback,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .recipes import AdaptResult, adapt
     from .unpadded_attention import use_unpadded_attention
     from .vocabulary_extension import VocabularyExtension, extend_checkpoint, extend_vocabulary
+    from .whole_checkpoints import newest_whole_checkpoint
 
 __all__ = [
     "AdaptArguments",
@@ -33,6 +35,7 @@ __all__ = [
     "Evaluation",
     "RTDConsoleCallback",
     "RTDHealthCallback",
+    "RTDManifestCallback",
     "RTDMetricsCallback",
     "RTDSampleCallback",
     "RTDScheduleCallback",
@@ -45,6 +48,7 @@ __all__ = [
     "extend_checkpoint",
     "extend_vocabulary",
     "layerwise_parameter_groups",
+    "newest_whole_checkpoint",
     "read_text",
     "tokenize_text",
     "use_attention_in_parts",
@@ -59,6 +63,7 @@ __getattr__, __dir__ = lazy_names(
         ".callbacks": [
             "RTDConsoleCallback",
             "RTDHealthCallback",
+            "RTDManifestCallback",
             "RTDMetricsCallback",
             "RTDSampleCallback",
             "RTDScheduleCallback",
@@ -73,5 +78,6 @@ __getattr__, __dir__ = lazy_names(
         ".recipes": ["AdaptResult", "adapt"],
         ".unpadded_attention": ["use_unpadded_attention"],
         ".vocabulary_extension": ["VocabularyExtension", "extend_checkpoint", "extend_vocabulary"],
+        ".whole_checkpoints": ["newest_whole_checkpoint"],
     },
 )
