@@ -120,7 +120,7 @@ def test_ten_steps_have_to_agree_that_there_is_no_spread():
         callback, state, control = RTDHealthCallback(), TrainerState(max_steps=100), TrainerControl()
         args = SimpleNamespace(fp16=False, get_warmup_steps=lambda steps: 0)
         model = SimpleNamespace(config=SimpleNamespace(vocab_size=80, gen_weight=1.0, disc_weight=50.0))
-        callback.on_train_begin(args, state, control)
+        callback.on_train_begin(args, state, control, model=model)
         for state.global_step, spread in enumerate(spreads, start=1):
             callback.on_log(args, state, control, logs=healthy(disc_logit_std=spread), model=model)
         return [row["step"] for row in state.log_history if row["health"] == "discriminator_collapsed"]
