@@ -72,7 +72,7 @@ def why_manifest_disagrees(folder):
     for name, (_, digest) in files.items():
         try:
             if _digest(folder / name) != digest:
-                return f"{name} is not what was saved: it has other bytes ({MANIFEST} has its hash)"
+                return f"{name} has other bytes than were saved, by its hash"
         except OSError as error:
             return f"{name} cannot be read: {error}"
     return None

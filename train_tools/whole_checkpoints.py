@@ -84,8 +84,10 @@ def newest_whole_checkpoint(output_dir, *, checks=True):
     if checks:
         for checkpoint, reason in passed:
             logger.warning(f"{checkpoint} is passed over: {reason}.")
-        if kept is not None and not has_manifest(kept):
-            logger.warning(say_weaker(kept))
+        if kept is not None:
+            logger.info(f"Goes on from {kept}, the newest checkpoint that is whole.")
+            if not has_manifest(kept):
+                logger.warning(say_weaker(kept))
     return None if kept is None else str(kept)
 
 
@@ -167,8 +169,8 @@ def find_newest_whole(output_dir, *, checks=True):
 def say_weaker(checkpoint):
     """Args: checkpoint (`Path`): without a manifest. Returns: `str`: what was looked at in it."""
     return (
-        f"{checkpoint} has no {MANIFEST}: it is of an earlier release, or of a Trainer without {WRITER}. Its files "
-        "were checked as far as they allow (all there and readable, no NaN in the weights), which is less than a hash."
+        f"{checkpoint} has no {MANIFEST} (an earlier release, or a Trainer without {WRITER}): its files were checked "
+        "as far as they allow (all there and readable, no NaN in the weights), which is less than their hashes."
     )
 
 

@@ -52,7 +52,7 @@ def test_it_lists_every_file_with_size_and_hash_and_nothing_else_is_left(checkpo
 DAMAGE = {
     "cut": (lambda file, data: file.write_bytes(data[: len(data) // 2]), r"has [\d,]+ bytes, .*cut short"),
     "emptied": (lambda file, data: file.write_bytes(b""), r"is empty: [\d,]+ bytes were saved"),
-    "zeroed": (lambda file, data: file.write_bytes(b"\0" * len(data)), "other bytes"),
+    "zeroed": (lambda file, data: file.write_bytes(b"\0" * len(data)), "other bytes than were saved"),
     "flipped": (lambda file, data: file.write_bytes(data[:-1] + bytes([data[-1] ^ 1])), "other bytes"),
     "longer": (lambda file, data: file.write_bytes(data + b"\0"), r"has [\d,]+ bytes, and [\d,]+ were saved$"),
     "deleted": (lambda file, data: file.unlink(), "is missing"),
