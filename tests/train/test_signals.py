@@ -62,9 +62,7 @@ def adapt(finished_run, text):
 
 
 def listing(folder="out"):
-    return (
-        sorted(path.name for path in Path(folder).iterdir() if path.suffix != ".py") if Path(folder).is_dir() else []
-    )
+    return sorted(path.name for path in Path(folder).glob("*") if path.suffix != ".py")
 
 
 def weights_of(folder="out"):
@@ -81,14 +79,14 @@ def assert_same_run(folder, other):
 
 def log_of(folder):
     history = json.loads(Path(folder, "trainer_state.json").read_text())["log_history"]
-    clocks = ("runtime", "per_second", "flos", "train_loss")
+    clocks = ("runtime", "per_second", "flos", "train_loss", "_time")
     return [{name: value for name, value in row.items() if not name.endswith(clocks)} for row in history]
 
 
 # ---- Within a step --------------------------------------------------------------------------------------------------
 
 
-def test_sigterm_saves_within_the_step_ends_with_0_and_says_how_to_go_on(adapt, sent, capsys, capfd, finished_run):
+def test_sigterm_saves_within_the_step_ends_with_0_and_says_how_to_go_on(adapt, sent, capfd, finished_run):
     sent(Trainer, "training_step", TERM, call=3)
     assert adapt() == 0
     shown = capfd.readouterr().err
@@ -215,7 +213,7 @@ def test_a_signal_after_the_last_step_saves_what_no_checkpoint_has(number, statu
 
 def test_a_signal_in_the_last_evaluation_ends_at_once_where_all_is_saved(adapt, sent):
     saves = sent(Trainer, "_save_checkpoint")
-    sent(Trainer, "prediction_step", TERM, call=2)
+    sent(Trainer, "prediction_step", TERM, call=1)
     assert adapt() == 143 and listing() == [] and saves == []  # before training: nothing to save
     sent(recipes, "tidy_log", TERM)
     assert adapt() == 0 and listing() == ["checkpoint-2", "checkpoint-4"] and len(saves) == 2
@@ -252,8 +250,9 @@ def test_the_callback_alone_saves_under_the_stock_trainer_and_leaves_training(ma
     with pytest.raises(Stopped) as stopped:
         trainer.train()
     assert (stopped.value.code, stopped.value.saved, callback.stopped) == (0, True, TERM)
-    resumed, whole = (make_trainer(callbacks=[RTDSignalCallback()], **options) for _ in range(2))
+    resumed = make_trainer(callbacks=[RTDSignalCallback()], **options)
     resumed.train(resume_from_checkpoint=os.path.join(trainer.args.output_dir, "checkpoint-2"))
+    whole = make_trainer(callbacks=[RTDSignalCallback()], **options)
     whole.train()
     for (name, value), other in zip(whole.model.named_parameters(), resumed.model.parameters(), strict=True):
         assert torch.equal(value, other), name
@@ -291,10 +290,22 @@ def test_in_another_thread_signals_are_left_alone(make_trainer):
     assert seen == [signal.SIG_DFL] and trainer.state.global_step == 1
 
 
+def test_after_training_that_failed_a_signal_is_what_it_was_before(make_trainer):
+    class Fail(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            raise ValueError("odd")
+
+    trainer = make_trainer(callbacks=[RTDSignalCallback(), Fail()], max_steps=1, save_strategy="no")
+    with pytest.raises(ValueError, match="odd"):
+        trainer.train()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(INT)
+
+
 def test_what_is_ignored_stays_ignored():
     before = signal.signal(HUP, signal.SIG_IGN)  # `nohup`
     try:
-        request = StopRequest()
+        request = StopRequest(lambda frame: True)
         request.watch()
         signal.raise_signal(HUP)
         request.unwatch()
@@ -311,7 +322,7 @@ def test_a_stop_that_nobody_catches_ends_a_script_with_its_status_and_no_traceba
 
 
 def test_a_machine_interrupts_once(capsys):
-    with pytest.raises(Stopped, match=""), machines_interrupt():
+    with pytest.raises(Stopped), machines_interrupt():
         try:
             signal.raise_signal(TERM)
         finally:
@@ -334,7 +345,7 @@ def in_child(function, *arguments):
 
 
 def test_a_forked_process_can_be_terminated_but_a_worker_of_a_loader_stays_until_all_is_saved(monkeypatch):
-    handlers = Handlers((TERM, INT), lambda number: pytest.fail("it is the parent that was asked"))
+    handlers = Handlers((TERM, INT), lambda number, frame: pytest.fail("it is the parent that was asked"))
     handlers.install()
     try:
         assert in_child(signal.raise_signal, TERM) == -TERM

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from transformers import TrainerCallback
+from transformers import Trainer, TrainerCallback
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..signals import CTRL_C, Stopped, StopRequest
-from .handler import handler_of, reporter, trainer_of
+from .handler import calling, handler_of, reporter, trainer_of
 
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class RTDSignalCallback(TrainerCallback, ExportableState):
     def __init__(self, before_save=()):
         self.before_save = list(before_save)
         self.stopped: int | None = None
-        self._request = StopRequest()
+        self._request = StopRequest(_is_training)
         self._group = None  # of processes, for agreeing
         self._trains = False  # from the first step of this session on
         self._saved_at: int | None = None  # the step of the last checkpoint, from then on
@@ -61,7 +61,7 @@ class RTDSignalCallback(TrainerCallback, ExportableState):
         kept = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
         kept = kept[0] if isinstance(kept, list) else kept
         self._owes_evaluation = kept["attributes"]["_owes_evaluation"]
-        self._saved_at, self.stopped, self._request = state.global_step, None, StopRequest()
+        self._saved_at, self.stopped, self._request = state.global_step, None, StopRequest(_is_training)
         if args.world_size > 1 and torch.distributed.is_initialized() and self._group is None:
             self._group = torch.distributed.new_group(backend="gloo")  # no step waits for a GPU because of this
 
@@ -182,10 +182,15 @@ class RTDSignalCallback(TrainerCallback, ExportableState):
                 call()
 
     def _end(self):
+        self.close()
         board = reporter(handler_of(self), "TensorBoardCallback")
         if board is not None and board.tb_writer is not None:
             board.tb_writer.flush()
         raise Stopped(number=self.stopped, saved=True)
+
+
+def _is_training(frame):
+    return calling(lambda caller: isinstance(caller, Trainer), frame) is not None
 
 
 def _save(trainer):
