@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .callbacks import (
         RTDConsoleCallback,
         RTDHealthCallback,
+        RTDManifestCallback,
         RTDMetricsCallback,
         RTDSampleCallback,
         RTDScheduleCallback,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .signals import Stopped
     from .unpadded_attention import use_unpadded_attention
     from .vocabulary_extension import VocabularyExtension, extend_checkpoint, extend_vocabulary
+    from .whole_checkpoints import newest_whole_checkpoint
 
 __all__ = [
     "AdaptArguments",
@@ -35,6 +37,7 @@ __all__ = [
     "Evaluation",
     "RTDConsoleCallback",
     "RTDHealthCallback",
+    "RTDManifestCallback",
     "RTDMetricsCallback",
     "RTDSampleCallback",
     "RTDScheduleCallback",
@@ -49,6 +52,7 @@ __all__ = [
     "extend_checkpoint",
     "extend_vocabulary",
     "layerwise_parameter_groups",
+    "newest_whole_checkpoint",
     "read_text",
     "tokenize_text",
     "use_attention_in_parts",
@@ -63,6 +67,7 @@ __getattr__, __dir__ = lazy_names(
         ".callbacks": [
             "RTDConsoleCallback",
             "RTDHealthCallback",
+            "RTDManifestCallback",
             "RTDMetricsCallback",
             "RTDSampleCallback",
             "RTDScheduleCallback",
@@ -79,5 +84,6 @@ __getattr__, __dir__ = lazy_names(
         ".signals": ["Stopped"],
         ".unpadded_attention": ["use_unpadded_attention"],
         ".vocabulary_extension": ["VocabularyExtension", "extend_checkpoint", "extend_vocabulary"],
+        ".whole_checkpoints": ["newest_whole_checkpoint"],
     },
 )

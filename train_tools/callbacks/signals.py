@@ -12,7 +12,7 @@ from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..signals import CTRL_C, Stopped, StopRequest
-from .handler import calling, handler_of, reporter, trainer_of
+from .handler import calling, handler_of, move_to_back, reporter, trainer_of
 
 
 logger = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 class RTDSignalCallback(TrainerCallback, ExportableState):
     """Saves within the step and ends training when the process is asked to end.
 
-    `Trainer(..., callbacks=[..., RTDSignalCallback()])`, as the last one. SIGTERM, SIGUSR1 and SIGHUP (pre-emption,
+    `Trainer(..., callbacks=[..., RTDSignalCallback()])`, as the last one given. SIGTERM, SIGUSR1 and SIGHUP (pre-emption,
     `scancel`, SLURM's `--signal`, a closed terminal) and a first Ctrl-C let the step under way finish, save a
     checkpoint whatever `save_strategy` says, and raise [`Stopped`] out of `trainer.train()`. A script that does not
     catch that ends with status 0 (130 after Ctrl-C), and `trainer.train(resume_from_checkpoint=True)` goes on as if
@@ -58,6 +58,7 @@ class RTDSignalCallback(TrainerCallback, ExportableState):
     # ---- Events of the Trainer, in their order ----
 
     def on_train_begin(self, args, state, control, **kwargs):
+        move_to_back(self)  # a checkpoint is saved when all others are done with it
         kept = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
         kept = kept[0] if isinstance(kept, list) else kept
         self._owes_evaluation = kept["attributes"]["_owes_evaluation"]
@@ -178,6 +179,7 @@ class RTDSignalCallback(TrainerCallback, ExportableState):
         control.should_evaluate, control.should_save = False, save
         args.save_only_model = False  # without an optimiser nobody can go on
         if save:
+            control.should_log = True  # what was counted since the last log is in no checkpoint
             for call in self.before_save:
                 call()
 
