@@ -57,7 +57,7 @@ class RunTotals(TrainerCallback, ExportableState):
 
 
 class LogWithCheckpoint(TrainerCallback):
-    """Has the Trainer log at each step that it saves or evaluates, so that a resumed run has the log of one that nobody disturbed.
+    """Has the Trainer log at each step that it saves or evaluates: so a resumed run has the log of an undisturbed one.
 
     The loss and what callbacks count since the last log are in no checkpoint: the first log of the run that goes on
     would be a mean over fewer steps. It stands behind whoever decides that something is saved.

@@ -21,9 +21,9 @@ logger = logging.getLogger(__name__)
 class RTDSignalCallback(TrainerCallback, ExportableState):
     """Saves within the step and ends training when the process is asked to end.
 
-    `Trainer(..., callbacks=[..., RTDSignalCallback()])`, as the last one given. SIGTERM, SIGUSR1 and SIGHUP (pre-emption,
-    `scancel`, SLURM's `--signal`, a closed terminal) and a first Ctrl-C let the step under way finish, save a
-    checkpoint whatever `save_strategy` says, and raise [`Stopped`] out of `trainer.train()`. A script that does not
+    `Trainer(..., callbacks=[..., RTDSignalCallback()])`, as the last one given. SIGTERM, SIGUSR1 and SIGHUP
+    (pre-emption, `scancel`, SLURM's `--signal`, a closed terminal) and a first Ctrl-C let the step under way finish,
+    save a checkpoint whatever `save_strategy` says, and raise [`Stopped`] out of `trainer.train()`. A script that does not
     catch that ends with status 0 (130 after Ctrl-C), and `trainer.train(resume_from_checkpoint=True)` goes on as if
     nothing had been. A second Ctrl-C ends at once, without saving. With gradient accumulation a step is all of it.
 
