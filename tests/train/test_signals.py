@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -147,6 +148,18 @@ def test_after_the_second_ctrl_c_a_third_does_not_disturb_the_clearing_up(adapt,
     sent(Trainer, "_save_rng_state", INT, INT)
     sent(recipes.RunFolder, "_remove_if_nothing_is_whole", INT, INT, TERM)
     assert adapt() == 130 and not Path("out").exists()
+
+
+def test_a_run_of_a_release_without_these_callbacks_goes_on(adapt, finished_run):
+    shutil.copytree(finished_run.out / "checkpoint-2", "out/checkpoint-2")
+    file = Path("out/checkpoint-2/trainer_state.json")
+    state = json.loads(file.read_text())
+    for name in ("RTDManifestCallback", "RTDSignalCallback"):
+        del state["stateful_callbacks"][name]
+    file.write_text(json.dumps(state))
+    Path("out/checkpoint-2/checkpoint_manifest.json").unlink()
+    assert adapt("--resume") == 0
+    assert_same_run("out", finished_run.out)
 
 
 # ---- Evaluations and ends of epochs ---------------------------------------------------------------------------------
