@@ -22,15 +22,20 @@ if TYPE_CHECKING:
     from .evaluation.evaluate import evaluate
     from .evaluation.evaluation import Evaluation
     from .evaluation.layer_rates import layerwise_parameter_groups
+    from .presets import PRESETS
+    from .pretrain_arguments import PretrainArguments
+    from .pretraining import pretrain
     from .recipes import AdaptResult, adapt
     from .unpadded_attention import use_unpadded_attention
     from .vocabulary_extension import VocabularyExtension, extend_checkpoint, extend_vocabulary
 
 __all__ = [
+    "PRESETS",
     "AdaptArguments",
     "AdaptResult",
     "EvaluateArguments",
     "Evaluation",
+    "PretrainArguments",
     "RTDConsoleCallback",
     "RTDHealthCallback",
     "RTDMetricsCallback",
@@ -45,6 +50,7 @@ __all__ = [
     "extend_checkpoint",
     "extend_vocabulary",
     "layerwise_parameter_groups",
+    "pretrain",
     "read_text",
     "tokenize_text",
     "use_attention_in_parts",
@@ -70,6 +76,9 @@ __getattr__, __dir__ = lazy_names(
         ".evaluation.evaluate": ["evaluate"],
         ".evaluation.evaluation": ["Evaluation"],
         ".evaluation.layer_rates": ["layerwise_parameter_groups"],
+        ".presets": ["PRESETS"],
+        ".pretrain_arguments": ["PretrainArguments"],
+        ".pretraining": ["pretrain"],
         ".recipes": ["AdaptResult", "adapt"],
         ".unpadded_attention": ["use_unpadded_attention"],
         ".vocabulary_extension": ["VocabularyExtension", "extend_checkpoint", "extend_vocabulary"],
