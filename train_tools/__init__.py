@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         RTDMetricsCallback,
         RTDSampleCallback,
         RTDScheduleCallback,
+        RTDSignalCallback,
         RTDWarmUpCallback,
         Schedule,
     )
@@ -23,24 +24,32 @@ if TYPE_CHECKING:
     from .evaluation.evaluate import evaluate
     from .evaluation.evaluation import Evaluation
     from .evaluation.layer_rates import layerwise_parameter_groups
+    from .presets import PRESETS
+    from .pretrain_arguments import PretrainArguments
+    from .pretraining import pretrain
     from .recipes import AdaptResult, adapt
+    from .signals import Stopped
     from .unpadded_attention import use_unpadded_attention
     from .vocabulary_extension import VocabularyExtension, extend_checkpoint, extend_vocabulary
     from .whole_checkpoints import newest_whole_checkpoint
 
 __all__ = [
+    "PRESETS",
     "AdaptArguments",
     "AdaptResult",
     "EvaluateArguments",
     "Evaluation",
+    "PretrainArguments",
     "RTDConsoleCallback",
     "RTDHealthCallback",
     "RTDManifestCallback",
     "RTDMetricsCallback",
     "RTDSampleCallback",
     "RTDScheduleCallback",
+    "RTDSignalCallback",
     "RTDWarmUpCallback",
     "Schedule",
+    "Stopped",
     "TextData",
     "VocabularyExtension",
     "adapt",
@@ -49,6 +58,7 @@ __all__ = [
     "extend_vocabulary",
     "layerwise_parameter_groups",
     "newest_whole_checkpoint",
+    "pretrain",
     "read_text",
     "tokenize_text",
     "use_attention_in_parts",
@@ -67,6 +77,7 @@ __getattr__, __dir__ = lazy_names(
             "RTDMetricsCallback",
             "RTDSampleCallback",
             "RTDScheduleCallback",
+            "RTDSignalCallback",
             "RTDWarmUpCallback",
             "Schedule",
         ],
@@ -75,7 +86,11 @@ __getattr__, __dir__ = lazy_names(
         ".evaluation.evaluate": ["evaluate"],
         ".evaluation.evaluation": ["Evaluation"],
         ".evaluation.layer_rates": ["layerwise_parameter_groups"],
+        ".presets": ["PRESETS"],
+        ".pretrain_arguments": ["PretrainArguments"],
+        ".pretraining": ["pretrain"],
         ".recipes": ["AdaptResult", "adapt"],
+        ".signals": ["Stopped"],
         ".unpadded_attention": ["use_unpadded_attention"],
         ".vocabulary_extension": ["VocabularyExtension", "extend_checkpoint", "extend_vocabulary"],
         ".whole_checkpoints": ["newest_whole_checkpoint"],

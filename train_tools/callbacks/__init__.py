@@ -1,7 +1,7 @@
 """What the stock Trainer tells while it trains: figures (`metrics`, `console`), a look at the text, its health.
 
 And what changes meanwhile: settings by their `schedules`; which network learns (`warm_up`). And what makes a saved
-checkpoint one that can be trusted (`manifest`).
+checkpoint one that can be trusted (`manifest`), and a run end as it is asked to (`signals`).
 """
 
 from ..schedule import Schedule
@@ -11,6 +11,7 @@ from .manifest import RTDManifestCallback
 from .metrics import LOSS_PARTS, RTDMetricsCallback
 from .samples import RTDSampleCallback
 from .schedules import RTDScheduleCallback
+from .signals import RTDSignalCallback
 from .warm_up import RTDWarmUpCallback
 
 
@@ -22,6 +23,7 @@ __all__ = [
     "RTDMetricsCallback",
     "RTDSampleCallback",
     "RTDScheduleCallback",
+    "RTDSignalCallback",
     "RTDWarmUpCallback",
     "Schedule",
 ]

@@ -38,6 +38,8 @@ class RTDManifestCallback(TrainerCallback, ExportableState):
 
     def on_train_begin(self, args, state, control, **kwargs):
         move_to_back(self)
+        # The Trainer looks it up when it saves, and a checkpoint of an earlier release does not have it.
+        state.stateful_callbacks.setdefault(type(self).__name__, self.state())
         if not state.is_hyper_param_search and args.save_total_limit is not None:
             self._limit, args.save_total_limit = args.save_total_limit, None
 
