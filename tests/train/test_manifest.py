@@ -140,7 +140,7 @@ def test_it_is_written_after_the_files_of_all_other_callbacks(make_trainer):
     assert newest_whole_checkpoint(folder) == str(folder / "checkpoint-6")
     assert trainer.args.save_total_limit == 1  # as the user gave it
     state = json.loads((folder / "checkpoint-6" / "trainer_state.json").read_text())
-    assert WRITER == RTDManifestCallback.__name__ and WRITER in state["stateful_callbacks"]
+    assert RTDManifestCallback.__name__ == WRITER and WRITER in state["stateful_callbacks"]
 
 
 def test_the_only_whole_checkpoint_goes_after_the_next_one_is_whole(make_trainer, monkeypatch):

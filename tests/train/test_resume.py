@@ -117,7 +117,16 @@ def test_a_run_that_goes_on_leaves_what_an_undisturbed_one_does_bit_for_bit(agai
 
 
 def test_a_best_checkpoint_by_evaluation_has_its_own_row_of_the_log_too(again):
-    best = ["--save_strategy", "best", "--metric_for_best_model", "loss", "--eval_strategy", "steps", "--eval_steps", 2]
+    best = [
+        "--save_strategy",
+        "best",
+        "--metric_for_best_model",
+        "loss",
+        "--eval_strategy",
+        "steps",
+        "--eval_steps",
+        2,
+    ]
     again("--overwrite", "--logging_steps", 3, *best)
     rows = read_json("trainer_state.json")["log_history"]
     assert [row["step"] for row in rows if "loss" in row] == [2, 3, 4]

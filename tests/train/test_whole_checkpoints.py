@@ -61,7 +61,9 @@ FAULTS = {  # of a checkpoint without a manifest: what is done to its folder, an
         f"model.safetensors: lacks {NAME}",
     ),
     "NaN": (
-        lambda it: change_weights(it / "model.safetensors", lambda weights: weights[NAME].view(-1)[5:6].fill_(torch.nan)),
+        lambda it: change_weights(
+            it / "model.safetensors", lambda weights: weights[NAME].view(-1)[5:6].fill_(torch.nan)
+        ),
         f"{NAME} holds NaN or Inf",
     ),
     "no step": (
@@ -132,7 +134,9 @@ def test_a_damaged_checkpoint_that_a_user_names_is_refused(again, tmp_path):
     for step in (2, 4):
         shutil.copytree(f"out/checkpoint-{step}", f"there/checkpoint-{step}")
     Path("there/checkpoint-4/scheduler.pt").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"`resume_from_checkpoint=there/checkpoint-4` is not whole: scheduler\.pt is e"):
+    with pytest.raises(
+        ValueError, match=r"`resume_from_checkpoint=there/checkpoint-4` is not whole: scheduler\.pt is e"
+    ):
         again("--overwrite", "--resume_from_checkpoint", "there/checkpoint-4")
     assert again("--overwrite", "--resume_from_checkpoint", "there/checkpoint-2").steps == 4
 
