@@ -23,10 +23,10 @@ RANDOM_NUMBERS = "rng_state*.pth"  # one for each process
 def why_incomplete(checkpoint):
     """The first fault of a checkpoint that has no manifest, as far as its files tell.
 
-    Looked at: JSON, tokenizer and heads of safetensors can be read; what `torch.save` wrote agrees with the sums in it;
-    the state of the Trainer is of this step; states of optimiser, schedule and random numbers are all there, or none
-    of them (`save_only_model`); the weights are those that the configuration asks for, and finite. A changed number
-    that is still a number is not seen, nor is anything in the parts that FSDP and DeepSpeed write.
+    Looked at: JSON, tokenizer and heads of safetensors can be read; what `torch.save` wrote agrees with the sums in
+    it; the state of the Trainer is of this step; states of optimiser, schedule and random numbers are all there, or
+    none of them (`save_only_model`); the weights are those that the configuration asks for, and finite. A changed
+    weight that is still a number is not seen, nor is anything in the parts that FSDP and DeepSpeed write.
 
     Args:
         checkpoint (`Path`): named `checkpoint-N`.

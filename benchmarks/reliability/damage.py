@@ -1,8 +1,8 @@
 """Every file of the newest checkpoint is damaged in turn, and the run resumed.
 
-A run of eight steps that saves every two, cut off after the sixth: three checkpoints. What is left at the end is compared
-with what the undisturbed run left: weights by their hash, the log and the record of the held-out text value by value.
-Once with manifests, and once as an earlier release leaves checkpoints, without any.
+A run of eight steps that saves every two, cut off after the sixth: three checkpoints. What is left at the end is
+compared with what the undisturbed run left: weights by their hash, the log and the record of the held-out text value by
+value. Once with manifests, and once as an earlier release leaves checkpoints, without any.
 """
 
 import contextlib
@@ -67,9 +67,10 @@ def measure(options):
 def tables(figures):
     """Args: figures (`dict`): of [`measure`]. Returns: `str`, Markdown."""
     rows = [
-        "| checkpoint | damage | files | older one taken, damage named | taken: not needed | taken: other weights | error |"
+        "| checkpoint | damage | files | passed over and named, older one taken | taken, nothing lost | taken, other "
+        "weights | error |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
-    rows.append("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
     for kind in (WITH, WITHOUT):
         for damage in DAMAGES:
             cases = [case for case in figures["cases"] if case["kind"] == kind and case["damage"] == damage]
@@ -87,7 +88,7 @@ def tables(figures):
 
 
 def _class(case):
-    """0: an older one was taken, and the damage named; 1: taken, and nothing was lost; 2: other weights; 3: an error."""
+    """0: an older one was taken, the damage named; 1: taken, nothing was lost; 2: taken, other weights; 3: an error."""
     if case["error"] or (case["from"] != CUT and not case["named"]):
         return 3
     return 0 if case["from"] != CUT else (1 if case["same"] else 2)
@@ -165,7 +166,7 @@ def _spoil(file, change):
 
 
 def _resumed(options, name, wanted):
-    """What came of it: from which step it went on, whether the damage was named, and whether all is as it was to be."""
+    """What came of it: where it went on, whether the damage was named, and whether all is as it was to be."""
     heard, error = _Ear(), ""
     logger = logging.getLogger("electra_rtd.train_tools.whole_checkpoints")
     logger.addHandler(heard)

@@ -161,7 +161,7 @@ def ask(rank, folders, store, answers):
 
 
 def test_processes_take_a_checkpoint_that_is_whole_on_every_disk(tmp_path):
-    """Two machines with a disk each, and a process that looks at nothing: a part of the newest is lost on the second."""
+    """Two machines with a disk each, and a process that looks at nothing: each disk lacks something else."""
     for disk in ("one", "two"):
         for step in (2, 4, 6):
             folder = tmp_path / disk / f"checkpoint-{step}"
