@@ -13,6 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import distributed, multiprocessing
 
+from electra_rtd.hub_tools import verify_checkpoint
+from electra_rtd.hub_tools.gather import gather_checkpoint
 from electra_rtd.train_tools.manifest import MANIFEST, write_manifest
 from electra_rtd.train_tools.run_folder import RunFolder
 from electra_rtd.train_tools.whole_checkpoints import (
@@ -138,7 +140,9 @@ def test_a_damaged_checkpoint_that_a_user_names_is_refused(again, tmp_path):
         ValueError, match=r"`resume_from_checkpoint=there/checkpoint-4` is not whole: scheduler\.pt is e"
     ):
         again("--overwrite", "--resume_from_checkpoint", "there/checkpoint-4")
-    assert again("--overwrite", "--resume_from_checkpoint", "there/checkpoint-2").steps == 4
+    whole = Path("there/checkpoint-2").rename("there/last-checkpoint")
+    (whole / MANIFEST).unlink()  # as the Trainer's push to the Hub leaves it
+    assert again("--overwrite", "--resume_from_checkpoint", "there/last-checkpoint").steps == 4
 
 
 def test_they_are_counted_by_number_and_other_names_are_none(tmp_path):
@@ -147,6 +151,12 @@ def test_they_are_counted_by_number_and_other_names_are_none(tmp_path):
     (tmp_path / "checkpoint-12").touch()
     assert [path.name for path in saved_checkpoints(tmp_path)] == ["checkpoint-9", "checkpoint-10"]
     assert saved_checkpoints(tmp_path / "not there") == [] and newest_whole_checkpoint(tmp_path) is None
+
+
+def test_a_checkpoint_that_is_pushed_leaves_its_manifest_at_home(finished_run, tmp_path):
+    gather_checkpoint(finished_run.out / "checkpoint-4", tmp_path / "pushed")
+    assert (tmp_path / "pushed" / "model.safetensors").is_file() and not (tmp_path / "pushed" / MANIFEST).exists()
+    assert MANIFEST not in str(verify_checkpoint(str(finished_run.out / "checkpoint-4")).findings)
 
 
 # ---- Several processes ----------------------------------------------------------------------------------------------
