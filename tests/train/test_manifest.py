@@ -190,7 +190,9 @@ def train_in_one_of_two(rank, port, make_trainer, is_late):
     Trainer._save_rng_state = save_late
     trainer = make_trainer(callbacks=[RTDManifestCallback()], max_steps=2, ddp_backend="gloo", **SAVES)
     trainer.train()
-    assert why_not_whole(Path(trainer.args.output_dir) / "checkpoint-2") is None, "a process went on before the manifest"
+    assert why_not_whole(Path(trainer.args.output_dir) / "checkpoint-2") is None, (
+        "a process went on before the manifest"
+    )
     torch.distributed.destroy_process_group()
 
 
