@@ -100,7 +100,7 @@ def _why_wrong_sums(checkpoint):
             with zipfile.ZipFile(file) as archive:
                 wrong = archive.testzip()
         except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
-            wrong = error
+            wrong = str(error)
         if wrong:
             return f"{file.name} does not agree with the sums in it ({wrong})"
     return None
