@@ -1,6 +1,6 @@
 """Small runs of `adapt`, each a fork of this process, which has imported everything: one takes a second or two.
 
-A run says where it is, in memory that this process sees: so that it can be killed, or sent a signal, while it saves, say.
+A run says where it is, in memory that this process sees: so it can be killed, or sent a signal, while it saves, say.
 """
 
 import contextlib
@@ -12,7 +12,6 @@ import signal
 import sys
 import time
 from functools import wraps
-from pathlib import Path
 
 import datasets
 import torch
@@ -28,7 +27,7 @@ from electra_rtd.train_tools.whole_checkpoints import saved_checkpoints, why_not
 from ..study.starts import MINI_PAIR
 
 
-STEPS = 24
+STEPS = 16
 ROWS = 120
 SIZES = {"hidden_size": 32, "embedding_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
 # Dropout is on, and batches are grouped by length: whatever is drawn has to go on too.
@@ -93,7 +92,7 @@ class Run:
         runs ([`Runs`]); name (`str`): of its output folder; options (`list[str]`): more of the command.
 
     Attributes:
-        folder (`Path`): the output folder; place ([`Place`]); pid (`int`); status (`int`): once it ended, as `Popen`'s.
+        folder (`Path`): the output folder; place ([`Place`]); pid (`int`); status (`int`): as `Popen`'s.
     """
 
     def __init__(self, runs, name, options):
@@ -226,10 +225,14 @@ def outcome(folder):
 
 
 def log_of(folder):
-    """Rows of the log but for clocks. Args: folder (`Path`). Returns: `list[dict]`."""
+    """Rows of the log but for clocks, and for the last words of a session's training, which are nothing but clocks.
+
+    Args: folder (`Path`). Returns: `list[dict]`.
+    """
     history = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
     clocks = ("runtime", "per_second", "_time", "flos", "train_loss")
-    return [{name: value for name, value in row.items() if not name.endswith(clocks)} for row in history]
+    rows = [row for row in history if "train_runtime" not in row]
+    return [{name: value for name, value in row.items() if not name.endswith(clocks)} for row in rows]
 
 
 def faults(folder):
