@@ -4,6 +4,7 @@ A run says where it is, in memory that this process sees: so it can be killed, o
 """
 
 import contextlib
+import gc
 import hashlib
 import json
 import mmap
@@ -15,25 +16,25 @@ from functools import wraps
 
 import datasets
 import torch
-from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining, Trainer
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining, PreTrainedTokenizerFast, Trainer
 from transformers.utils import logging as transformers_logging
 
 from electra_rtd import cli
-from electra_rtd.hub_tools.loading import load_tokenizer
 from electra_rtd.train_tools import recipes
 from electra_rtd.train_tools.callbacks import manifest
 from electra_rtd.train_tools.whole_checkpoints import saved_checkpoints, why_not_whole
 
-from ..study.starts import MINI_PAIR
 
-
-STEPS = 16
+STEPS = 12
 ROWS = 120
+WORDS = "나 너 우리 학교 책 비 눈 산 강 바다 사람 시간 하루 오늘 내일 밥 물 집 길 말 글 간다 온다 본다".split()  # noqa: SIM905
+SPECIAL = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
 SIZES = {"hidden_size": 32, "embedding_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
 # Dropout is on, and batches are grouped by length: whatever is drawn has to go on too.
 OPTIONS = [
     *("--max_steps", str(STEPS), "--per_device_train_batch_size", "4", "--max_seq_length", "48"),
-    *("--save_strategy", "steps", "--save_steps", "2", "--save_total_limit", "2", "--logging_steps", "2"),
+    *("--save_strategy", "steps", "--save_steps", "2", "--save_total_limit", "2", "--logging_steps", "1"),
     *("--eval_strategy", "steps", "--eval_steps", "4", "--learning_rate", "1e-3", "--sample_steps", "0"),
     *("--use_cpu", "--disable_tqdm", "true", "--report_to", "none"),
 ]
@@ -170,13 +171,11 @@ class Runs:
         datasets.disable_progress_bars()
         transformers_logging.disable_progress_bar()
         self.command = ["adapt", *_pair(work / "pair", seed), "--train_file", _text(work), *OPTIONS]
-        with (
-            open(os.devnull, "w") as nowhere,
-            contextlib.redirect_stdout(nowhere),
-            contextlib.redirect_stderr(nowhere),
-        ):
-            if cli.main([*self.command, "--output_dir", "first"]) != 0:  # here: forks have all that it imports
-                raise RuntimeError("the undisturbed run failed")
+        with _silent():
+            status = cli.main([*self.command, "--output_dir", "first"])  # here: forks have all that it imports
+        if status != 0:
+            raise RuntimeError("the undisturbed run failed")
+        gc.freeze()  # else each fork goes through all that is imported, and copies it
         began = time.perf_counter()
         run = self.start("undisturbed")
         if run.end() != 0:
@@ -198,14 +197,30 @@ class Runs:
         """
         begun = [one.name for one in saved_checkpoints(self.work / name) if why_not_whole(one) is None]
         run = self.start(name, "--resume")
-        if run.end() == 2 and "no whole checkpoint" in run.shown():
-            begun = ["the start"]
+        if run.end() == 2 and not begun:
             run = self.start(name, "--overwrite")
         wrong = [] if run.end() == 0 else [f"it could not go on: {run.shown()[-300:]}"]
         if not wrong:
             wrong = faults(run.folder)
             wrong += [] if outcome(run.folder) == self.undisturbed else ["it ends at other weights, or another log"]
         return begun[-1] if begun else "the start", wrong
+
+
+@contextlib.contextmanager
+def _silent():
+    """Standard output and errors go nowhere, below what Python knows of: loggers keep their streams."""
+    kept, nowhere = [os.dup(1), os.dup(2)], os.open(os.devnull, os.O_WRONLY)
+    sys.stdout.flush()
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        for number, copy in zip((1, 2), kept, strict=True):
+            os.dup2(copy, number)
+            os.close(copy)
+        os.close(nowhere)
 
 
 def outcome(folder):
@@ -243,9 +258,16 @@ def faults(folder):
 
 
 def _pair(folder, seed):
-    """A tiny pair with the vocabulary of the embedded one, on disk. Returns: options of `adapt` that name it."""
+    """A tiny pair, on disk. Returns: options of `adapt` that name it."""
     torch.manual_seed(seed)
-    tokenizer = load_tokenizer(MINI_PAIR)
+    vocabulary = {word: number for number, word in enumerate([*SPECIAL.values(), *WORDS])}
+    backend = Tokenizer(models.WordPiece(vocab=vocabulary, unk_token=SPECIAL["unk_token"]))
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    first, last = SPECIAL["cls_token"], SPECIAL["sep_token"]
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"{first} $A {last}", special_tokens=[(first, vocabulary[first]), (last, vocabulary[last])]
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=64, **SPECIAL)
     config = ElectraConfig(vocab_size=len(tokenizer), intermediate_size=64, max_position_embeddings=64, **SIZES)
     options = []
     for name, kind in (("generator", ElectraForMaskedLM), ("discriminator", ElectraForPreTraining)):
@@ -257,7 +279,6 @@ def _pair(folder, seed):
 
 def _text(folder):
     """A file of sentences of very different lengths. Returns: its name."""
-    words = "나 너 우리 학교 책 비 눈 산 강 바다 사람 시간 하루 오늘 내일 밥 물 집 길 말 글 간다 온다 본다".split()  # noqa: SIM905
-    rows = [" ".join(words[(7 * row + step) % len(words)] for step in range(3 + row % 17)) for row in range(ROWS)]
+    rows = [" ".join(WORDS[(7 * row + step) % len(WORDS)] for step in range(3 + row % 17)) for row in range(ROWS)]
     (folder / "text.txt").write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
     return "text.txt"
