@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file
 from transformers import Trainer, TrainerCallback
 
@@ -180,6 +181,7 @@ def test_an_evaluation_is_broken_off_and_made_up_for(adapt, sent, finished_run, 
     assert_same_run("out", "whole")
 
 
+@pytest.mark.slow
 def test_a_step_with_an_evaluation_is_saved_before_it(adapt, sent):
     assert adapt("--output_dir", "whole", *EVALUATING) == 0
     sent(Trainer, "training_step", TERM, call=3)
@@ -189,7 +191,8 @@ def test_a_step_with_an_evaluation_is_saved_before_it(adapt, sent):
     assert_same_run("out", "whole")
 
 
-@pytest.mark.parametrize("step", [4, 6])  # 4 is the end of the first epoch, 6 is within the second
+# 4 is the end of the first epoch, 6 is within the second.
+@pytest.mark.parametrize("step", [4, pytest.param(6, marks=pytest.mark.slow)])
 def test_what_is_due_at_the_end_of_an_epoch_is_done_once(step, adapt, sent):
     epochs = ("--max_steps", 8, "--per_device_train_batch_size", 16, "--logging_strategy", "epoch")
     epochs += ("--eval_strategy", "epoch", "--save_strategy", "epoch")
@@ -201,6 +204,7 @@ def test_what_is_due_at_the_end_of_an_epoch_is_done_once(step, adapt, sent):
     assert_same_run("out", "whole", asked_at=None if step == 4 else step)
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_is_found_by_an_evaluation_that_was_made_up_for(adapt, sent):
     best = ("--eval_strategy", "steps", "--eval_steps", 2, "--load_best_model_at_end", "true")
     best += ("--metric_for_best_model", "mlm_loss", "--greater_is_better", "true")  # that of the first evaluation
@@ -224,9 +228,15 @@ def test_before_training_a_signal_ends_at_once(number, status, adapt, sent, caps
     assert not Path("out").exists()
 
 
-@pytest.mark.parametrize(("number", "status"), [(TERM, 0), (INT, 130)])
-def test_a_signal_after_the_last_step_saves_what_no_checkpoint_has(number, status, adapt, sent, capsys, finished_run):
-    sent(recipes, "export_discriminator", number)
+# In the export; and in the moment between the last step and the end of training (the first call is the evaluation's).
+@pytest.mark.parametrize(
+    ("number", "status", "place"),
+    [(TERM, 0, (recipes, "export_discriminator", 1)), (INT, 130, (transformers.trainer, "speed_metrics", 2))],
+)
+def test_a_signal_after_the_last_step_saves_what_no_checkpoint_has(
+    number, status, place, adapt, sent, capsys, finished_run
+):
+    sent(*place[:2], number, call=place[2])
     assert adapt("--save_strategy", "no") == status
     assert listing() == ["checkpoint-4"]
     assert "at step 4.\nout/checkpoint-4 is whole.\nGo on with --resume." in capsys.readouterr().err

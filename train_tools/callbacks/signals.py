@@ -49,7 +49,7 @@ class RTDSignalCallback(TrainerCallback, ExportableState):
         self._group = None  # of processes, for agreeing
         self._trains = False  # from the first step of this session on
         self._saved_at: int | None = None  # the step of the last checkpoint, from then on
-        self._owes_evaluation, self._is_epoch_over = False, False
+        self._owes_evaluation, self._is_epoch_over, self._has_trained = False, False, False
         self._random = None  # the states of the generators before an evaluation
 
     def state(self):
@@ -125,6 +125,7 @@ class RTDSignalCallback(TrainerCallback, ExportableState):
     def on_train_end(self, args, state, control, **kwargs):
         was_asked = self._trains and self._is_asked()  # after the last step was saved
         self.close()
+        self._has_trained = True
         if was_asked:
             self.stopped = self._request.number
             raise Stopped(number=self.stopped, saved=self._saved_at == state.global_step)
@@ -149,8 +150,7 @@ class RTDSignalCallback(TrainerCallback, ExportableState):
         try:
             yield
         except KeyboardInterrupt as interrupt:
-            is_over = self._saved_at is not None and not trainer.is_in_train
-            if not is_over or (isinstance(interrupt, Stopped) and interrupt.saved):
+            if not self._has_trained or (isinstance(interrupt, Stopped) and interrupt.saved):
                 raise
             if self._saved_at != trainer.state.global_step:
                 # Several processes are interrupted at different places, and cannot save together; and when the best
