@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from transformers import Trainer, TrainerCallback
 
 from electra_rtd import cli, terminal
-from electra_rtd.train_tools import RTDSignalCallback, Stopped, recipes, signals
+from electra_rtd.train_tools import RTDSignalCallback, Stopped, recipes
 from electra_rtd.train_tools.signals import Handlers, StopRequest, machines_interrupt, undisturbed
 
 
@@ -377,16 +377,56 @@ def in_child(function, *arguments):
     return process.exitcode
 
 
-def test_a_forked_process_can_be_terminated_but_a_worker_of_a_loader_stays_until_all_is_saved(monkeypatch):
-    handlers = Handlers((TERM, INT), lambda number, frame: pytest.fail("it is the parent that was asked"))
+def test_a_forked_process_can_be_terminated():
+    handlers = Handlers([TERM], lambda number, frame: pytest.fail("it is the parent that was asked"))
     handlers.install()
     try:
         assert in_child(signal.raise_signal, TERM) == -TERM
-        assert in_child(signal.raise_signal, INT) == 0  # Ctrl-C reaches all: this one ends with its parent
-        monkeypatch.setattr(signals, "get_worker_info", lambda: "a worker")
-        assert in_child(signal.raise_signal, TERM) == 0
     finally:
         handlers.restore()
+
+
+def ask_the_others(others, parent):
+    """As `scancel` asks all processes of a job: this one is neither a worker nor its parent."""
+    for other in others:
+        os.kill(other, TERM)
+    os.kill(parent, TERM)
+
+
+def test_a_job_that_is_cancelled_as_a_whole_has_its_loaders_workers_until_it_is_saved(make_trainer):
+    class Cancel(TrainerCallback):
+        def on_optimizer_step(self, args, state, control, **kwargs):
+            workers = [child.pid for child in multiprocessing.active_children()]
+            assert len(workers) == 2
+            assert in_child(ask_the_others, workers, os.getpid()) == 0
+            time.sleep(0.2)  # torch ends a training in the middle of it when a worker dies
+
+    options = {"max_steps": 4, "save_strategy": "no", "dataloader_num_workers": 2, "per_device_train_batch_size": 2}
+    trainer = make_trainer(callbacks=[Cancel(), RTDSignalCallback()], **options)
+    with pytest.raises(Stopped):
+        trainer.train()
+    assert trainer.state.global_step == 1
+    assert Path(trainer.args.output_dir, "checkpoint-1", "optimizer.pt").is_file()
+    assert multiprocessing.active_children() == []
+
+
+def test_a_process_forked_in_training_ends_when_its_parent_terminates_it():
+    def work():
+        begun.set()
+        time.sleep(60)
+
+    fork, request = multiprocessing.get_context("fork"), StopRequest(lambda frame: True)
+    begun = fork.Event()
+    request.expect()
+    try:
+        process = fork.Process(target=work)
+        process.start()
+        assert begun.wait(30)
+        process.terminate()
+        process.join(30)
+        assert process.exitcode == 143
+    finally:
+        request.unwatch()
 
 
 def one_of_two(rank, folder, make_trainer):

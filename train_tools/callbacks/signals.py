@@ -12,7 +12,7 @@ from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..signals import CTRL_C, Stopped, StopRequest
-from .handler import calling, handler_of, move_to_back, reporter, trainer_of
+from .handler import handler_of, move_to_back, reporter, trainer_of
 
 
 logger = logging.getLogger(__name__)
@@ -63,6 +63,7 @@ class RTDSignalCallback(TrainerCallback, ExportableState):
         kept = kept[0] if isinstance(kept, list) else kept
         self._owes_evaluation = kept["attributes"]["_owes_evaluation"]
         self._saved_at, self.stopped, self._request = state.global_step, None, StopRequest(_is_training)
+        self._request.expect()
         if args.world_size > 1 and torch.distributed.is_initialized() and self._group is None:
             self._group = torch.distributed.new_group(backend="gloo")  # no step waits for a GPU because of this
 
@@ -192,7 +193,12 @@ class RTDSignalCallback(TrainerCallback, ExportableState):
 
 
 def _is_training(frame):
-    return calling(lambda caller: isinstance(caller, Trainer), frame) is not None
+    """Whether a frame was called, by however many others, by `Trainer.train`: `bool`."""
+    while frame is not None:
+        if frame.f_code.co_name == "train" and isinstance(frame.f_locals.get("self"), Trainer):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _save(trainer):
