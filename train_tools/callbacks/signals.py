@@ -70,13 +70,7 @@ class RTDSignalCallback(TrainerCallback, ExportableState):
     def on_epoch_begin(self, args, state, control, **kwargs):
         self._is_epoch_over = False
         if self._owes_evaluation:
-            trainer = trainer_of(self)
-            self._random = _random_states()
-            metrics = trainer._evaluate(None, None)
-            if trainer._determine_best_metric(metrics=metrics, trial=None):
-                folder = f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
-                state.best_model_checkpoint = os.path.join(args.output_dir, folder)
-            self._owes_evaluation = False
+            self._evaluate_now(args, state, trainer_of(self))
 
     def on_step_begin(self, args, state, control, **kwargs):
         self._trains, self._random = True, None
@@ -173,6 +167,18 @@ class RTDSignalCallback(TrainerCallback, ExportableState):
             torch.distributed.all_reduce(number, torch.distributed.ReduceOp.MAX, group=self._group)
             self._request.number = int(number) or None
         return self._request.number is not None
+
+    def _evaluate_now(self, args, state, trainer):
+        """What the session before left out. Random numbers of training are taken from the checkpoint after this."""
+        checkpoint = os.path.join(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
+        if args.world_size > 1:
+            torch.manual_seed(args.seed + state.global_step)  # releases before 5.23 draw the order of held-out batches
+        elif os.path.isdir(checkpoint):
+            trainer._load_rng_state(checkpoint)
+        metrics = trainer._evaluate(None, None)
+        if trainer._determine_best_metric(metrics=metrics, trial=None):
+            state.best_model_checkpoint = checkpoint
+        self._owes_evaluation = False
 
     def _save_instead_of_evaluating(self, args, control, save):
         self.stopped = self._request.number
