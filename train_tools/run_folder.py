@@ -229,10 +229,12 @@ class RunFolder:
 
 
 def _is_hardly_begun(child):
-    """Whether something in the folder is a checkpoint that holds nothing yet, or half of a configuration."""
+    """Whether something in the folder is a checkpoint with nothing yet but our code and half of a configuration."""
     if not child.is_dir() or not re.fullmatch(r"checkpoint-\d+", child.name):
         return False
-    return all(file.name == "config.json" and not read_own(file) for file in child.iterdir())
+    return all(
+        file.name in CODE_EVER or (file.name == "config.json" and not read_own(file)) for file in child.iterdir()
+    )
 
 
 def _is_full(error):

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 from contextlib import contextmanager, suppress
 
@@ -11,6 +10,7 @@ from contextlib import contextmanager, suppress
 # closed. Windows has the first alone.
 BY_MACHINES = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name))
 CTRL_C = signal.SIGINT
+STANDARD_ERROR = 2
 SAVING = "this step is finished and saved, then training stops."
 
 
@@ -165,8 +165,8 @@ def name_of(number):
 def _say(text):
     """From a handler, which can come in the middle of a `print`: Python's own streams cannot be used here."""
     if os.environ.get("RANK", "0") == "0":
-        with suppress(OSError, ValueError, AttributeError):  # no terminal, or none that is a file
-            os.write(sys.__stderr__.fileno(), f"\n{text}\n".encode())
+        with suppress(OSError):  # it is closed
+            os.write(STANDARD_ERROR, f"\n{text}\n".encode())
 
 
 _expecting: set = set()  # requests of trainings under way: as a rule none or one

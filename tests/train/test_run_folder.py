@@ -332,6 +332,7 @@ def test_a_run_that_was_killed_as_it_began_to_save_can_be_replaced(content, tmp_
     (tmp_path / "out" / "checkpoint-2").mkdir(parents=True)
     if content is not None:
         (tmp_path / "out" / "checkpoint-2" / "config.json").write_text(content)
+        (tmp_path / "out" / "checkpoint-2" / CODE[0]).touch()
     RunFolder("out", overwrite=True)
     (tmp_path / "out" / "checkpoint-2" / "unet").mkdir()  # somebody else's checkpoints may have neither of ours
     with pytest.raises(ValueError, match="holds no run of electra-rtd"):
