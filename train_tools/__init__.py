@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from .callbacks import (
         RTDConsoleCallback,
         RTDHealthCallback,
+        RTDManifestCallback,
         RTDMetricsCallback,
         RTDSampleCallback,
         RTDScheduleCallback,
+        RTDSignalCallback,
         RTDWarmUpCallback,
         Schedule,
     )
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
     from .evaluation.evaluation import Evaluation
     from .evaluation.layer_rates import layerwise_parameter_groups
     from .recipes import AdaptResult, adapt
+    from .signals import Stopped
     from .unpadded_attention import use_unpadded_attention
     from .vocabulary_extension import VocabularyExtension, extend_checkpoint, extend_vocabulary
+    from .whole_checkpoints import newest_whole_checkpoint
 
 __all__ = [
     "AdaptArguments",
@@ -33,11 +37,14 @@ __all__ = [
     "Evaluation",
     "RTDConsoleCallback",
     "RTDHealthCallback",
+    "RTDManifestCallback",
     "RTDMetricsCallback",
     "RTDSampleCallback",
     "RTDScheduleCallback",
+    "RTDSignalCallback",
     "RTDWarmUpCallback",
     "Schedule",
+    "Stopped",
     "TextData",
     "VocabularyExtension",
     "adapt",
@@ -45,6 +52,7 @@ __all__ = [
     "extend_checkpoint",
     "extend_vocabulary",
     "layerwise_parameter_groups",
+    "newest_whole_checkpoint",
     "read_text",
     "tokenize_text",
     "use_attention_in_parts",
@@ -59,9 +67,11 @@ __getattr__, __dir__ = lazy_names(
         ".callbacks": [
             "RTDConsoleCallback",
             "RTDHealthCallback",
+            "RTDManifestCallback",
             "RTDMetricsCallback",
             "RTDSampleCallback",
             "RTDScheduleCallback",
+            "RTDSignalCallback",
             "RTDWarmUpCallback",
             "Schedule",
         ],
@@ -71,7 +81,9 @@ __getattr__, __dir__ = lazy_names(
         ".evaluation.evaluation": ["Evaluation"],
         ".evaluation.layer_rates": ["layerwise_parameter_groups"],
         ".recipes": ["AdaptResult", "adapt"],
+        ".signals": ["Stopped"],
         ".unpadded_attention": ["use_unpadded_attention"],
         ".vocabulary_extension": ["VocabularyExtension", "extend_checkpoint", "extend_vocabulary"],
+        ".whole_checkpoints": ["newest_whole_checkpoint"],
     },
 )

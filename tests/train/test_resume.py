@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModel
 
+from electra_rtd.train_tools.manifest import write_manifest
 from electra_rtd.train_tools.resume import read_totals
 
 
@@ -95,6 +96,8 @@ def test_the_checkpoints_of_some_steps_say_it_too(finished_run):
 def test_weights_without_an_optimiser_are_no_place_to_go_on(again, finished_run):
     for file in Path("out").glob("checkpoint-*/*.pt*"):  # as `--save_only_model true` leaves them
         file.unlink()
+    for step in (2, 4):
+        write_manifest(f"out/checkpoint-{step}")
     with pytest.raises(ValueError, match=r"checkpoint-4 holds weights.*`checkpoint=out/checkpoint-4` with another"):
         again("--resume", "--max_steps", "6")
     assert again("--resume", "--save_only_model", "true").steps == 4  # it is finished: nothing to go on with
@@ -109,7 +112,8 @@ def test_every_evaluation_is_in_the_log_once(again):
 
 def test_a_run_whose_death_only_the_last_evaluation_sees_ends_with_that_finding(again):
     # Training itself logs no loss.
-    result = again("--overwrite", "--learning_rate", 1e30, "--max_grad_norm", 0.0, "--logging_steps", 500)
+    options = ["--logging_steps", 500, "--save_strategy", "no"]
+    result = again("--overwrite", "--learning_rate", 1e30, "--max_grad_norm", 0.0, *options)
     assert [row["health"] for row in result.health] == ["not_a_number"] and math.isnan(result.after["loss"])
     log = read_json("trainer_state.json")["log_history"]
     assert [row["step"] for row in log if "eval_loss" in row] == [0, 4] and log[-1]["health"] == "not_a_number"

@@ -1,14 +1,17 @@
 """What the stock Trainer tells while it trains: figures (`metrics`, `console`), a look at the text, its health.
 
-And what changes meanwhile: settings by their `schedules`; which network learns (`warm_up`).
+And what changes meanwhile: settings by their `schedules`; which network learns (`warm_up`). And what makes a saved
+checkpoint one that can be trusted (`manifest`), and a run end as it is asked to (`signals`).
 """
 
 from ..schedule import Schedule
 from .console import RTDConsoleCallback
 from .health import RTDHealthCallback
+from .manifest import RTDManifestCallback
 from .metrics import LOSS_PARTS, RTDMetricsCallback
 from .samples import RTDSampleCallback
 from .schedules import RTDScheduleCallback
+from .signals import RTDSignalCallback
 from .warm_up import RTDWarmUpCallback
 
 
@@ -16,9 +19,11 @@ __all__ = [
     "LOSS_PARTS",
     "RTDConsoleCallback",
     "RTDHealthCallback",
+    "RTDManifestCallback",
     "RTDMetricsCallback",
     "RTDSampleCallback",
     "RTDScheduleCallback",
+    "RTDSignalCallback",
     "RTDWarmUpCallback",
     "Schedule",
 ]
