@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from .evaluation.evaluate import evaluate
     from .evaluation.evaluation import Evaluation
     from .evaluation.layer_rates import layerwise_parameter_groups
+    from .presets import PRESETS
+    from .pretrain_arguments import PretrainArguments
+    from .pretraining import pretrain
     from .recipes import AdaptResult, adapt
     from .signals import Stopped
     from .unpadded_attention import use_unpadded_attention
@@ -31,10 +34,12 @@ if TYPE_CHECKING:
     from .whole_checkpoints import newest_whole_checkpoint
 
 __all__ = [
+    "PRESETS",
     "AdaptArguments",
     "AdaptResult",
     "EvaluateArguments",
     "Evaluation",
+    "PretrainArguments",
     "RTDConsoleCallback",
     "RTDHealthCallback",
     "RTDManifestCallback",
@@ -53,6 +58,7 @@ __all__ = [
     "extend_vocabulary",
     "layerwise_parameter_groups",
     "newest_whole_checkpoint",
+    "pretrain",
     "read_text",
     "tokenize_text",
     "use_attention_in_parts",
@@ -80,6 +86,9 @@ __getattr__, __dir__ = lazy_names(
         ".evaluation.evaluate": ["evaluate"],
         ".evaluation.evaluation": ["Evaluation"],
         ".evaluation.layer_rates": ["layerwise_parameter_groups"],
+        ".presets": ["PRESETS"],
+        ".pretrain_arguments": ["PretrainArguments"],
+        ".pretraining": ["pretrain"],
         ".recipes": ["AdaptResult", "adapt"],
         ".signals": ["Stopped"],
         ".unpadded_attention": ["use_unpadded_attention"],

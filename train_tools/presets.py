@@ -16,8 +16,8 @@ TRAINING_UTILS = "google-research/electra, util/training_utils.py"
 KOELECTRA = "monologg/KoELECTRA, README.md"
 KOELECTRA_WORDS = "monologg/KoELECTRA, docs/wordpiece_vocab.md"
 AS_THE_PAPER = "as the paper, says monologg/KoELECTRA, README.md"
-MINI = "electra-rtd, examples/mini_pair"
-OURS = "electra-rtd: to try things out"
+MINI = "examples/mini_pair of electra-rtd"
+OURS = "electra-rtd, to try things out"
 
 # In the order in which a recipe is shown.
 GROUPS = {
@@ -187,7 +187,7 @@ PRESETS = {
         (_KOELECTRA_NOTE,),
     ),
     "mini": Preset(
-        "The pair in this package, as far as one run can: 6M parameters, an hour or two on two cores",
+        "The pair in this package, as far as one run can make it",
         {
             **_SHARED,
             **_of(MINI, num_hidden_layers=4, hidden_size=256, intermediate_size=1024, num_attention_heads=4),
@@ -197,7 +197,7 @@ PRESETS = {
             **_of(MINI, mask_prob=0.15, replace_prob=0.85, sampling_temperature=1.0, gen_weight=1.0, disc_weight=50.0),
             **_of(MINI, generator_warmup=4500 / 6300, learning_rate=7e-4, lr_scheduler_type="linear"),
             **_of(MINI, warmup_steps=300, weight_decay=0.01, adam_beta1=0.9, adam_beta2=0.98, adam_epsilon=1e-6),
-            **_of(MINI, max_grad_norm=1.0, batch=96, max_steps=6300),
+            **_of(MINI, max_grad_norm=1.0, batch=80, max_steps=6300),
         },
         (
             "The pair in the package was made in three steps, with token embeddings from counts first and two rates "
@@ -206,7 +206,7 @@ PRESETS = {
         ),
     ),
     "tiny": Preset(
-        "A pair of 2M parameters that learns little, in minutes on a laptop",
+        "To try things out: it learns little",
         {
             **_SHARED,
             **_of(OURS, num_hidden_layers=3, hidden_size=128, intermediate_size=512, num_attention_heads=2),
@@ -215,4 +215,10 @@ PRESETS = {
             **_of(OURS, mask_prob=0.15, learning_rate=5e-4, warmup_steps=100, batch=32, max_steps=1000),
         },
     ),
+}
+# What stands before the comma in a source, and where it is.
+SOURCES = {
+    "Clark et al. 2020": "https://arxiv.org/abs/2003.10555",
+    "google-research/electra": "https://github.com/google-research/electra",
+    "monologg/KoELECTRA": "https://github.com/monologg/KoELECTRA",
 }
