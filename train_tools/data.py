@@ -14,7 +14,7 @@ from .text.cache import cached_rows
 from .text.columns import TEXT, TextTable, choose_column
 from .text.delimited import read_delimited, refuse_sentence_as_name
 from .text.documents import Numbered
-from .text.finding import ending, find_sources, is_saved, shown_endings
+from .text.finding import PACKED, ending, find_sources, is_saved, shown_endings
 from .text.json_rows import read_json
 from .text.lines import MAX_ROW_LENGTH, read_lines, too_long
 from .text.stored import read_hub, read_parquet, read_saved
@@ -64,7 +64,7 @@ def read_text(
     The rows are cached by `datasets`' rules, until a file changes.
 
     Args:
-        sources (`str`, path, or a list of them): files (`.csv .tsv .json .jsonl .parquet .txt`, each also `.gz`),
+        sources (`str`, path, or a list of them): files (`.csv .tsv .json .jsonl .parquet .txt`, each also `.gz` or `.zst`),
             folders with all that is below them, or one that `save_to_disk` wrote, globs, or one Hub dataset id.
         text_column (`str`, *optional*): the column with the text; by default the one called `text`, or the only one
             that holds text.
@@ -107,7 +107,7 @@ def read_text(
 def _content(path):
     """What changes when a file does, or one of those that `save_to_disk` wrote. Refuses what is no text file."""
     if not is_saved(path) and ending(path) is None:
-        raise ValueError(f"{path} is of an unknown kind. Read are {shown_endings()}, each also with .gz.")
+        raise ValueError(f"{path} is of an unknown kind. Read are {shown_endings()}, each also with .gz or .zst.")
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     states = [(file, file.stat()) for file in files]
     if not any(state.st_size for _, state in states):
@@ -167,7 +167,8 @@ def _write_rows(tables, names, wanted, max_length, write, numbered=None):
 
 def _packed_twins(names):
     """A note for files that are there packed and unpacked: their text would count twice."""
-    return [f"{name} and {name}.gz are both read: leave one out." for name in names if f"{name}.gz" in names]
+    twins = ((name, f"{name}{packed}") for name in names for packed in PACKED)
+    return [f"{name} and {twin} are both read: leave one out." for name, twin in twins if twin in names]
 
 
 def _choose(table, wanted, chosen):

@@ -35,8 +35,8 @@ class RunArguments:
     train_file: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Text to train on: files (.csv .tsv .json .jsonl .parquet .txt, each also .gz), folders, globs, "
-            "or one Hub dataset id. One sentence or paragraph a row."
+            "help": "Text to train on: files (.csv .tsv .json .jsonl .parquet .txt, each also .gz or .zst), "
+            "folders, globs, or one Hub dataset id. One sentence or paragraph a row."
         },
     )
     validation_file: list[str] | None = field(
