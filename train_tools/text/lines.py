@@ -177,7 +177,8 @@ def _explain_nul(file, number):
         if zeros.count(0) > len(head) / 8:
             return f"{file} is not UTF-8: it looks like {encoding} without a mark. {_convert(file, encoding)}"
     if is_packed(file):
-        remedy = f"{UNPACK[packing(file)]} {shlex.quote(str(file))} | tr -d '\\000' > cleaned{file.with_suffix('').suffix}"
+        unpack = UNPACK[packing(file)]
+        remedy = f"{unpack} {shlex.quote(str(file))} | tr -d '\\000' > cleaned{file.with_suffix('').suffix}"
     else:
         remedy = f"tr -d '\\000' < {shlex.quote(str(file))} > cleaned{file.suffix}"
     return (
@@ -189,5 +190,6 @@ def _explain_nul(file, number):
 def _convert(file, encoding):
     name = shlex.quote(str(file))
     if is_packed(file):
-        return f"Convert it: `{UNPACK[packing(file)]} {name} | iconv -f {encoding} -t UTF-8 > utf8{file.with_suffix('').suffix}`."
+        unpack = UNPACK[packing(file)]
+        return f"Convert it: `{unpack} {name} | iconv -f {encoding} -t UTF-8 > utf8{file.with_suffix('').suffix}`."
     return f"Convert it: `iconv -f {encoding} -t UTF-8 {name} > utf8{file.suffix}`."
