@@ -65,7 +65,8 @@ def read_text(
 
     Args:
         sources (`str`, path, or a list of them): files (`.csv .tsv .json .jsonl .parquet .txt`, each also `.gz` or
-            `.zst`), folders with all that is below them, or one that `save_to_disk` wrote, globs, or one Hub dataset id.
+            `.zst`), folders with all that is below them, or one that `save_to_disk` wrote, globs, or one Hub dataset
+            id.
         text_column (`str`, *optional*): the column with the text; by default the one called `text`, or the only one
             that holds text.
         hub_split (`str`): the split of a Hub dataset that is read.

@@ -40,13 +40,10 @@ class StreamCallback(TrainerCallback):
     def on_save(self, args, state, control, **kwargs):
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         used = state.global_step * args.gradient_accumulation_steps * args.world_size
-        lanes = range(args.process_index, self._rows.plan.lanes, args.world_size)
-        content = {
-            "settings": self._settings,
-            "batches": used,
-            "lanes": {str(lane): self._rows.state_of(lane, lane_batches(used, lane, len(lanes) * args.world_size))
-                      for lane in lanes},
-        }
+        number = self._rows.plan.lanes
+        lanes = range(args.process_index, number, args.world_size)
+        states = {str(lane): self._rows.state_of(lane, lane_batches(used, lane, number)) for lane in lanes}
+        content = {"settings": self._settings, "batches": used, "lanes": states}
         file = checkpoint / STATE_FILES.replace("*", f"{args.process_index:05d}")
         staged = file.with_suffix(".new")
         staged.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")

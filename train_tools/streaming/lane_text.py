@@ -46,7 +46,7 @@ class LaneText:
         return next(self._iterator)
 
     def state_dict(self):
-        """Behind which text it is: `dict` for JSON, of `pass`, `shard`, `text` (in the shard), `seen` (in the pass)."""
+        """Behind which text it is: `dict` for JSON: `pass`, `shard`, `text` in the shard, `seen` in the pass."""
         return {"pass": self._pass, "shard": self._shard, "text": self._text, "seen": self._seen}
 
     def load_state_dict(self, state):
