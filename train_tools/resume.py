@@ -14,7 +14,6 @@ from ..modeling_electra_rtd import ElectraRTDForPreTraining
 from .checkpoint_contents import has_optimizer
 
 
-
 class RunTotals(TrainerCallback, ExportableState):
     """What a run has read and how long it has trained, over all of its sessions: written into its checkpoints.
 

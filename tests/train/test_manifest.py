@@ -2,12 +2,18 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
+import socket
+import time
 from pathlib import Path
 
 import pytest
-from transformers import TrainerCallback
+import torch
+from accelerate.state import AcceleratorState
+from torch import multiprocessing
+from transformers import Trainer, TrainerCallback
 
 from electra_rtd.hub_tools import verify_checkpoint
 from electra_rtd.train_tools import RTDManifestCallback, rotation
@@ -52,7 +58,7 @@ def test_it_lists_every_file_with_size_and_hash_and_nothing_else_is_left(checkpo
 DAMAGE = {
     "cut": (lambda file, data: file.write_bytes(data[: len(data) // 2]), r"has [\d,]+ bytes, .*cut short"),
     "emptied": (lambda file, data: file.write_bytes(b""), r"is empty: [\d,]+ bytes were saved"),
-    "zeroed": (lambda file, data: file.write_bytes(b"\0" * len(data)), "other bytes"),
+    "zeroed": (lambda file, data: file.write_bytes(b"\0" * len(data)), "other bytes than were saved"),
     "flipped": (lambda file, data: file.write_bytes(data[:-1] + bytes([data[-1] ^ 1])), "other bytes"),
     "longer": (lambda file, data: file.write_bytes(data + b"\0"), r"has [\d,]+ bytes, and [\d,]+ were saved$"),
     "deleted": (lambda file, data: file.unlink(), "is missing"),
@@ -140,7 +146,7 @@ def test_it_is_written_after_the_files_of_all_other_callbacks(make_trainer):
     assert newest_whole_checkpoint(folder) == str(folder / "checkpoint-6")
     assert trainer.args.save_total_limit == 1  # as the user gave it
     state = json.loads((folder / "checkpoint-6" / "trainer_state.json").read_text())
-    assert WRITER == RTDManifestCallback.__name__ and WRITER in state["stateful_callbacks"]
+    assert RTDManifestCallback.__name__ == WRITER and WRITER in state["stateful_callbacks"]
 
 
 def test_the_only_whole_checkpoint_goes_after_the_next_one_is_whole(make_trainer, monkeypatch):
@@ -169,6 +175,41 @@ def test_the_best_checkpoint_stays_and_so_does_the_last_one(make_trainer):
     assert trainer.state.best_model_checkpoint == str(folder / "checkpoint-2")
     assert sorted(path.name for path in folder.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-6"]
     assert newest_whole_checkpoint(folder) == str(folder / "checkpoint-6")
+
+
+def train_in_one_of_two(rank, port, make_trainer, is_late):
+    """One of two processes; those that are late write their part of a checkpoint after a while."""
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="localhost", MASTER_PORT=port)
+    AcceleratorState._reset_state(True)  # of the process that this one is a copy of
+    save = Trainer._save_rng_state
+
+    def save_late(trainer, output_dir):
+        time.sleep(0.5 * is_late(rank))
+        save(trainer, output_dir)
+
+    Trainer._save_rng_state = save_late
+    trainer = make_trainer(callbacks=[RTDManifestCallback()], max_steps=2, ddp_backend="gloo", **SAVES)
+    trainer.train()
+    assert why_not_whole(Path(trainer.args.output_dir) / "checkpoint-2") is None, "a process went on before the manifest"
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_of_several_processes_the_slowest_is_waited_for_and_nobody_goes_on_before_it_is_whole(make_trainer, tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    context = multiprocessing.get_context("fork")
+    arguments = [(rank, port, make_trainer, lambda rank: rank == 1) for rank in range(2)]
+    processes = [context.Process(target=train_in_one_of_two, args=one) for one in arguments]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
+    checkpoint = tmp_path / "run" / "checkpoint-2"
+    assert {"rng_state_0.pth", "rng_state_1.pth"} < set(read_manifest(checkpoint))
+    assert sorted([*read_manifest(checkpoint), MANIFEST]) == names_in(checkpoint)
 
 
 # ---- Rotation -------------------------------------------------------------------------------------------------------

@@ -296,11 +296,14 @@ def test_an_empty_folder_that_was_there_stays_and_the_error_is_the_real_one(tmp_
 
 # ---- A damaged checkpoint -------------------------------------------------------------------------------------------
 
+
 def test_where_no_checkpoint_is_whole_the_message_names_the_file_and_the_ways_on(again, tmp_path):
     (tmp_path / "out" / "checkpoint-2" / "optimizer.pt").write_bytes(b"")
     (tmp_path / "out" / "checkpoint-4" / "scheduler.pt").unlink()
     before = listing(tmp_path / "out")
-    with pytest.raises(ValueError, match=r"no whole checkpoint in out \(checkpoint-4: scheduler\.pt is missing") as error:
+    with pytest.raises(
+        ValueError, match=r"no whole checkpoint in out \(checkpoint-4: scheduler\.pt is missing"
+    ) as error:
         again("--resume", "--max_steps", "6")
     assert "`overwrite=True`" in str(error.value) and "`checkpoint=out/checkpoint-4`" in str(error.value)
     assert "disk" not in str(error.value) and listing(tmp_path / "out") == before
@@ -371,7 +374,7 @@ def test_ctrl_c_while_the_first_checkpoint_is_saved_claims_nothing(adapt, interr
 
 
 def test_ctrl_c_while_text_is_read_changes_nothing(adapt, interrupt, tmp_path, capsys):
-    interrupt(recipes, "read_texts")
+    interrupt(recipes, "read_run_texts")
     assert adapt() == 130
     assert "interrupted before the first step.\nNothing was trained" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

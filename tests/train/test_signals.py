@@ -71,7 +71,7 @@ def weights_of(folder="out"):
 
 
 def assert_same_run(folder, other, asked_at=None):
-    """Equal weights, and equal logs but for clocks: where a step was saved between two logs, it has a log of its own."""
+    """Equal weights, and logs but for clocks: where a step was saved between two logs, it has a log of its own."""
     weights, others = weights_of(folder), weights_of(other)
     for name, value in weights.items():
         assert torch.equal(value, others[name]), name
@@ -217,7 +217,7 @@ def test_the_best_checkpoint_is_found_by_an_evaluation_that_was_made_up_for(adap
 
 @pytest.mark.parametrize(("number", "status"), [(TERM, 143), (USR1, 138), (HUP, 129), (INT, 130)])
 def test_before_training_a_signal_ends_at_once(number, status, adapt, sent, capsys):
-    sent(recipes, "read_texts", number)
+    sent(recipes, "read_run_texts", number)
     assert adapt() == status
     words = "interrupted" if number == INT else f"stopped by {signal.Signals(number).name}"
     assert f"electra-rtd adapt: {words} before the first step.\nNothing was trained." in capsys.readouterr().err

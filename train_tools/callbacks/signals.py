@@ -23,9 +23,9 @@ class RTDSignalCallback(TrainerCallback, ExportableState):
 
     `Trainer(..., callbacks=[..., RTDSignalCallback()])`, as the last one given. SIGTERM, SIGUSR1 and SIGHUP
     (pre-emption, `scancel`, SLURM's `--signal`, a closed terminal) and a first Ctrl-C let the step under way finish,
-    save a checkpoint whatever `save_strategy` says, and raise [`Stopped`] out of `trainer.train()`. A script that does not
-    catch that ends with status 0 (130 after Ctrl-C), and `trainer.train(resume_from_checkpoint=True)` goes on as if
-    nothing had been. A second Ctrl-C ends at once, without saving. With gradient accumulation a step is all of it.
+    save a checkpoint whatever `save_strategy` says, and raise [`Stopped`] out of `trainer.train()`. A script that does
+    not catch that ends with status 0 (130 after Ctrl-C), and `trainer.train(resume_from_checkpoint=True)` goes on as
+    if nothing had been. A second Ctrl-C ends at once, without saving. With gradient accumulation a step is all of it.
 
     An evaluation between steps is broken off, and made up for when the run goes on: so that nothing else depends on
     it, the random numbers after an evaluation are those before it.
