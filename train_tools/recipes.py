@@ -53,6 +53,7 @@ from .resume import (
 from .run_folder import DISCRIMINATOR_FOLDER, RunFolder
 from .run_rows import make_rows, read_run_texts
 from .start import check_generator_is_apart, freeze_generator, load_start
+from .streaming.options import check_stream_options, steps_in_place_of_epochs
 from .unpadded_attention import ROWS, use_unpadded_attention
 from .whole_checkpoints import refuse_not_whole
 
@@ -127,6 +128,9 @@ def adapt(arguments, training_args, *, given=(), defaults=()):
 
 def run_course(arguments, training_args, given=(), defaults=()):
     """The course of a run of whatever kind: see [`adapt`]. Args: arguments ([`RunArguments`]); the others as there."""
+    if arguments.streaming:
+        check_stream_options(arguments, training_args)
+        training_args = steps_in_place_of_epochs(training_args, given)
     check_options(training_args)
     with RunFolder.opened(
         training_args.output_dir,
@@ -175,7 +179,10 @@ def _run_into(folder, arguments, training_args, given, defaults):
             choices = choose(
                 training_args, model, batch, given=given, defaults=defaults, resumed=earlier, train_set=train_set
             )
-        training_args = apply(choices, training_args, **DONE_HERE, **without_token(training_args))
+        fields = DONE_HERE | without_token(training_args)
+        if rows.stream is not None:
+            fields |= rows.stream.fields(choices, training_args, given, last_checkpoint)
+        training_args = apply(choices, training_args, **fields)
         choices += take_way(model, way, training_args, is_given=bool(arguments.unpadded_attention))
         choices += choose_compiled(model, arguments, training_args, tokenizer, train_set, earlier)
         say_settings(
@@ -185,6 +192,9 @@ def _run_into(folder, arguments, training_args, given, defaults):
             unpadded_attention=way,
             compile_layers=arguments.compile_layers == "yes",
         )
+        if rows.stream is not None:
+            train_set, reading = rows.stream.open(training_args, last_checkpoint)
+            rows.callbacks.append(reading)
         metrics = RTDMetricsCallback(detailed=True, by_token=True)
         totals = RunTotals(metrics, **read_totals(last_checkpoint))
         signals.before_save.append(totals.count)
