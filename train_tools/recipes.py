@@ -37,7 +37,7 @@ from .fast_in_effect import (
     settings_of_checkpoint,
     settings_to_keep,
 )
-from .held_out import describe_held_out, evaluate_held_out, tidy_log
+from .held_out import describe_held_out, evaluate_held_out, evaluate_sources, tidy_log
 from .hub_token import token_in_environment, without_token
 from .phases import phase_callbacks
 from .provenance import describe_run
@@ -81,6 +81,8 @@ class AdaptResult:
         vocab_size (`int`, *optional*): tokens in the pair's vocabulary.
         general_before, general_after (`dict[str, float]`, *optional*): as `before` and `after`, of held-out general
             text, where some was replayed.
+        sources_before, sources_after (`dict[str, dict[str, float]]`, *optional*): the same of the held-out text of
+            each source of a mixture, by its short name.
     """
 
     before: dict
@@ -96,6 +98,8 @@ class AdaptResult:
     vocab_size: int | None = None
     general_before: dict | None = None
     general_after: dict | None = None
+    sources_before: dict | None = None
+    sources_after: dict | None = None
 
 
 def adapt(arguments, training_args, *, given=(), defaults=()):
@@ -228,6 +232,8 @@ def _run_into(folder, arguments, training_args, given, defaults):
         if last_checkpoint and not finished:
             refuse_without_optimizer(last_checkpoint)
         before = _evaluate_texts(trainer, metrics, domain_set, general_sets)
+        sources = {} if rows.stream is None else rows.stream.sources
+        sources_before = evaluate_sources(trainer, metrics, domain_set, sources)
         folder.replace_earlier_run()
         run = describe_run(arguments, training_args, choices)  # while what it names is still there
         with signals.last_steps_kept(trainer):
@@ -237,8 +243,9 @@ def _run_into(folder, arguments, training_args, given, defaults):
             else:
                 trainer.train(resume_from_checkpoint=last_checkpoint)
             after = _evaluate_texts(trainer, metrics, domain_set, general_sets)
-            tidy_log(trainer.state.log_history, before, after)
-            return _finish(trainer, totals, health, before, after, run, finished)
+            by_source = (sources_before, evaluate_sources(trainer, metrics, domain_set, sources))
+            tidy_log(trainer.state.log_history, before, after, by_source)
+            return _finish(trainer, totals, health, before, after, by_source, run, finished)
 
 
 def _evaluate_texts(trainer, metrics, domain_set, general_sets):
@@ -250,7 +257,7 @@ def _evaluate_texts(trainer, metrics, domain_set, general_sets):
     return domain, evaluate_held_out(trainer, metrics, replayed, general=held_out)
 
 
-def _finish(trainer, totals, health, before, after, run, finished):
+def _finish(trainer, totals, health, before, after, by_source, run, finished):
     """Save the pair, export its discriminator, write down the figures and how the run was made."""
     output_dir = Path(trainer.args.output_dir)
     result = AdaptResult(
@@ -258,6 +265,8 @@ def _finish(trainer, totals, health, before, after, run, finished):
         after=after[0].figures,
         general_before=before[1] and before[1].figures,
         general_after=after[1] and after[1].figures,
+        sources_before={name: held_out.figures for name, held_out in by_source[0].items()} or None,
+        sources_after={name: held_out.figures for name, held_out in by_source[1].items()} or None,
         vocab_size=trainer.model.config.vocab_size,
         steps=trainer.state.global_step,
         tokens_seen=totals.tokens,

@@ -64,15 +64,16 @@ def begin(arguments, trains_vocabulary):
             held_out.append(reader.read(arguments.validation_rows))
             if len(held_out[-1]) < arguments.validation_rows:
                 raise ValueError(
-                    f"{source.name} holds {len(held_out[-1])} texts, and `validation_rows={arguments.validation_rows}` "
-                    "of each source are held out: none is left to train on. Give fewer, or a `validation_file`."
+                    f"{source.name} holds {len(held_out[-1])} texts, and of each source the first "
+                    f"`validation_rows={arguments.validation_rows}` are held out: none is left to train on. Give "
+                    "fewer, or a `validation_file`."
                 )
         sources.append(without_first(source, reader.counts()))
         looked_at.append(reader.read(texts, characters))
         if not len(looked_at[-1]):
             raise ValueError(
-                f"{source.name} holds {reader.taken} texts, all of them held out: none is left to train on. Give fewer "
-                "`validation_rows`, or a `validation_file`."
+                f"{source.name} holds {reader.taken} texts, all of them held out: none is left to train on. Give "
+                "fewer `validation_rows`, or a `validation_file`."
             )
         column = f"column {source.column!r}" if source.column else "lines"
         out = f", the first {len(held_out[-1]):,} texts held out" if held_out else ""

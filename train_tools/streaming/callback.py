@@ -32,8 +32,8 @@ class StreamCallback(TrainerCallback):
         batches = batches_of(train_dataloader)
         if not isinstance(batches.sampler, (RandomSampler, SequentialSampler)):
             raise ValueError(
-                f"`streaming` gives rows in their order, and the Trainer's sampler is a {type(batches.sampler).__name__}."
-                " Leave the option out that asks for it."
+                "`streaming` gives rows in their order, and the Trainer's sampler is a "
+                f"{type(batches.sampler).__name__}. Leave the option out that asks for it."
             )
         batches.sampler = SequentialSampler(self._rows)
 
