@@ -10,6 +10,7 @@ from .epoch_order import seed_of_data
 from .replay import ReplayDraw, ReplayedText, say_replay, warn_of_other_replay
 from .run_text import read_general, read_texts
 from .streaming.begin import begin
+from .streaming.callback import refuse_other_reading
 from .streaming.stream import Stream
 from .text.packed import pack_texts
 from .text.tokenizing import check_length, tokenize_texts
@@ -81,6 +82,8 @@ def make_rows(arguments, training_args, texts, tokenizer, longest, last_checkpoi
     Raises:
         ValueError: rows longer than the pair reads, all `[UNK]`, or no whole batch.
     """
+    if last_checkpoint is not None:
+        refuse_other_reading(last_checkpoint, is_streamed=arguments.streaming)
     if arguments.streaming:
         return _rows_of_stream(arguments, training_args, texts, tokenizer, longest)
     domain_texts = (texts.train, texts.held_out)

@@ -129,7 +129,8 @@ def _figures_of_sources(result):
     """Of each source of a mixture: the losses of both networks, before and after."""
     if not result.sources_after:
         return []
-    rows = ["", f"  {'held-out, by source':<26}{'mlm_loss before':>17}{'after':>9}{'disc_loss before':>19}{'after':>9}"]
+    head = f"  {'held-out, by source':<26}{'mlm_loss before':>17}{'after':>9}{'disc_loss before':>19}{'after':>9}"
+    rows = ["", head]
     for name, after in result.sources_after.items():
         before = result.sources_before[name]
         rows.append(

@@ -12,9 +12,11 @@ import torch
 from transformers import AutoTokenizer, TrainingArguments
 
 from electra_rtd import ElectraRTDForPreTraining
+from electra_rtd.train_tools.streaming import source_rows
 
 
 FOLDER = Path(sys.argv[1])
+source_rows.TEXTS = 7  # as in test_streaming.py
 specification = importlib.util.spec_from_file_location("streamed", Path(__file__).with_name("streamed.py"))
 streamed = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(streamed)
@@ -35,15 +37,15 @@ def train(name, **options):
     )
     model = ElectraRTDForPreTraining.from_pretrained(FOLDER / "model")
     tokenizer = AutoTokenizer.from_pretrained(FOLDER / "model")
-    plan = streamed.plan_of([FOLDER / "corpus"], tokenizer, lanes=4, buffer=6)
+    plan = streamed.plan_of([FOLDER / "corpus"], tokenizer, lanes=4, buffer=2)
     state = FOLDER / f"{name}-{bool(options.get('checkpoint'))}-{args.process_index}"
     seen = streamed.train_on(plan, model.train(), args, tokenizer, state, **options)
     return args, seen, model.state_dict()
 
 
 args, straight, weights = train("straight")
-_, begun, _ = train("stopped", stop=3)
-_, ended, resumed = train("stopped", checkpoint=str(FOLDER / "stopped" / "checkpoint-3"))
+_, begun, _ = train("stopped", stop=5)
+_, ended, resumed = train("stopped", checkpoint=str(FOLDER / "stopped" / "checkpoint-5"))
 found = {
     "world": args.world_size,
     "straight": straight,

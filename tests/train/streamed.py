@@ -1,4 +1,4 @@
-"""What tests of streams share, in this process and in others: a small corpus, a stream of it, and a run that is seen."""
+"""What tests of streams share, here and in other processes: a small corpus, a stream of it, a run that is seen."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Streams: every text once in a pass, alike whoever asks when, and gone on with in the middle without loss or repeat."""
+"""Streams: every text once in a pass, alike whoever asks when, and gone on with in the middle as if nothing was."""
 
 import gzip
 import importlib.util
@@ -16,7 +16,9 @@ from datasets.distributed import split_dataset_by_node
 
 from electra_rtd import cli
 from electra_rtd.train_tools import adapt, read_text
+from electra_rtd.train_tools.streaming import source_rows
 from electra_rtd.train_tools.streaming.begin import _Reader, short_names
+from electra_rtd.train_tools.streaming.callback import refuse_other_reading
 from electra_rtd.train_tools.streaming.lane_text import LaneText
 from electra_rtd.train_tools.streaming.rows import StreamedRows, StreamError
 from electra_rtd.train_tools.streaming.shards import Source, find_source, hub_shards, without_first
@@ -29,7 +31,9 @@ plan_of, text_of, train_on, write_corpus = streamed.plan_of, streamed.text_of, s
 
 
 @pytest.fixture(autouse=True)
-def quiet_forks(monkeypatch):
+def few_at_once(monkeypatch):
+    """Few texts are tokenized at once, so that the places where a run goes on lie in the middle of files."""
+    monkeypatch.setattr(source_rows, "TEXTS", 7)
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
 
 
@@ -156,7 +160,7 @@ def test_batches_of_like_length_hold_the_same_rows_with_less_padding(corpus, tok
 def test_a_run_that_is_stopped_and_resumed_reads_what_an_undisturbed_one_reads(
     corpus, make_model, make_arguments, tokenizer, tmp_path, workers, packs, accumulation
 ):
-    plan = plan_of([corpus], tokenizer, lanes=max(1, workers), packs=packs, buffer=7)
+    plan = plan_of([corpus], tokenizer, lanes=max(1, workers), packs=packs, buffer=3)
 
     def train(name, **options):
         args = make_arguments(
@@ -178,7 +182,7 @@ def test_a_run_that_is_stopped_and_resumed_reads_what_an_undisturbed_one_reads(
 
 
 def test_fewer_workers_go_on_with_the_same_batches(corpus, make_model, make_arguments, tokenizer, tmp_path):
-    plan = plan_of([corpus], tokenizer, lanes=2, buffer=7)
+    plan = plan_of([corpus], tokenizer, lanes=2, buffer=3)
 
     def train(name, workers, **options):
         args = make_arguments(
@@ -300,7 +304,7 @@ def test_empty_texts_are_left_out_and_a_file_without_the_column_is_named(corpus,
 def test_more_readers_than_texts_are_refused(tmp_path, tokenizer):
     write_corpus(tmp_path / "little", files=1, texts=2)
     rows = rows_of(plan_of([tmp_path / "little"], tokenizer, lanes=3), tmp_path / "state")
-    with pytest.raises(StreamError, match="no text in part 3 of 3 .* a smaller `dataloader_num_workers`"):
+    with pytest.raises(StreamError, match=r"no text in part 3 of 3 .* a smaller `dataloader_num_workers`"):
         batches_of(rows, [2])
 
 
@@ -369,6 +373,16 @@ def test_a_mixture_is_adapted_to_with_figures_of_each_source_and_resumed_alike(r
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == weights
     with pytest.raises(ValueError, match="`shuffle_buffer` is 30, in the run that is resumed it was 20"):
         run(*mixture, "--resume", "--max_steps", "6", "--shuffle_buffer", "30")
+
+
+def test_a_checkpoint_goes_on_streamed_or_not_as_it_began(tmp_path):
+    (tmp_path / "checkpoint-3").mkdir()
+    refuse_other_reading(tmp_path / "checkpoint-3", is_streamed=False)
+    with pytest.raises(ValueError, match="holds no state of a stream"):
+        refuse_other_reading(tmp_path / "checkpoint-3", is_streamed=True)
+    (tmp_path / "checkpoint-3" / "stream-00000.json").write_text("{}")
+    with pytest.raises(ValueError, match="streamed its text: give `streaming`"):
+        refuse_other_reading(tmp_path / "checkpoint-3", is_streamed=False)
 
 
 @pytest.mark.parametrize(

@@ -78,12 +78,8 @@ def read_state(checkpoint, settings, batches):
     Raises:
         ValueError: there is no state, or it is of a run that read otherwise.
     """
+    refuse_other_reading(checkpoint, is_streamed=True)
     files = sorted(Path(checkpoint).glob(STATE_FILES))
-    if not files:
-        raise ValueError(
-            f"{checkpoint} holds no state of a stream: its run was not made with `streaming`. Leave it out, or begin "
-            "anew with another `output_dir`."
-        )
     states: dict[int, dict] = {}
     for file in files:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -107,6 +103,22 @@ def read_state(checkpoint, settings, batches):
             f"{', '.join(file.name for file in files)}. Put the files of all processes there."
         )
     return {lane: state for lane, state in states.items() if state is not None}
+
+
+def refuse_other_reading(checkpoint, *, is_streamed):
+    """Refuse to go on with a stream as with a text of known length, or the other way round.
+
+    Args: checkpoint (`str` or path): of the run that goes on; is_streamed (`bool`): how it reads now.
+    Raises: ValueError
+    """
+    was_streamed = any(Path(checkpoint).glob(STATE_FILES))
+    if is_streamed and not was_streamed:
+        raise ValueError(
+            f"{checkpoint} holds no state of a stream: its run was not made with `streaming`. Leave it out, or begin "
+            "anew with another `output_dir`."
+        )
+    if was_streamed and not is_streamed:
+        raise ValueError(f"The run of {checkpoint} streamed its text: give `streaming`, and what belongs to it, too.")
 
 
 def lanes_of(checkpoint):

@@ -22,8 +22,8 @@ def check_stream_fields(arguments):
             value = getattr(arguments, name)
             if value is not None:
                 raise ValueError(
-                    f"`{name}={_shown(value)}` is for text that is streamed: give `streaming=True` with `max_steps`, or "
-                    f"leave `{name}` out."
+                    f"`{name}={_shown(value)}` is for text that is streamed: give `streaming=True` with `max_steps`, "
+                    f"or leave `{name}` out."
                 )
         return
     if arguments.shuffle_buffer is None:
