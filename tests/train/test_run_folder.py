@@ -385,7 +385,7 @@ def test_ctrl_c_while_the_first_checkpoint_is_saved_claims_nothing(adapt, interr
 
 
 def test_ctrl_c_while_text_is_read_changes_nothing(adapt, interrupt, tmp_path, capsys):
-    interrupt(recipes, "read_texts")
+    interrupt(recipes, "read_run_texts")
     assert adapt() == 130
     assert "interrupted before the first step.\nNothing was trained" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
