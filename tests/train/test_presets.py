@@ -1,5 +1,7 @@
 """Recipes: the published numbers, what a user's options do to them, and what is shown."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import ElectraForPreTraining, ElectraModel, TrainingArguments
@@ -9,7 +11,7 @@ from electra_rtd.train_tools import PretrainArguments
 from electra_rtd.train_tools.from_scratch import network_configs
 from electra_rtd.train_tools.presets import GROUPS, PRESETS, SOURCES
 from electra_rtd.train_tools.recipe_in_effect import settle
-from electra_rtd.train_tools.recipe_text import recipe_text
+from electra_rtd.train_tools.recipe_text import recipe_text, shown
 
 
 # Written down a second time, from the paper's table 6 and the table in KoELECTRA's README.
@@ -70,6 +72,18 @@ def test_the_small_discriminator_has_thirteen_and_a_half_million_weights_with_it
     with torch.device("meta"):
         model = ElectraForPreTraining(network_configs(PRESETS["electra-small"], 30522)[1])
     assert model.num_parameters() == 13_549_057
+
+
+def test_the_page_of_the_documentation_shows_the_presets_numbers():
+    page = (Path(__file__).parents[2] / "docs" / "pretraining.md").read_text(encoding="utf-8")
+    rows = [[cell.strip(" `") for cell in row.strip("|").split("|")] for row in page.splitlines() if row[:1] == "|"]
+    first = next(place for place, row in enumerate(rows) if row[0] == "number")
+    names, table = rows[first][1:], rows[first + 2 : first + 2 + sum(map(len, GROUPS.values()))]
+    assert names == list(PRESETS)
+    fractions = {"1/4": "0.25", "1/3": "0.3333", "1/2": "0.5"}
+    for name, *cells in table:
+        values = [shown(PRESETS[one].numbers[name].value) if name in PRESETS[one].numbers else "" for one in names]
+        assert [fractions.get(cell, cell) for cell in cells] == values, name
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -156,17 +170,17 @@ def test_a_cased_vocabulary_keeps_its_marks_and_a_given_one_needs_no_numbers():
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_recipe_is_shown_within_a_hundred_columns_with_every_number(name):
-    shown = recipe_text(settled(name, training={"max_steps": 50, "adam_epsilon": 1e-9}))
-    assert max(map(len, shown.splitlines())) <= 100
-    assert all(f"  {one} " in shown for one in PRESETS[name].numbers)
-    assert "yours (preset: 1e-06)" in shown and "shorter with the run" in shown
+    page = recipe_text(settled(name, training={"max_steps": 50, "adam_epsilon": 1e-9}))
+    assert max(map(len, page.splitlines())) <= 100
+    assert all(f"  {one} " in page for one in PRESETS[name].numbers)
+    assert "yours (preset: 1e-06)" in page and "shorter with the run" in page
 
 
 def test_the_command_shows_a_recipe_and_makes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["pretrain", "--preset", "electra-large", "--print-recipe", "--max_steps", "1000"]) == 0
-    shown = capsys.readouterr().out
-    assert "2,048" in shown and "0.25" in shown and "yours (preset: 400,000)" in shown
+    page = capsys.readouterr().out
+    assert "2,048" in page and "0.25" in page and "yours (preset: 400,000)" in page
     assert list(tmp_path.iterdir()) == []
 
 
