@@ -39,6 +39,7 @@ def why_incomplete(checkpoint):
         find_damage(checkpoint)
         or _why_other_state(checkpoint)
         or _why_states_are_missing(checkpoint)
+        or _why_words_are_missing(checkpoint)
         or _why_wrong_sums(checkpoint)
         or _why_wrong_weights(checkpoint)
     )
@@ -79,6 +80,16 @@ def _why_states_are_missing(checkpoint):
     several = [int(file.stem.removeprefix("rng_state_")) for file in checkpoint.glob("rng_state_[0-9]*.pth")]
     absent = sorted(set(range(max(several, default=-1) + 1)) - set(several))
     return f"rng_state_{absent[0]}.pth is missing" if absent else None
+
+
+def _why_words_are_missing(checkpoint):
+    """The configuration, and one half of a tokenizer where the other is there: a Trainer may have none."""
+    vocabulary = any((checkpoint / name).is_file() for name in ("tokenizer.json", "vocab.txt"))
+    if not (checkpoint / layout.CONFIG).is_file():
+        return f"{layout.CONFIG} is missing"
+    if vocabulary != (checkpoint / layout.TOKENIZER_CONFIG).is_file():
+        return f"{layout.TOKENIZER_CONFIG if vocabulary else 'tokenizer.json'} is missing"
+    return None
 
 
 def _why_wrong_sums(checkpoint):

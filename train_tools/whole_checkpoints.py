@@ -106,12 +106,13 @@ def checkpoint_to_resume(output_dir, *, checks=True):
     there = saved_checkpoints(output_dir)
     if not there:
         raise ValueError(f"`resume`: there is no checkpoint in {output_dir}. Start without it.")
-    newest = there[-1]
-    without = f"`resume_from_checkpoint={newest}` goes on from one without a manifest, if its files can be read, and "
+    newest, reason = there[-1], why_not_whole(there[-1])
+    just_weights = f"`checkpoint={newest}` starts a new run from its weights, if those are good"
+    if not has_manifest(newest) and why_incomplete(newest) is None:
+        just_weights = f"`resume_from_checkpoint={newest}` goes on from it without one, as far as its files can tell"
     raise ValueError(
-        f"`resume`: there is no whole checkpoint in {output_dir} ({newest.name}: {why_not_whole(newest)}). Put back a "
-        f"good copy, or start again with `overwrite=True`. With another `output_dir`, "
-        f"{'' if has_manifest(newest) else without}`checkpoint={newest}` starts a new run from its weights."
+        f"`resume`: there is no whole checkpoint in {output_dir} ({newest.name}: {reason}). Put back a good copy, or "
+        f"start again with `overwrite=True`. With another `output_dir`, {just_weights}."
     )
 
 

@@ -1,5 +1,7 @@
 """Runs killed with SIGKILL at random, then resumed: do they end where a run ends that nobody disturbed?"""
 
+import json
+import multiprocessing
 import random
 import signal
 import time
@@ -14,6 +16,7 @@ PLANS = {
     "whole": {None: 80, "saving": 40, "writing the manifest": 25, "rotating": 25, "exporting": 30},
     "small": {None: 2, "saving": 1, "writing the manifest": 1, "exporting": 1},
 }
+JOBS = 3  # processes that kill, each its own runs
 # Seconds that a phase takes: it is killed so long after it began, at most.
 TAKES = {"saving": 0.06, "writing the manifest": 0.04, "rotating": 0.01, "exporting": 0.12}
 
@@ -23,20 +26,20 @@ def measure(options):
     runs, draw = Runs(options.work, options.seed), random.Random(options.seed)
     plan = [wanted for wanted, number in PLANS[options.size].items() for _ in range(number)]
     draw.shuffle(plan)
-    kills, failures, survived = [], [], 0
-    while plan:
-        name = f"run-{len(kills) + survived}"
-        kill = _kill(runs, name, plan[-1], draw)
-        if kill is None:  # it ended before: that is no kill
-            survived += 1
-            continue
-        plan.pop()
-        kill["left"] = faults(runs.work / name)  # which the run that goes on has to remove
-        kill["from"], kill["wrong"] = runs.goes_on(name)
-        failures += [f"{name}, killed in {kill['in']}: {wrong}" for wrong in kill["wrong"]]
-        kills.append(kill)
-        if len(kills) % 10 == 0:
-            print(f"  {len(kills)} kills, {len(failures)} failures", flush=True)
+    jobs = [(runs, job, plan[job::JOBS], options.seed) for job in range(JOBS)]
+    # Of the disk's time and of Python's, a run needs little that another one needs too.
+    processes = [multiprocessing.get_context("fork").Process(target=_share, args=job) for job in jobs]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    files = sorted(runs.work.glob("kills-*.jsonl"))
+    kills = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    survived = len([kill for kill in kills if not kill["killed"]])
+    kills = [kill for kill in kills if kill["killed"]]
+    failures = [f"{kill['run']}, killed in {kill['in']}: {wrong}" for kill in kills for wrong in kill["wrong"]]
+    if len(kills) < len(plan):
+        failures.append(f"only {len(kills)} of {len(plan)} kills could be looked at: see what was printed")
     return {
         "steps": STEPS,
         "seconds_of_a_run": round(runs.seconds, 2),
@@ -46,6 +49,23 @@ def measure(options):
         "kills": kills,
         "failures": failures,
     }
+
+
+def _share(runs, job, plan, seed):
+    """One of several processes: its share of the kills, each written down at once."""
+    draw, number = random.Random(f"{seed} {job}"), 0
+    with open(runs.work / f"kills-{job}.jsonl", "w", encoding="utf-8") as file:
+        while plan:
+            name, number = f"run-{job}-{number}", number + 1
+            kill = _kill(runs, name, plan[-1], draw)
+            if kill is None:  # it ended before: that is no kill
+                print(json.dumps({"killed": False}), file=file, flush=True)
+                continue
+            plan.pop()
+            kill["left"] = faults(runs.work / name)  # which the run that goes on has to remove
+            kill["from"], kill["wrong"] = runs.goes_on(name)
+            print(json.dumps({"killed": True, "run": name, **kill}, ensure_ascii=False), file=file, flush=True)
+            print(f"  {name}, killed in {kill['in']}: {'; '.join(kill['wrong']) or 'as undisturbed'}", flush=True)
 
 
 def _kill(runs, name, phase, draw):

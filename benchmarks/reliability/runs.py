@@ -4,6 +4,7 @@ A run says where it is, in memory that this process sees: so it can be killed, o
 """
 
 import contextlib
+import faulthandler
 import gc
 import hashlib
 import json
@@ -52,7 +53,8 @@ PHASES = {
 ELSEWHERE = "between these"
 NAMES = [ELSEWHERE, *PHASES]
 LOOK = 0.0005  # seconds between two looks at where a run is
-SLOW = 120  # seconds: a run that takes longer hangs
+SLOW = 600  # seconds: a run that takes longer hangs
+HANGS = 300  # seconds: after so long it says where it is
 
 
 class Place:
@@ -112,6 +114,7 @@ class Run:
             os.dup2(shown, 2)
             # Everything that handles signals begins as in a fresh process.
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            faulthandler.dump_traceback_later(HANGS)
             for phase, (owner, name) in PHASES.items():
                 setattr(owner, name, self.place.reported(phase, getattr(owner, name)))
             status = cli.main(argv)

@@ -327,6 +327,17 @@ def test_a_damaged_start_is_named(pair_copy, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("content", [None, "", '{"model_ty'])
+def test_a_run_that_was_killed_as_it_began_to_save_can_be_replaced(content, tmp_path):
+    (tmp_path / "out" / "checkpoint-2").mkdir(parents=True)
+    if content is not None:
+        (tmp_path / "out" / "checkpoint-2" / "config.json").write_text(content)
+    RunFolder("out", overwrite=True)
+    (tmp_path / "out" / "checkpoint-2" / "unet").mkdir()  # somebody else's checkpoints may have neither of ours
+    with pytest.raises(ValueError, match="holds no run of electra-rtd"):
+        RunFolder("out", overwrite=True)
+
+
 # ---- Ctrl-C ---------------------------------------------------------------------------------------------------------
 
 

@@ -51,6 +51,9 @@ FAULTS = {  # of a checkpoint without a manifest: what is done to its folder, an
     "no random state": (lambda it: (it / "rng_state.pth").unlink(), "the random numbers (rng_state.pth) is missing"),
     "lost process": (lambda it: (it / "rng_state.pth").rename(it / "rng_state_1.pth"), "rng_state_0.pth is missing"),
     "no weights": (lambda it: (it / "model.safetensors").unlink(), "model.safetensors is missing"),
+    "no configuration": (lambda it: (it / "config.json").unlink(), "config.json is missing"),
+    "no vocabulary": (lambda it: (it / "tokenizer.json").unlink(), "tokenizer.json is missing"),
+    "half a tokenizer": (lambda it: (it / "tokenizer_config.json").unlink(), "tokenizer_config.json is missing"),
     "no state": (lambda it: (it / "trainer_state.json").unlink(), "trainer_state.json is missing"),
     "empty state": (lambda it: (it / "trainer_state.json").write_text(""), "trainer_state.json cannot be read"),
     "empty weights": (lambda it: (it / "model.safetensors").write_bytes(b""), "model.safetensors is empty"),
@@ -112,6 +115,11 @@ def test_a_checkpoint_that_was_to_have_a_manifest_is_not_whole_without_it(again,
     assert is_unfinished(checkpoint)
     assert why_not_whole(checkpoint).startswith(f"{MANIFEST} is missing: its run ended before it was written")
     assert newest_whole_checkpoint("out") == "out/checkpoint-2"
+    shutil.copytree(checkpoint, "alone/checkpoint-4")
+    with pytest.raises(
+        ValueError, match=r"manifest.json is missing.*`resume_from_checkpoint=alone/checkpoint-4` goes"
+    ):
+        RunFolder("alone", resume=True)
     with RunFolder.opened("out", resume=True) as folder, folder.guarded():
         assert [path.name for path in saved_checkpoints("out")] == ["checkpoint-2"]  # what was half-written is gone
 
