@@ -36,7 +36,7 @@ LARGEST_COUNT = 10**15
 LONGEST_NAME = 200  # characters
 # Fields of `adapt_results.json` with a kind of their own.
 KINDS: dict[str, type] = {"settings": dict, "before": dict, "after": dict, "datasets": list, "fast": list}
-KINDS |= {"general_before": dict, "general_after": dict}
+KINDS |= {"general_before": dict, "general_after": dict, "sources_before": dict, "sources_after": dict}
 
 
 @dataclass(frozen=True)

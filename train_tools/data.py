@@ -14,7 +14,7 @@ from .text.cache import cached_rows
 from .text.columns import TEXT, TextTable, choose_column
 from .text.delimited import read_delimited, refuse_sentence_as_name
 from .text.documents import Numbered
-from .text.finding import ending, find_sources, is_saved, shown_endings
+from .text.finding import PACKED, ending, find_sources, is_saved, shown_endings
 from .text.json_rows import read_json
 from .text.lines import MAX_ROW_LENGTH, read_lines, too_long
 from .text.stored import read_hub, read_parquet, read_saved
@@ -64,8 +64,9 @@ def read_text(
     The rows are cached by `datasets`' rules, until a file changes.
 
     Args:
-        sources (`str`, path, or a list of them): files (`.csv .tsv .json .jsonl .parquet .txt`, each also `.gz`),
-            folders with all that is below them, or one that `save_to_disk` wrote, globs, or one Hub dataset id.
+        sources (`str`, path, or a list of them): files (`.csv .tsv .json .jsonl .parquet .txt`, each also `.gz` or
+            `.zst`), folders with all that is below them, or one that `save_to_disk` wrote, globs, or one Hub dataset
+            id.
         text_column (`str`, *optional*): the column with the text; by default the one called `text`, or the only one
             that holds text.
         hub_split (`str`): the split of a Hub dataset that is read.
@@ -91,8 +92,8 @@ def read_text(
         tables, content = iter([table]), dataset._fingerprint
     else:
         names = [str(path) for path in found]
-        tables = (_table(path, hub_split, max_row_length) for path in found)  # each opened when its turn comes
-        content = [_content(path) for path in found]
+        tables = (open_table(path, hub_split, max_row_length) for path in found)  # each opened when its turn comes
+        content = [check_content(path) for path in found]
     how = [RULES, content, names, text_column, hub_split, max_row_length]
     key = Hasher.hash([*how, document_column] if documents else how)
 
@@ -104,10 +105,10 @@ def read_text(
     return TextData(dataset, names, facts["column"], facts["dropped"], facts["notes"])
 
 
-def _content(path):
+def check_content(path):
     """What changes when a file does, or one of those that `save_to_disk` wrote. Refuses what is no text file."""
     if not is_saved(path) and ending(path) is None:
-        raise ValueError(f"{path} is of an unknown kind. Read are {shown_endings()}, each also with .gz.")
+        raise ValueError(f"{path} is of an unknown kind. Read are {shown_endings()}, each also with .gz or .zst.")
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     states = [(file, file.stat()) for file in files]
     if not any(state.st_size for _, state in states):
@@ -115,7 +116,7 @@ def _content(path):
     return [(str(file.resolve()), state.st_size, state.st_mtime_ns) for file, state in states]
 
 
-def _table(path, split, max_length):
+def open_table(path, split, max_length):
     if is_saved(path):
         return read_saved(path, split)
     suffix = ending(path)
@@ -139,7 +140,7 @@ def _write_rows(tables, names, wanted, max_length, write, numbered=None):
     notes, kept, dropped = _packed_twins(names), 0, 0
     for table in tables:
         read = kept + dropped
-        rows = table.rows(_choose(table, wanted, chosen))
+        rows = table.rows(choose_among(table, wanted, chosen))
         if numbered is not None:
             rows = numbered.watched(table, rows)
         for number, value in tqdm(rows, desc="Reading", unit=" rows", delay=PATIENCE, leave=False):
@@ -167,10 +168,11 @@ def _write_rows(tables, names, wanted, max_length, write, numbered=None):
 
 def _packed_twins(names):
     """A note for files that are there packed and unpacked: their text would count twice."""
-    return [f"{name} and {name}.gz are both read: leave one out." for name in names if f"{name}.gz" in names]
+    twins = ((name, f"{name}{packed}") for name in names for packed in PACKED)
+    return [f"{name} and {twin} are both read: leave one out." for name, twin in twins if twin in names]
 
 
-def _choose(table, wanted, chosen):
+def choose_among(table, wanted, chosen):
     """The column of a table; `chosen` holds the columns so far, each with a table that has it."""
     if table.names == "nothing":
         return "text"

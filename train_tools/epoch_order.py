@@ -26,10 +26,15 @@ def sampler_of(loader):
     Args: loader (`torch.utils.data.DataLoader`): of training, as the Trainer prepared it.
     Returns: a sampler, or `None`.
     """
+    return getattr(batches_of(loader), "sampler", None)
+
+
+def batches_of(loader):
+    """What makes batches of places, before processes share them. Args: loader: as above. Returns: a batch sampler."""
     batches = loader.batch_sampler
     while hasattr(batches, "batch_sampler"):  # a process' share of the batches, or those that are left
         batches = batches.batch_sampler
-    return getattr(batches, "sampler", None)
+    return batches
 
 
 def epoch_of(args, state, loader):

@@ -16,7 +16,7 @@ from .run_folder import TENSORBOARD
 
 logger = logging.getLogger(__name__)
 
-VARIABLES = (MIXED_PRECISION, TENSORBOARD)
+VARIABLES = (MIXED_PRECISION, TENSORBOARD, "TOKENIZERS_PARALLELISM")
 
 
 def apply(choices, training_args, **fields_of_adapt):

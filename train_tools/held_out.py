@@ -32,18 +32,19 @@ class HeldOut:
     statistics: HeldOutStatistics | None
 
 
-def evaluate_held_out(trainer, metrics, trained_on, *, general=None):
+def evaluate_held_out(trainer, metrics, trained_on, *, general=None, prefix=GENERAL):
     """Evaluate, always in the same order of batches.
 
     Args:
         trainer (`Trainer`); metrics ([`RTDMetricsCallback`]): one of its callbacks, with `detailed` and `by_token`.
         trained_on (`datasets.Dataset`): text of the same kind as what is evaluated, for `frequency_loss`.
-        general (`datasets.Dataset`, *optional*): held-out general text, evaluated in place of the Trainer's.
+        general (`datasets.Dataset`, *optional*): another held-out text, evaluated in place of the Trainer's.
+        prefix (`str`): of that one's figures in the log.
 
     Returns:
         [`HeldOut`]
     """
-    prefix = EVALUATION if general is None else GENERAL
+    prefix = EVALUATION if general is None else prefix
     # Releases before 5.23 draw the order of like-length held-out batches, and the loss is a mean over batches.
     with torch.random.fork_rng():
         torch.manual_seed(trainer.args.seed)
@@ -58,16 +59,30 @@ def evaluate_held_out(trainer, metrics, trained_on, *, general=None):
     return HeldOut(figures, metrics.held_out)
 
 
-def tidy_log(log, before, after):
+def evaluate_sources(trainer, metrics, trained_on, sources):
+    """What each source of a mixture says of the pair. Figures of source `a` begin with `eval_a_` in the log.
+
+    Args: as of [`evaluate_held_out`]; sources (`dict[str, datasets.Dataset]`): held-out rows by short name.
+    Returns: `dict[str, HeldOut]`
+    """
+    return {
+        name: evaluate_held_out(trainer, metrics, trained_on, general=rows, prefix=f"{EVALUATION}{name}_")
+        for name, rows in sources.items()
+    }
+
+
+def tidy_log(log, before, after, sources=({}, {})):
     """Every evaluation once: the one before training, which the Trainer's log does not have, and the one after it.
 
-    Figures of general text stand in the rows of these two.
+    Figures of general text, and of the sources of a mixture, stand in the rows of these two.
 
     Args:
         log (`list[dict]`): of the Trainer, changed in place.
         before, after ([`HeldOut`], and [`HeldOut`] or `None`): of the domain's text and of the general text.
+        sources (two `dict[str, HeldOut]`): before and after, see [`evaluate_sources`].
     """
-    log[:] = [row for row in log if f"{GENERAL}loss" not in row or "eval_loss" in row]
+    others = {f"{GENERAL}loss", *(f"{EVALUATION}{name}_loss" for name in sources[1])}
+    log[:] = [row for row in log if not others & row.keys() or "eval_loss" in row]
     if not any(row.get("step") == 0 and "eval_loss" in row for row in log):  # a finished run that was resumed has it
         log.insert(0, {"step": 0, **_logged(before[0], EVALUATION)})
     last = next(row for row in reversed(log) if "eval_loss" in row)  # a sign of a dead run may stand behind it
@@ -76,6 +91,9 @@ def tidy_log(log, before, after):
     for row, (_, general) in ((log[0], before), (last, after)):
         if general is not None:
             row |= _logged(general, GENERAL)
+    for row, figures in zip((log[0], last), sources, strict=True):
+        for name, held_out in figures.items():
+            row |= _logged(held_out, f"{EVALUATION}{name}_")
 
 
 def _logged(held_out, prefix):

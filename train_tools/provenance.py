@@ -20,6 +20,9 @@ GIVEN = (
     "document_column",
     "generator_layers",
     "replay_share",
+    "streaming",
+    "shuffle_buffer",
+    "validation_rows",
     "freeze",
     "generator_warmup",
     "attention_in_parts",
@@ -61,6 +64,7 @@ def describe_run(arguments, training_args, choices=()):
     settings |= {name: ", ".join(map(_without_path, files)) for name, files in texts.items()}
     settings["max_seq_length"] = arguments.max_seq_length
     settings |= {name: told[name] for name in GIVEN if name in told}
+    settings["mixture"] = " ".join(f"{weight:g}" for weight in told["mixture"] or [])
     settings["schedules"] = ", ".join(f"{name} {one}" for name, one in schedules_of(arguments).items())
     names = TRAINING_SETTINGS + (OF_PRETRAINING if arguments.from_random_weights else ())
     settings |= {name: getattr(training_args, name) for name in names}

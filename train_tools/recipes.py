@@ -37,7 +37,7 @@ from .fast_in_effect import (
     settings_of_checkpoint,
     settings_to_keep,
 )
-from .held_out import describe_held_out, evaluate_held_out, tidy_log
+from .held_out import describe_held_out, evaluate_held_out, evaluate_sources, tidy_log
 from .hub_token import token_in_environment, without_token
 from .phases import phase_callbacks
 from .provenance import describe_run
@@ -53,6 +53,7 @@ from .resume import (
 from .run_folder import DISCRIMINATOR_FOLDER, RunFolder
 from .run_rows import make_rows, read_run_texts
 from .start import check_generator_is_apart, freeze_generator, load_start
+from .streaming.options import check_stream_options, steps_in_place_of_epochs
 from .unpadded_attention import ROWS, use_unpadded_attention
 from .whole_checkpoints import refuse_not_whole
 
@@ -80,6 +81,8 @@ class AdaptResult:
         vocab_size (`int`, *optional*): tokens in the pair's vocabulary.
         general_before, general_after (`dict[str, float]`, *optional*): as `before` and `after`, of held-out general
             text, where some was replayed.
+        sources_before, sources_after (`dict[str, dict[str, float]]`, *optional*): the same of the held-out text of
+            each source of a mixture, by its short name.
     """
 
     before: dict
@@ -95,6 +98,8 @@ class AdaptResult:
     vocab_size: int | None = None
     general_before: dict | None = None
     general_after: dict | None = None
+    sources_before: dict | None = None
+    sources_after: dict | None = None
 
 
 def adapt(arguments, training_args, *, given=(), defaults=()):
@@ -127,6 +132,9 @@ def adapt(arguments, training_args, *, given=(), defaults=()):
 
 def run_course(arguments, training_args, given=(), defaults=()):
     """The course of a run of whatever kind: see [`adapt`]. Args: arguments ([`RunArguments`]); the others as there."""
+    if arguments.streaming:
+        check_stream_options(arguments, training_args)
+        training_args = steps_in_place_of_epochs(training_args, given)
     check_options(training_args)
     with RunFolder.opened(
         training_args.output_dir,
@@ -175,7 +183,10 @@ def _run_into(folder, arguments, training_args, given, defaults):
             choices = choose(
                 training_args, model, batch, given=given, defaults=defaults, resumed=earlier, train_set=train_set
             )
-        training_args = apply(choices, training_args, **DONE_HERE, **without_token(training_args))
+        fields = DONE_HERE | without_token(training_args)
+        if rows.stream is not None:
+            fields |= rows.stream.fields(choices, training_args, given, last_checkpoint)
+        training_args = apply(choices, training_args, **fields)
         choices += take_way(model, way, training_args, is_given=bool(arguments.unpadded_attention))
         choices += choose_compiled(model, arguments, training_args, tokenizer, train_set, earlier)
         say_settings(
@@ -185,6 +196,9 @@ def _run_into(folder, arguments, training_args, given, defaults):
             unpadded_attention=way,
             compile_layers=arguments.compile_layers == "yes",
         )
+        if rows.stream is not None:
+            train_set, reading = rows.stream.open(training_args, last_checkpoint)
+            rows.callbacks.append(reading)
         metrics = RTDMetricsCallback(detailed=True, by_token=True)
         totals = RunTotals(metrics, **read_totals(last_checkpoint))
         signals.before_save.append(totals.count)
@@ -218,6 +232,8 @@ def _run_into(folder, arguments, training_args, given, defaults):
         if last_checkpoint and not finished:
             refuse_without_optimizer(last_checkpoint)
         before = _evaluate_texts(trainer, metrics, domain_set, general_sets)
+        sources = {} if rows.stream is None else rows.stream.sources
+        sources_before = evaluate_sources(trainer, metrics, domain_set, sources)
         folder.replace_earlier_run()
         run = describe_run(arguments, training_args, choices)  # while what it names is still there
         with signals.last_steps_kept(trainer):
@@ -227,8 +243,9 @@ def _run_into(folder, arguments, training_args, given, defaults):
             else:
                 trainer.train(resume_from_checkpoint=last_checkpoint)
             after = _evaluate_texts(trainer, metrics, domain_set, general_sets)
-            tidy_log(trainer.state.log_history, before, after)
-            return _finish(trainer, totals, health, before, after, run, finished)
+            by_source = (sources_before, evaluate_sources(trainer, metrics, domain_set, sources))
+            tidy_log(trainer.state.log_history, before, after, by_source)
+            return _finish(trainer, totals, health, before, after, by_source, run, finished)
 
 
 def _evaluate_texts(trainer, metrics, domain_set, general_sets):
@@ -240,7 +257,7 @@ def _evaluate_texts(trainer, metrics, domain_set, general_sets):
     return domain, evaluate_held_out(trainer, metrics, replayed, general=held_out)
 
 
-def _finish(trainer, totals, health, before, after, run, finished):
+def _finish(trainer, totals, health, before, after, by_source, run, finished):
     """Save the pair, export its discriminator, write down the figures and how the run was made."""
     output_dir = Path(trainer.args.output_dir)
     result = AdaptResult(
@@ -248,6 +265,8 @@ def _finish(trainer, totals, health, before, after, run, finished):
         after=after[0].figures,
         general_before=before[1] and before[1].figures,
         general_after=after[1] and after[1].figures,
+        sources_before={name: held_out.figures for name, held_out in by_source[0].items()} or None,
+        sources_after={name: held_out.figures for name, held_out in by_source[1].items()} or None,
         vocab_size=trainer.model.config.vocab_size,
         steps=trainer.state.global_step,
         tokens_seen=totals.tokens,

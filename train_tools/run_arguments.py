@@ -7,6 +7,7 @@ from .callbacks.warm_up import UNTIL_FLAT, warm_up_length
 from .compiled_layers import IN_GRAPH
 from .language import LANGUAGES
 from .schedule import FIELDS, Schedule, setting
+from .streaming.options import check_stream_fields
 from .unpadded_attention import ROWS, WAYS
 
 
@@ -35,8 +36,8 @@ class RunArguments:
     train_file: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Text to train on: files (.csv .tsv .json .jsonl .parquet .txt, each also .gz), folders, globs, "
-            "or one Hub dataset id. One sentence or paragraph a row."
+            "help": "Text to train on: files (.csv .tsv .json .jsonl .parquet .txt, each also .gz or .zst), "
+            "folders, globs, or one Hub dataset id. One sentence or paragraph a row."
         },
     )
     validation_file: list[str] | None = field(
@@ -52,6 +53,34 @@ class RunArguments:
     )
     dataset_config_name: str | None = field(
         default=None, metadata={"help": "Which configuration of a Hub dataset to read, where it has several."}
+    )
+    streaming: bool = field(
+        default=False,
+        metadata={
+            "help": "Read the text while training on it: for text larger than memory and disk. Needs --max_steps; a "
+            "text that ends before is begun again. --dataloader_num_workers: processes that read and tokenize."
+        },
+    )
+    shuffle_buffer: int | None = field(
+        default=None,
+        metadata={
+            "help": "With --streaming: rows that each reader holds and shuffles, 10,000 by default; 0: the order of "
+            "the text."
+        },
+    )
+    mixture: list[float] | None = field(
+        default=None,
+        metadata={
+            "help": "With --streaming: weights of the sources that --train_file names, one for each: shares of the "
+            "rows. A source that ends is begun again."
+        },
+    )
+    validation_rows: int | None = field(
+        default=None,
+        metadata={
+            "help": "With --streaming: hold out so many texts, the first of each source: 1,000 without "
+            "--validation_file."
+        },
     )
     max_seq_length: int = field(
         default=128, metadata={"help": "Tokens in a sequence. Longer text becomes several sequences, so none is lost."}
@@ -171,6 +200,7 @@ class RunArguments:
             raise ValueError(
                 f"`validation_split` is {self.validation_split}: it must be between 0 and 1, such as 0.05."
             )
+        check_stream_fields(self)
         if self.max_seq_length < 8:
             raise ValueError(f"`max_seq_length` is {self.max_seq_length}: it must be at least 8 tokens.")
         if self.sample_steps < 0:

@@ -98,6 +98,11 @@ def part_in_order(text, held_out, seed):
     return numbered.select(np.flatnonzero(~is_held_out)), numbered.select(np.flatnonzero(is_held_out))
 
 
+def read_validation(arguments, files):
+    """Text that is held out, as it is: `datasets.Dataset`. Args: arguments ([`RunArguments`]); files (`list[str]`)."""
+    return _read("validation_file", files, arguments).dataset
+
+
 def _refuse_one_row(name, text):
     if len(text) < 2:
         raise ValueError(

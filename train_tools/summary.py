@@ -75,6 +75,7 @@ def what_it_did(result):
     rows = _figures(result) if result.general_after is None else _figures_of_both(result)
     minutes, seconds = divmod(round(result.seconds), 60)
     rows += [
+        *_figures_of_sources(result),
         "",
         f"  {result.steps:,} steps; {result.tokens_seen:,} tokens read in {minutes} min {seconds} s "
         f"({result.tokens_per_second:,.0f} tokens a second)",
@@ -122,6 +123,21 @@ def _figures_of_both(result):
     rows[1] = rows[1].rstrip()
     notes = [f"  {SHORT_NOTE}"] if used & {SHORT["chance"], SHORT["constant"]} else []
     return [*rows, *notes, "", f"  {forgetting(result)}"]
+
+
+def _figures_of_sources(result):
+    """Of each source of a mixture: the losses of both networks, before and after."""
+    if not result.sources_after:
+        return []
+    head = f"  {'held-out, by source':<26}{'mlm_loss before':>17}{'after':>9}{'disc_loss before':>19}{'after':>9}"
+    rows = ["", head]
+    for name, after in result.sources_after.items():
+        before = result.sources_before[name]
+        rows.append(
+            f"  {name:<26}{before['mlm_loss']:>17.4f}{after['mlm_loss']:>9.4f}"
+            f"{before['disc_loss']:>19.4f}{after['disc_loss']:>9.4f}"
+        )
+    return rows
 
 
 def _known(*evaluations):

@@ -7,8 +7,9 @@ from pathlib import Path
 from ...hub_tools.names import is_hub_id
 
 
-# Each also with `.gz` behind it.
+# Each also with an ending of `PACKED` behind it.
 ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".txt")
+PACKED = (".gz", ".zst")  # compressed with gzip, or Zstandard
 SAVED_DATASET = "dataset_info.json"  # what `Dataset.save_to_disk` writes beside `state.json` and the data
 SAVED_SPLITS = "dataset_dict.json"  # what `DatasetDict.save_to_disk` writes
 
@@ -48,13 +49,19 @@ def find_sources(sources):
 
 def ending(path):
     """The ending of a file's name that says its format: one of `ENDINGS`, or `None`."""
-    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+    name = path.name.lower()
+    suffix = Path(name.removesuffix(packing(path) or "")).suffix
     return suffix if suffix in ENDINGS else None
 
 
+def packing(path):
+    """How a file is compressed, as its name says: one of `PACKED`, or `None`."""
+    return path.suffix.lower() if path.suffix.lower() in PACKED else None
+
+
 def is_packed(path):
-    """Whether the name says that a file is compressed with gzip."""
-    return path.suffix.lower() == ".gz"
+    """Whether the name says that a file is compressed."""
+    return packing(path) is not None
 
 
 def is_saved(folder):
@@ -82,8 +89,8 @@ def _inside(folder):
     files = sorted(path for path in files if path.is_file() and ending(path) is not None)
     if not files:
         raise ValueError(
-            f"The folder {folder} holds no text file. Read are {shown_endings()}, each also with .gz; hidden files "
-            "are left out."
+            f"The folder {folder} holds no text file. Read are {shown_endings()}, each also with .gz or .zst; hidden "
+            "files are left out."
         )
     return files
 

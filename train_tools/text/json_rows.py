@@ -23,24 +23,20 @@ def read_json(file, max_length):
     Args: file (`Path`); max_length (`int`): characters of the longest row. Returns: [`TextTable`].
     Raises: ValueError: no JSON, no rows, or rows that are neither objects nor texts; the message names the line.
     """
-    kinds = _kinds(islice(_rows(file, max_length), LOOKED_AT))
+    kinds = kinds_of(islice(_rows(file, max_length), LOOKED_AT))
     if not kinds:
         raise ValueError(f"{file}: no rows. Give one sentence or paragraph a row.")
 
     def rows(column):
         for number, row in _rows(file, max_length):
             value = row.get(column)
-            if not _is_text(value) and not _is_list_of_text(value):
-                raise ValueError(
-                    f"{file}, line {number}: {column!r} holds {_named(value)}, not text. Give text, null or a list of "
-                    "texts in every row."
-                )
+            check_is_text(value, file, number, column)
             yield number, value
 
     def values(column):
         yield from ((number, row.get(column)) for number, row in _rows(file, max_length))
 
-    return TextTable(str(file), kinds, rows, all_kinds=lambda: _kinds(_rows(file, max_length)), values=values)
+    return TextTable(str(file), kinds, rows, all_kinds=lambda: kinds_of(_rows(file, max_length)), values=values)
 
 
 def read_objects(file, max_length):
@@ -164,7 +160,8 @@ class _Stream:
         return block != ""
 
 
-def _kinds(rows):
+def kinds_of(rows):
+    """What each field holds. Args: rows (iterable of a number and a `dict`). Returns: `dict[str, str]`."""
     kinds: dict[str, str] = {}
     for _, row in rows:
         for name, value in row.items():
@@ -185,6 +182,19 @@ def _kind(value):
     return NUMBERS
 
 
+def check_is_text(value, name, number, column, unit="line"):
+    """Refuse what is neither text, nothing, nor a list of these.
+
+    Args: value; name (file or `str`), number (`int`), column (`str`), unit (`str`): where it stands.
+    Raises: ValueError
+    """
+    if not _is_text(value) and not _is_list_of_text(value):
+        raise ValueError(
+            f"{name}, {unit} {number}: {column!r} holds {_named(value)}, not text. Give text, null or a list of texts "
+            "in every row."
+        )
+
+
 def _is_text(value):
     return value is None or isinstance(value, str)
 
@@ -195,7 +205,7 @@ def _is_list_of_text(value):
 
 def _named(value):
     names = {type(None): "null", bool: "true or false", float: "a number", list: "a list", dict: "an object"}
-    return names[type(value)]
+    return names.get(type(value), f"a value of type {type(value).__name__}")
 
 
 def _broken(file, number, error):

@@ -7,7 +7,9 @@ import shlex
 import zlib
 from contextlib import contextmanager
 
-from .finding import is_packed
+import pyarrow as pa
+
+from .finding import is_packed, packing
 
 
 # Characters. A row is a sentence or a paragraph, at most a book; a longer one is a broken file. A tokenizer takes more
@@ -23,12 +25,14 @@ MARKS = {
 }
 OTHER_KINDS = {
     b"\x1f\x8b": "compressed with gzip: add .gz to its name",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd: add .zst to its name",
     b"PK\x03\x04": "a zip archive or a spreadsheet (.xlsx): unpack it, or save it as CSV UTF-8",
     b"\xd0\xcf\x11\xe0": "an old spreadsheet or document (.xls, .doc): save it as CSV UTF-8",
     b"PAR1": "a parquet file: its name should end in .parquet",
     b"%PDF": "a PDF: extract its text first",
 }
 HEAD = 1 << 16  # bytes
+UNPACK = {".gz": "gzip -dc", ".zst": "zstd -dc"}
 
 
 def read_lines(file, max_length=MAX_ROW_LENGTH):
@@ -38,7 +42,7 @@ def read_lines(file, max_length=MAX_ROW_LENGTH):
     Only in a file that has carriage returns and no line feed (old Macintosh) do those end lines.
 
     Args:
-        file (`Path`): with `.gz`, compressed. max_length (`int`): characters of the longest line.
+        file (`Path`): with `.gz` or `.zst`, compressed. max_length (`int`): characters of the longest line.
 
     Yields:
         `str`
@@ -89,6 +93,8 @@ def open_text(file):
 
 def open_bytes(file):
     """A file as bytes, unpacked."""
+    if packing(file) == ".zst":
+        return pa.input_stream(str(file), compression="zstd")
     return gzip.open(file) if is_packed(file) else open(file, "rb")
 
 
@@ -111,6 +117,13 @@ def damage_named(file):
     except (EOFError, zlib.error) as error:
         raise ValueError(
             f"{file} is cut off or damaged: {error}. Get it anew, and check it: `gzip -t {shlex.quote(str(file))}`."
+        ) from error
+    except OSError as error:
+        if error.errno is not None or packing(file) != ".zst":  # the file system's own errors have a number
+            raise
+        raise ValueError(
+            f"{file} is not zstd, cut off or damaged: {error}. Get it anew, and check it: "
+            f"`zstd -t {shlex.quote(str(file))}`."
         ) from error
 
 
@@ -164,7 +177,8 @@ def _explain_nul(file, number):
         if zeros.count(0) > len(head) / 8:
             return f"{file} is not UTF-8: it looks like {encoding} without a mark. {_convert(file, encoding)}"
     if is_packed(file):
-        remedy = f"gzip -dc {shlex.quote(str(file))} | tr -d '\\000' > cleaned{file.with_suffix('').suffix}"
+        unpack = UNPACK[packing(file)]
+        remedy = f"{unpack} {shlex.quote(str(file))} | tr -d '\\000' > cleaned{file.with_suffix('').suffix}"
     else:
         remedy = f"tr -d '\\000' < {shlex.quote(str(file))} > cleaned{file.suffix}"
     return (
@@ -176,5 +190,6 @@ def _explain_nul(file, number):
 def _convert(file, encoding):
     name = shlex.quote(str(file))
     if is_packed(file):
-        return f"Convert it: `gzip -dc {name} | iconv -f {encoding} -t UTF-8 > utf8{file.with_suffix('').suffix}`."
+        unpack = UNPACK[packing(file)]
+        return f"Convert it: `{unpack} {name} | iconv -f {encoding} -t UTF-8 > utf8{file.with_suffix('').suffix}`."
     return f"Convert it: `iconv -f {encoding} -t UTF-8 {name} > utf8{file.suffix}`."

@@ -10,7 +10,7 @@ from .lines import MAX_ROW_LENGTH
 from .stored import read_parquet_rows
 
 
-ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".parquet")  # each also with `.gz` behind it
+ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".parquet")  # each also with `.gz` or `.zst` behind it
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def read_records(path, max_row_length=MAX_ROW_LENGTH):
     """Read all columns of a file.
 
     Args:
-        path (`str` or path): `.csv .tsv .json .jsonl .parquet`, each also `.gz`.
+        path (`str` or path): `.csv .tsv .json .jsonl .parquet`, each also `.gz` or `.zst`.
         max_row_length (`int`): characters of the longest row.
 
     Returns:
@@ -48,7 +48,7 @@ def read_records(path, max_row_length=MAX_ROW_LENGTH):
     file = Path(path).expanduser()
     suffix = ending(file)
     if suffix not in ENDINGS:
-        raise ValueError(f"{file} is of an unknown kind. Read are {' '.join(ENDINGS)}, each also with .gz.")
+        raise ValueError(f"{file} is of an unknown kind. Read are {' '.join(ENDINGS)}, each also with .gz or .zst.")
     if not file.is_file():
         raise ValueError(f"No such file: {file}.")
     if not file.stat().st_size:

@@ -68,8 +68,7 @@ def tokenize_texts(arguments, texts, tokenizer, longest, name=""):
         ValueError: the sequences would be longer than that.
     """
     length = arguments.max_seq_length
-    if length > longest:
-        raise ValueError(f"`max_seq_length` is {length}: the pair reads {longest} tokens at most.")
+    check_length(arguments, longest)
     train, held_out = (
         tokenize_text(text, tokenizer, max_length=length, num_proc=arguments.preprocessing_num_workers)
         for text in texts
@@ -79,6 +78,13 @@ def tokenize_texts(arguments, texts, tokenizer, longest, name=""):
         "tokens."
     )
     return train, held_out
+
+
+def check_length(arguments, longest):
+    """Refuse rows that are too long. Args: arguments ([`RunArguments`]); longest (`int`). Raises: ValueError."""
+    length = arguments.max_seq_length
+    if length > longest:
+        raise ValueError(f"`max_seq_length` is {length}: the pair reads {longest} tokens at most.")
 
 
 def tokenizer_identity(tokenizer):
