@@ -255,6 +255,15 @@ def test_a_run_leaves_what_adapt_leaves(pretrained):
     assert pretrained.result.before["loss"] > pretrained.result.after["loss"]
 
 
+def test_a_run_goes_on_with_the_preset_that_it_began_with(pretrained):
+    arguments = {"train_file": ["x"], "resume": True}
+    checkpoint = str(pretrained.folder / "out")
+    model, tokenizer = load_start(PretrainArguments(preset="tiny", **arguments), None, checkpoint)
+    assert model.config.vocab_size == len(tokenizer) <= 100
+    with pytest.raises(ValueError, match=r"`preset=mini` is not what the run in .* `embedding_size` .* is 64, .* 128"):
+        load_start(PretrainArguments(preset="mini", **arguments), None, checkpoint)
+
+
 @pytest.mark.slow
 def test_a_run_goes_on_bit_for_bit_and_can_be_replaced(corpus, vocabulary, tmp_path):
     options = ["--preset", "tiny", "--train_file", corpus, "--tokenizer", "vocabulary", "--max_seq_length", "32"]
