@@ -11,7 +11,7 @@ from ..hub_tools.loading import check_is_pair, load_common_tokenizer, load_pair,
 from ..hub_tools.sharing import change_sharing
 from ..hub_tools.vocabulary import continuation_tokens
 from .from_scratch import TextsOf, build_pair, train_tokenizer
-from .presets import PRESETS
+from .presets import GROUPS, PRESETS
 from .schedule import end_of
 from .stock_networks import join_networks
 
@@ -50,13 +50,29 @@ def load_start(arguments, train_text, last_checkpoint):
     tokenizer = load_tokenizer(named) if named else None
     if arguments.from_random_weights:
         tokenizer = tokenizer or _new_tokenizer(arguments, train_text)
-        return build_pair(arguments.preset, tokenizer, **_with_words(overrides, tokenizer)), tokenizer
+        model = build_pair(arguments.preset, tokenizer, **_with_words(overrides, tokenizer))
+        if last_checkpoint:
+            _refuse_other_sizes(arguments.preset, model.config, last_checkpoint)
+        return model, tokenizer
     if arguments.checkpoint:
         tokenizer = tokenizer or load_tokenizer(arguments.checkpoint)
         return _load_checkpoint(arguments.checkpoint, tokenizer, _with_words(overrides, tokenizer)), tokenizer
     tokenizer = tokenizer or load_common_tokenizer(*filter(None, (arguments.discriminator, arguments.generator)))
     overrides = _with_words(overrides, tokenizer)
     return join_networks(arguments, tokenizer, overrides, is_new=last_checkpoint is None), tokenizer
+
+
+def _refuse_other_sizes(preset, config, checkpoint):
+    began = ElectraRTDConfig.from_pretrained(checkpoint)
+    for network in ("generator_config", "discriminator_config"):
+        for name in GROUPS["Discriminator"]:
+            now, then = (getattr(getattr(one, network), name) for one in (config, began))
+            if now != then:
+                raise ValueError(
+                    f"`preset={preset}` is not what the run in {checkpoint} began with: `{name}` of its "
+                    f"{network.removesuffix('_config')} is {then}, that of {preset} {now}. Give the preset that it "
+                    "began with."
+                )
 
 
 def _new_tokenizer(arguments, train_text):

@@ -59,7 +59,7 @@ def plain(documents, max_length, seed):
 
 @pytest.mark.parametrize(("max_length", "seed"), [(8, 0), (32, 1), (128, 2), (5, 3)])
 def test_rows_are_those_of_a_plain_implementation(max_length, seed):
-    documents = documents_of(seed)
+    documents = documents_of(seed, documents=5 if max_length < 10 else 30)
     expected = plain(documents, max_length, seed)
     rows = list(pack_rows(boundaries(documents), max_length, cls_id=CLS, sep_id=SEP, seed=seed))
     assert len(rows) == len(expected)

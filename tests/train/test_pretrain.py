@@ -98,7 +98,7 @@ def test_documents_do_not_change_what_is_read_without_them(corpus):
     assert plain["text"][:] == read_text([corpus], documents=True).dataset["text"][:] == ROWS
 
 
-@pytest.mark.parametrize(("rows", "held_out"), [(2, 1), (10, 1), (1000, 50), (5000, 3000)])
+@pytest.mark.parametrize(("rows", "held_out"), [(2, 1), (10, 1), (1000, 50), (2000, 1200)])
 def test_what_is_held_out_leaves_both_parts_in_order_and_apart(rows, held_out):
     texts = [str(number) for number in range(rows)]
     text = Dataset.from_dict({"text": texts, "document": [number // 37 for number in range(rows)]})
@@ -199,7 +199,7 @@ def pretrained(tmp_path_factory):
         files = {"train_file": ["corpus.txt"], "validation_file": ["held-out.txt"], "tokenizer": "vocabulary"}
         arguments = PretrainArguments(preset="tiny", **files, max_seq_length=32, sample_steps=0, fast=False)
         result = pretrain(
-            arguments, training_args(max_steps=20, num_train_epochs=3), given={"gradient_accumulation_steps"}
+            arguments, training_args(max_steps=10, num_train_epochs=3), given={"gradient_accumulation_steps"}
         )
         torch.save(seen, folder / "seen.pt")
     return SimpleNamespace(folder=folder, result=result, seen=seen)
@@ -212,7 +212,7 @@ def by_hand(folder, **changes):
     rows = pack_text(text, tokenizer, max_length=32, seed=42)
     set_seed(42)
     model = build_pair("tiny", tokenizer)
-    numbers = {"learning_rate": 5e-4, "warmup_steps": 2, "weight_decay": 0.01, "max_grad_norm": 1.0, "max_steps": 20}
+    numbers = {"learning_rate": 5e-4, "warmup_steps": 1, "weight_decay": 0.01, "max_grad_norm": 1.0, "max_steps": 10}
     numbers |= {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-6, "lr_scheduler_type": "linear"}
     args = training_args(output_dir=str(folder / "by-hand"), save_strategy="no", **(numbers | changes))
     trainer = Trainer(model=model, args=args, train_dataset=rows, processing_class=tokenizer)
@@ -229,7 +229,7 @@ def test_the_weights_are_those_of_a_trainer_with_the_same_numbers(pretrained):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
-    [{"adam_epsilon": 1e-8}, {"adam_beta2": 0.98}, {"weight_decay": 0.0}, {"warmup_steps": 1}, {"max_grad_norm": 9.0}],
+    [{"adam_epsilon": 1e-8}, {"adam_beta2": 0.98}, {"weight_decay": 0.0}, {"warmup_steps": 2}, {"max_grad_norm": 9.0}],
 )
 def test_each_of_the_numbers_tells(changes, pretrained):
     """So the test above would see one that is not passed on."""
@@ -239,7 +239,7 @@ def test_each_of_the_numbers_tells(changes, pretrained):
 
 
 def test_the_networks_read_two_segments(pretrained):
-    assert len(pretrained.seen) == 20
+    assert len(pretrained.seen) == 10
     assert all(types is not None and set(types.unique().tolist()) == {0, 1} for types in pretrained.seen)
 
 
@@ -247,12 +247,21 @@ def test_a_run_leaves_what_adapt_leaves(pretrained):
     out = pretrained.folder / "out"
     results = json.loads((out / "adapt_results.json").read_text(encoding="utf-8"))
     settings = results["settings"]
-    assert results["steps"] == pretrained.result.steps == 20
+    assert results["steps"] == pretrained.result.steps == 10
     assert settings["preset"] == "tiny" and settings["packing"] == "yes" and settings["tokenizer"] == "vocabulary"
-    assert (settings["adam_epsilon"], settings["warmup_steps"], settings["learning_rate"]) == (1e-6, 2, 5e-4)
+    assert (settings["adam_epsilon"], settings["warmup_steps"], settings["learning_rate"]) == (1e-6, 1, 5e-4)
     assert verify_checkpoint(out).ok
     assert json.loads((out / "discriminator" / "config.json").read_text())["hidden_size"] == 128
     assert pretrained.result.before["loss"] > pretrained.result.after["loss"]
+
+
+def test_a_run_goes_on_with_the_preset_that_it_began_with(pretrained):
+    arguments = {"train_file": ["x"], "resume": True}
+    checkpoint = str(pretrained.folder / "out")
+    model, tokenizer = load_start(PretrainArguments(preset="tiny", **arguments), None, checkpoint)
+    assert model.config.vocab_size == len(tokenizer) <= 100
+    with pytest.raises(ValueError, match=r"`preset=mini` is not what the run in .* `embedding_size` .* is 64, .* 128"):
+        load_start(PretrainArguments(preset="mini", **arguments), None, checkpoint)
 
 
 @pytest.mark.slow
