@@ -40,6 +40,7 @@ from .parsers import (
 from .terminal import is_error, messages_shown, print_error, print_interrupt
 from .train_tools import inspector  # a command imports what it needs when it asks for it: see `lazy_names`
 from .train_tools.report import report_run
+from .train_tools.signals import Stopped, machines_interrupt, undisturbed
 from .train_tools.summary import what_it_did, what_next
 
 
@@ -231,7 +232,8 @@ def main(argv=None):
 
     Returns:
         `int`: 0 for success, 1 for a checkpoint with errors, a difference or a run that was stopped because it was
-            dead, 2 for wrong input, 130 when interrupted.
+            dead, 2 for wrong input, 130 when interrupted; by another signal, 0 if all that was trained is saved, and
+            else 128 and its number.
     """
     argv = sys.argv[1:] if argv is None else argv
     status = answer(argv)
@@ -242,14 +244,15 @@ def main(argv=None):
         sys.stdout.reconfigure(errors="replace")  # a sign that an encoding lacks is no reason to end
     options = option_names(command)
     try:
-        with messages_shown(__package__, options):
+        with machines_interrupt(), messages_shown(__package__, options):
             return RUN[command](rest) or 0
     except CheckpointError as error:
         print(f"electra-rtd {command}: {error}", file=sys.stderr)
         return 2 if command == "diff" else 1  # as with `diff`: 1 is a difference
     except KeyboardInterrupt as interrupt:
-        print_interrupt(command, interrupt, rest, options)
-        return 130
+        with undisturbed():
+            print_interrupt(command, interrupt, rest, options)
+        return interrupt.code if isinstance(interrupt, Stopped) else 130
     except BaseException as error:
         if not is_error(error):
             raise

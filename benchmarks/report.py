@@ -27,7 +27,7 @@ FIGURES = ROOT / "docs" / "performance"
 BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#999999"
 MIB = 2**20
 GPU = "gpu-cuda"  # the one file of `make gpu`
-ELSEWHERE = ("study-", "pairs-", "objectives-")  # files of commands that write pages of their own
+ELSEWHERE = ("study-", "pairs-", "objectives-", "reliability-")  # files of commands that write pages of their own
 
 
 def main():
@@ -112,10 +112,10 @@ def _step_table(run):
     ]
     title = f"**{_title(run)}**, {run['batch_size']} rows a batch"
     facts = (
-        f"{run['rounds']} rounds after {run['warmup']} of warm-up; {_machine(run)}. Matrix product: "
+        f"{run['rounds']} rounds after {run['warmup']} of warm-up; {machine_words(run)}. Matrix product: "
         f"{run['matrix_product']['median'] / 1e9:,.0f} GFLOP/s{_data_sheet(run)}. Text: {run['text']}."
     )
-    return f"{title}\n\n{_table(header, rows)}\n\n{facts}"
+    return f"{title}\n\n{markdown_table(header, rows)}\n\n{facts}"
 
 
 def _title(run):
@@ -135,7 +135,7 @@ def data_table(runs):
         ]
         for run in runs
     ]
-    return _table(header, rows) + "\n\n" + _facts(runs)
+    return markdown_table(header, rows) + "\n\n" + _facts(runs)
 
 
 def trainer_table(runs):
@@ -151,7 +151,7 @@ def trainer_table(runs):
         ]
         for run in runs
     ]
-    return _table(header, rows) + "\n\n" + _facts(runs)
+    return markdown_table(header, rows) + "\n\n" + _facts(runs)
 
 
 def watching_table(runs):
@@ -167,7 +167,7 @@ def watching_table(runs):
         ]
         for run in runs
     ]
-    return _table(header, rows) + "\n\n" + _facts(runs)
+    return markdown_table(header, rows) + "\n\n" + _facts(runs)
 
 
 def scaling_table(runs):
@@ -181,10 +181,11 @@ def scaling_table(runs):
         )
         reach = f"{first['value']:,.0f} to {last['value']:,.0f}"
         rows.append([run["sweep"], reach, _ratio(run["exponent"]), run["expected"], measured, predicted])
-    return _table(header, rows) + "\n\n" + _facts(runs)
+    return markdown_table(header, rows) + "\n\n" + _facts(runs)
 
 
-def _table(header, rows):
+def markdown_table(header, rows):
+    """Args: header (`list[str]`); rows (`list[list[str]]`). Returns: `str`, a table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -211,7 +212,8 @@ def _losses(losses):
     return ", ".join(parts) or f"sum {losses['loss']:.2f}"
 
 
-def _machine(run):
+def machine_words(run):
+    """Args: run (`dict`): with `machine`, see [`describe_machine`]. Returns: `str`, processor, threads, releases."""
     machine = run["machine"]
     return (
         f"{machine['device']}, {machine['threads']} threads, torch {machine['torch']}, "
@@ -220,7 +222,7 @@ def _machine(run):
 
 
 def _facts(runs):
-    facts = dict.fromkeys(f"{_machine(run)}" + (f". Text: {run['text']}" if "text" in run else "") for run in runs)
+    facts = dict.fromkeys(machine_words(run) + (f". Text: {run['text']}" if "text" in run else "") for run in runs)
     return " ".join(f"{fact}." for fact in facts)
 
 

@@ -4,7 +4,11 @@ A package of its own, on the standard library alone: `import electra_rtd` regist
 and that takes torch, transformers and seconds.
 """
 
+import os
+import signal
 import sys
+import threading
+from contextlib import contextmanager, suppress
 
 from .options import nearest
 
@@ -74,16 +78,39 @@ def main(argv=None):
     Returns:
         `int`: see `electra_rtd.cli.main`.
     """
+    is_the_program = argv is None
     argv = sys.argv[1:] if argv is None else argv
-    status = answer(argv)
-    if status is not None:
-        return status
-    try:
+    with _ended_by_ctrl_c():
+        status = answer(argv)
+        if status is not None:
+            return status
         from electra_rtd.cli import main as run  # here, because it takes seconds
-    except KeyboardInterrupt:
-        print("electra-rtd: interrupted before it began", file=sys.stderr)
-        return 130
-    return run(argv)
+    try:
+        return run(argv)
+    finally:
+        if is_the_program and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python has some clearing up to do, and nothing to say
+
+
+@contextmanager
+def _ended_by_ctrl_c():
+    """While nothing has begun, Ctrl-C ends this process in a word: an exception could come up in any library's import,
+    and not come out of it."""
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # somebody else handles it
+        yield
+        return
+    signal.signal(signal.SIGINT, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end(number, frame):
+    with suppress(OSError):
+        os.write(2, b"electra-rtd: interrupted before it began\n")
+    os._exit(128 + number)
 
 
 def answer(argv):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         RTDMetricsCallback,
         RTDSampleCallback,
         RTDScheduleCallback,
+        RTDSignalCallback,
         RTDWarmUpCallback,
         Schedule,
     )
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .evaluation.evaluation import Evaluation
     from .evaluation.layer_rates import layerwise_parameter_groups
     from .recipes import AdaptResult, adapt
+    from .signals import Stopped
     from .unpadded_attention import use_unpadded_attention
     from .vocabulary_extension import VocabularyExtension, extend_checkpoint, extend_vocabulary
 
@@ -36,8 +38,10 @@ __all__ = [
     "RTDMetricsCallback",
     "RTDSampleCallback",
     "RTDScheduleCallback",
+    "RTDSignalCallback",
     "RTDWarmUpCallback",
     "Schedule",
+    "Stopped",
     "TextData",
     "VocabularyExtension",
     "adapt",
@@ -62,6 +66,7 @@ __getattr__, __dir__ = lazy_names(
             "RTDMetricsCallback",
             "RTDSampleCallback",
             "RTDScheduleCallback",
+            "RTDSignalCallback",
             "RTDWarmUpCallback",
             "Schedule",
         ],
@@ -71,6 +76,7 @@ __getattr__, __dir__ = lazy_names(
         ".evaluation.evaluation": ["Evaluation"],
         ".evaluation.layer_rates": ["layerwise_parameter_groups"],
         ".recipes": ["AdaptResult", "adapt"],
+        ".signals": ["Stopped"],
         ".unpadded_attention": ["use_unpadded_attention"],
         ".vocabulary_extension": ["VocabularyExtension", "extend_checkpoint", "extend_vocabulary"],
     },

@@ -14,7 +14,13 @@ from ..hub_tools.run_record import write_record
 from ..hub_tools.staging import files_for_folder
 from .attention_in_parts import use_attention_in_parts
 from .attention_way import take_way, wanted_way, warn_of_dropout
-from .callbacks import RTDConsoleCallback, RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
+from .callbacks import (
+    RTDConsoleCallback,
+    RTDHealthCallback,
+    RTDMetricsCallback,
+    RTDSampleCallback,
+    RTDSignalCallback,
+)
 from .callbacks.health import PATIENCE
 from .check_options import check_options, check_rows
 from .compile_choice import choose_compiled
@@ -113,7 +119,8 @@ def adapt(arguments, training_args, *, given=(), defaults=()):
     Raises:
         ValueError: wrong input; the message says which and what to do.
         OSError: a disk is full or a file cannot be written.
-        KeyboardInterrupt: with what is saved and how to go on, for a person.
+        KeyboardInterrupt: with what is saved and how to go on, for a person. While it trains, a [`Stopped`]: after
+            the step was saved, see [`RTDSignalCallback`].
     """
     check_options(training_args)
     with RunFolder.opened(
@@ -160,6 +167,7 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
     warn_of_other_replay(last_checkpoint, train_set)
     check_rows(training_args, len(train_set), len(validation_set))
     with (
+        closing(RTDSignalCallback()) as signals,
         folder.guarded(),
         process_restored(),
         token_in_environment(training_args),
@@ -186,6 +194,7 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
         )
         metrics = RTDMetricsCallback(detailed=True, by_token=True)
         totals = RunTotals(metrics, **read_totals(last_checkpoint))
+        signals.before_save.append(totals.count)
         patience = PATIENCE if arguments.from_scratch else PATIENCE_OF_PRETRAINED
         health = RTDHealthCallback(arguments.on_collapse, patience=patience)
         every = arguments.sample_steps
@@ -206,6 +215,7 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
                 *phase_callbacks(arguments, last_checkpoint),
                 FastSettings(settings_to_keep(choices) | settings_given(arguments)),
                 totals,
+                signals,
             ],
         )
         folder.follow(trainer)
@@ -215,14 +225,15 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
         before = _evaluate_texts(trainer, metrics, domain_set, general_sets)
         folder.replace_earlier_run()
         run = describe_run(arguments, training_args, choices)  # while what it names is still there
-        if finished:
-            logger.info(f"{last_checkpoint} is the end of the run: nothing is left to train.")
-            restore_finished(trainer, last_checkpoint)
-        else:
-            trainer.train(resume_from_checkpoint=last_checkpoint)
-        after = _evaluate_texts(trainer, metrics, domain_set, general_sets)
-        tidy_log(trainer.state.log_history, before, after)
-        return _finish(trainer, totals, health, before, after, run, finished)
+        with signals.last_steps_kept(trainer):
+            if finished:
+                logger.info(f"{last_checkpoint} is the end of the run: nothing is left to train.")
+                restore_finished(trainer, last_checkpoint)
+            else:
+                trainer.train(resume_from_checkpoint=last_checkpoint)
+            after = _evaluate_texts(trainer, metrics, domain_set, general_sets)
+            tidy_log(trainer.state.log_history, before, after)
+            return _finish(trainer, totals, health, before, after, run, finished)
 
 
 def _evaluate_texts(trainer, metrics, domain_set, general_sets):

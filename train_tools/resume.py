@@ -38,19 +38,20 @@ class RunTotals(TrainerCallback, ExportableState):
 
     def on_step_end(self, args, state, control, **kwargs):
         if control.should_save:  # the same in every process: all of them have to be asked
-            self._count()
+            self.count()
 
     on_epoch_end = on_step_end
 
     def on_evaluate(self, args, state, control, **kwargs):
         if self._began is not None:  # `save_strategy="best"` decides after it
-            self._count()
+            self.count()
 
     def on_train_end(self, args, state, control, **kwargs):
-        self._count()
+        self.count()
         self._began = None
 
-    def _count(self):
+    def count(self):
+        """Bring both figures up to date, while it trains. Every process has to ask."""
         assert self._began is not None
         tokens, seconds = self._earlier
         self.tokens = tokens + self._metrics.tokens_seen()

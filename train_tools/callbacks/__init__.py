@@ -1,6 +1,6 @@
 """What the stock Trainer tells while it trains: figures (`metrics`, `console`), a look at the text, its health.
 
-And what changes meanwhile: settings by their `schedules`; which network learns (`warm_up`).
+And what changes meanwhile: settings by their `schedules`; which network learns (`warm_up`); its end (`signals`).
 """
 
 from ..schedule import Schedule
@@ -9,6 +9,7 @@ from .health import RTDHealthCallback
 from .metrics import LOSS_PARTS, RTDMetricsCallback
 from .samples import RTDSampleCallback
 from .schedules import RTDScheduleCallback
+from .signals import RTDSignalCallback
 from .warm_up import RTDWarmUpCallback
 
 
@@ -19,6 +20,7 @@ __all__ = [
     "RTDMetricsCallback",
     "RTDSampleCallback",
     "RTDScheduleCallback",
+    "RTDSignalCallback",
     "RTDWarmUpCallback",
     "Schedule",
 ]
