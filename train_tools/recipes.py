@@ -18,6 +18,7 @@ from .callbacks import (
     RTDConsoleCallback,
     RTDHealthCallback,
     RTDMetricsCallback,
+    RTDProcessesCallback,
     RTDSampleCallback,
     RTDSignalCallback,
 )
@@ -216,6 +217,7 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
                 FastSettings(settings_to_keep(choices) | settings_given(arguments)),
                 totals,
                 signals,
+                RTDProcessesCallback(),  # behind `signals`, which keeps the random numbers from before an evaluation
             ],
         )
         folder.follow(trainer)

@@ -7,6 +7,7 @@ from ..schedule import Schedule
 from .console import RTDConsoleCallback
 from .health import RTDHealthCallback
 from .metrics import LOSS_PARTS, RTDMetricsCallback
+from .processes import RTDProcessesCallback
 from .samples import RTDSampleCallback
 from .schedules import RTDScheduleCallback
 from .signals import RTDSignalCallback
@@ -18,6 +19,7 @@ __all__ = [
     "RTDConsoleCallback",
     "RTDHealthCallback",
     "RTDMetricsCallback",
+    "RTDProcessesCallback",
     "RTDSampleCallback",
     "RTDScheduleCallback",
     "RTDSignalCallback",
