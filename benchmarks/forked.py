@@ -148,3 +148,18 @@ def _end_group():
 
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def allow_fsdp_on_cpu():
+    """Let accelerate use FSDP in this process although it has no GPU: for a forked process, before anything asks.
+
+    accelerate takes processes on CPUs for DDP whatever its configuration says. Here it is told that these are GPUs
+    whose device is the CPU and whose backend is gloo; all that follows (wrapping, gathering, saving) is its own code.
+    """
+    import torch.distributed as dist
+    from accelerate.state import PartialState
+    from accelerate.utils import DistributedType
+
+    dist.init_process_group("gloo")
+    os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"
+    PartialState._prepare_backend = lambda *arguments, **named: ("gloo", DistributedType.MULTI_GPU)

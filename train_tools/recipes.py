@@ -56,6 +56,7 @@ from .start import check_generator_is_apart, freeze_generator, load_start
 from .text.tokenizing import tokenize_texts
 from .unknown_tokens import check_unknown_tokens
 from .unpadded_attention import ROWS, use_unpadded_attention
+from .whole_model import before_training, save_whole
 
 
 logger = logging.getLogger(__name__)
@@ -224,7 +225,8 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
         finished = is_finished(trainer, last_checkpoint)
         if last_checkpoint and not finished:
             refuse_without_optimizer(last_checkpoint)
-        before = _evaluate_texts(trainer, metrics, domain_set, general_sets)
+        with before_training(trainer):
+            before = _evaluate_texts(trainer, metrics, domain_set, general_sets)
         folder.replace_earlier_run()
         run = describe_run(arguments, training_args, choices)  # while what it names is still there
         with signals.last_steps_kept(trainer):
@@ -268,7 +270,7 @@ def _finish(trainer, totals, health, before, after, run, finished):
     if finished:
         result, run = as_written_before(output_dir, result, run)
     with files_for_folder(output_dir) as staged:
-        trainer.save_model(str(staged), _internal_call=True)
+        save_whole(trainer, staged)
         if trainer.is_world_process_zero():
             export_discriminator(staged, staged / DISCRIMINATOR_FOLDER)
             shutil.rmtree(result.discriminator, ignore_errors=True)  # of the same run, resumed: its export is stale
