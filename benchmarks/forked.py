@@ -1,8 +1,8 @@
 """The processes of one distributed run, forked from this one: what is imported here is not imported again in each.
 
-`torchrun` starts each of its processes from nothing, which costs ten seconds of a processor for the imports alone. Here
-each is a fork that finds in its environment what `torchrun` would have put there. For CPUs: CUDA does not live on in a
-fork.
+`torchrun` starts each of its processes from nothing, which costs ten seconds of a processor for the imports alone.
+Here each is a fork that finds in its environment what `torchrun` would have put there. For CPUs: CUDA does not live on
+in a fork.
 """
 
 import contextlib
@@ -14,16 +14,29 @@ import sys
 import tempfile
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 
 
-def run_forked(function, world, *arguments, timeout=120, environment=None):
+# What `accelerate launch` puts into the environment for FSDP2, with a unit for each layer.
+FSDP2 = {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_TRANSFORMER_CLS_TO_WRAP": "ElectraLayer",
+    "FSDP_RESHARD_AFTER_FORWARD": "true",
+    "FSDP_CPU_RAM_EFFICIENT_LOADING": "false",
+    "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",
+}
+
+
+def run_forked(function, world, *arguments, named=None, timeout=120, environment=None):
     """Call a function in each of several processes, which can form one process group.
 
     Args:
         function (callable): gets the arguments; the processes know their ranks from the environment.
         world (`int`): how many processes.
-        *arguments: of the function.
+        *arguments, named (`dict`, *optional*): of the function, by place and by name.
         timeout (`float`): seconds, after which all of them are killed.
         environment (`dict[str, str]`, *optional*): more variables.
 
@@ -31,15 +44,16 @@ def run_forked(function, world, *arguments, timeout=120, environment=None):
     over; the message holds what they wrote.
     """
     with tempfile.TemporaryDirectory() as folder:
-        started = start_forked(function, world, *arguments, folder=Path(folder), environment=environment)
+        call = partial(function, *arguments, **(named or {}))
+        started = start_forked(call, world, folder=Path(folder), environment=environment)
         wait_for(started, timeout)
         return [pickle.loads((Path(folder) / f"{rank}.pickle").read_bytes()) for rank in range(world)]
 
 
-def start_forked(function, world, *arguments, folder, environment=None):
+def start_forked(call, world, *, folder, environment=None):
     """As above, and do not wait.
 
-    Args: function, world, *arguments, environment: as above; folder (`Path`): for what they write and return.
+    Args: call (callable): without arguments; world, environment: as above; folder (`Path`): for what they write.
     Returns: `list[Started]`, by rank
     """
     with socket.socket() as free:
@@ -62,7 +76,7 @@ def start_forked(function, world, *arguments, folder, environment=None):
                 "TOKENIZERS_PARALLELISM": "false",
                 **(environment or {}),
             }
-            _live(function, arguments, {name: str(value) for name, value in variables.items()}, folder / str(rank))
+            _live(call, {name: str(value) for name, value in variables.items()}, folder / str(rank))
         started.append(Started(process, folder / str(rank)))
     return started
 
@@ -112,7 +126,7 @@ def wait_for(started, timeout):
             one.kill()
 
 
-def _live(function, arguments, variables, path):
+def _live(call, variables, path):
     """The life of a forked process: it never returns."""
     status = 1
     try:
@@ -123,7 +137,7 @@ def _live(function, arguments, variables, path):
             sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
             os.environ.update(variables)
             _forget_processes()
-            path.with_suffix(".pickle").write_bytes(pickle.dumps(function(*arguments)))
+            path.with_suffix(".pickle").write_bytes(pickle.dumps(call()))
             status = 0
     except SystemExit as leaving:
         status = leaving.code if isinstance(leaving.code, int) else 1

@@ -16,33 +16,32 @@ PREPARED = ("_is_accelerate_prepared", "_original_forward", "forward")
 class RTDProcessesCallback(TrainerCallback):
     """What training in several processes needs, under a stock Trainer. With one process it does nothing.
 
-    *Random numbers.* The Trainer seeds all processes alike. Batches of the same shape then have their masks at the same places, the same
-    draws of the generator and the same dropout in each process, so that more processes bring less than they cost. With
-    this callback the first process draws as it would alone, and each other from a seed of its own. Checkpoints hold
-    the state of each process, so that a resumed run goes on with them.
+    *Random numbers.* The Trainer seeds all processes alike. Batches of the same shape then have their masks at the
+    same places, the same draws of the generator and the same dropout in each process, so that more processes bring
+    less than they cost. Here the first process draws as it would alone, and each other from a seed of its own.
+    Checkpoints hold the state of each process, so that a resumed run goes on with them. What all of them draw together
+    stays together: the order of the rows, and of held-out batches where a release shuffles them.
 
-    What all of them draw together stays together: the order of the rows, and of held-out batches where a release
-    shuffles them.
+    *One model.* `trainer.evaluate()` before `trainer.train()` prepares the model, and `accelerate` does not do so
+    again: each process would then train alone, without DDP, and nothing would say so. Here that is forgotten.
 
-    *One model.* `trainer.evaluate()` before `trainer.train()` prepares the model, and `accelerate` does not do so again:
-    each process would then train alone, without DDP, and nothing would say so. Here that is forgotten.
+    *FSDP2.* `accelerate` takes the input embeddings for a unit of their own, and torch refuses units that share
+    weights: where the embeddings are tied, they stay with the rest. What is saved is saved with the model's own code
+    files; a checkpoint in parts, for which the Trainer saves no tokenizer and no configuration, gets them.
 
-    *FSDP2 and tied embeddings.* `accelerate` takes the input embeddings for a unit of their own; torch refuses units
-    that share weights. Here they stay with the rest.
-
-    It should stand last among the callbacks, since it has to know whether another one asks for an evaluation.
+    It stands last among the callbacks, since it has to know whether another one asks for an evaluation.
     """
 
     def __init__(self):
         self._state: torch.Tensor | None = None  # of this process's generator, while held-out text is read
 
     def on_init_end(self, args, state, control, model=None, **kwargs):
-        if args.world_size > 1 and getattr(model, "config", None) is not None:
-            if getattr(model.config, "embedding_sharing", None) == "tied":
-                model.__dict__[INPUT_EMBEDDINGS] = _none
+        if args.world_size > 1 and model is not None and model.config.embedding_sharing == "tied":
+            model.__dict__[INPUT_EMBEDDINGS] = _none
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
         model.__dict__.pop(INPUT_EMBEDDINGS, None)  # it is in parts by now
+        _keep_module(model)
         if args.process_index > 0:
             set_seed(seed_of_process(args.seed, args.process_index))
 
@@ -72,6 +71,13 @@ def forget_preparation(model):
     """
     for name in PREPARED if "_is_accelerate_prepared" in model.__dict__ else ():
         model.__dict__.pop(name, None)
+
+
+def _keep_module(model):
+    """FSDP2 makes a class of its own of the model's, of torch's module: torch's files would be saved as its code."""
+    own = next(kind for kind in type(model).__mro__ if not kind.__module__.startswith("torch.distributed"))
+    if own is not type(model):
+        type(model).__module__ = own.__module__
 
 
 def _none():
