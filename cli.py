@@ -24,6 +24,7 @@ from .hub_tools import (
 from .hub_tools.pull import last_lock, read_lock
 from .parsers import (
     ADAPT_DEFAULTS,
+    PRETRAIN_DEFAULTS,
     diff_parser,
     export_parser,
     extend_parser,
@@ -32,6 +33,7 @@ from .parsers import (
     parse_adapt,
     parse_evaluate,
     parse_merge,
+    parse_pretrain,
     pull_parser,
     push_parser,
     report_parser,
@@ -53,6 +55,21 @@ def run_adapt(argv):
         for part in _example_words(arguments, result) if "--example" in argv else ():
             print(f"\n{part}", flush=True)
         print(f"\n{what_next(result)}")
+    return 1 if result.stopped else 0
+
+
+def run_pretrain(argv):
+    """`electra-rtd pretrain`: show a recipe, or pretrain by it and say what came of it; 1 where it was stopped."""
+    arguments, training_args, given = parse_pretrain(argv)
+    if arguments.print_recipe:
+        from .train_tools.recipe_in_effect import settle
+        from .train_tools.recipe_text import recipe_text
+
+        print(recipe_text(settle(arguments, training_args, given=given, defaults=PRETRAIN_DEFAULTS)))
+        return 0
+    result = train_tools.pretrain(arguments, training_args, given=given, defaults=PRETRAIN_DEFAULTS)
+    if training_args.process_index == 0:
+        print(f"\n{what_it_did(result)}\n\n{what_next(result)}")
     return 1 if result.stopped else 0
 
 
@@ -211,6 +228,7 @@ def run_extend(argv):
 
 RUN = {
     "adapt": run_adapt,
+    "pretrain": run_pretrain,
     "evaluate": run_evaluate,
     "inspect": run_inspect,
     "report": run_report,

@@ -15,6 +15,7 @@ from .options import nearest
 
 COMMANDS = {
     "adapt": "adapt a pair to a domain's text",
+    "pretrain": "pretrain a pair from random weights by a published recipe",
     "evaluate": "does it pay? fine-tune encoders on your labels, and compare",
     "inspect": "see what a pair makes of text, or what it finds odd in it",
     "report": "one page of a run: curves, before and after, settings",
@@ -29,7 +30,14 @@ COMMANDS = {
 
 # What people type who know other tools.
 OTHER_COMMANDS = {
-    **{"train": "adapt", "pretrain": "adapt", "finetune": "evaluate", "show": "inspect", "check": "verify"},
+    **{
+        "train": "adapt",
+        "from_scratch": "pretrain",
+        "pre-train": "pretrain",
+        "finetune": "evaluate",
+        "show": "inspect",
+        "check": "verify",
+    },
     **{"upload": "push", "publish": "push", "download": "pull", "compare": "diff", "convert": "export"},
     **{"eval": "evaluate", "fine-tune": "evaluate", "score": "evaluate", "benchmark": "evaluate", "probe": "evaluate"},
     **dict.fromkeys(("extend", "extend_vocab", "vocab", "vocabulary"), "extend-vocab"),
@@ -52,7 +60,7 @@ options:
 """
 
 WAYS_TO_START = """\
-Four ways to start:
+Three ways to start, and one from random weights:
 
   a pretrained pair    electra-rtd adapt --generator monologg/koelectra-small-v3-generator \\
                          --discriminator monologg/koelectra-small-v3-discriminator \\
@@ -60,8 +68,7 @@ Four ways to start:
   a discriminator      electra-rtd adapt --discriminator beomi/KcELECTRA-base \\
                          --train_file sentences.csv --output_dir adapted
   a checkpoint         electra-rtd adapt --checkpoint adapted --train_file more.txt --output_dir adapted-2
-  from scratch         electra-rtd adapt --from_scratch small --learning_rate 5e-4 --num_train_epochs 40 \\
-                         --per_device_train_batch_size 128 --train_file corpus/ --output_dir fresh
+  from scratch         electra-rtd pretrain --preset electra-small --train_file corpus/ --output_dir fresh
 
 To see that everything works:
 

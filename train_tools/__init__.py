@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .callbacks import (
         RTDConsoleCallback,
         RTDHealthCallback,
+        RTDManifestCallback,
         RTDMetricsCallback,
         RTDProcessesCallback,
         RTDSampleCallback,
@@ -24,18 +25,25 @@ if TYPE_CHECKING:
     from .evaluation.evaluate import evaluate
     from .evaluation.evaluation import Evaluation
     from .evaluation.layer_rates import layerwise_parameter_groups
+    from .presets import PRESETS
+    from .pretrain_arguments import PretrainArguments
+    from .pretraining import pretrain
     from .recipes import AdaptResult, adapt
     from .signals import Stopped
     from .unpadded_attention import use_unpadded_attention
     from .vocabulary_extension import VocabularyExtension, extend_checkpoint, extend_vocabulary
+    from .whole_checkpoints import newest_whole_checkpoint
 
 __all__ = [
+    "PRESETS",
     "AdaptArguments",
     "AdaptResult",
     "EvaluateArguments",
     "Evaluation",
+    "PretrainArguments",
     "RTDConsoleCallback",
     "RTDHealthCallback",
+    "RTDManifestCallback",
     "RTDMetricsCallback",
     "RTDProcessesCallback",
     "RTDSampleCallback",
@@ -51,6 +59,8 @@ __all__ = [
     "extend_checkpoint",
     "extend_vocabulary",
     "layerwise_parameter_groups",
+    "newest_whole_checkpoint",
+    "pretrain",
     "read_text",
     "tokenize_text",
     "use_attention_in_parts",
@@ -65,6 +75,7 @@ __getattr__, __dir__ = lazy_names(
         ".callbacks": [
             "RTDConsoleCallback",
             "RTDHealthCallback",
+            "RTDManifestCallback",
             "RTDMetricsCallback",
             "RTDProcessesCallback",
             "RTDSampleCallback",
@@ -78,9 +89,13 @@ __getattr__, __dir__ = lazy_names(
         ".evaluation.evaluate": ["evaluate"],
         ".evaluation.evaluation": ["Evaluation"],
         ".evaluation.layer_rates": ["layerwise_parameter_groups"],
+        ".presets": ["PRESETS"],
+        ".pretrain_arguments": ["PretrainArguments"],
+        ".pretraining": ["pretrain"],
         ".recipes": ["AdaptResult", "adapt"],
         ".signals": ["Stopped"],
         ".unpadded_attention": ["use_unpadded_attention"],
         ".vocabulary_extension": ["VocabularyExtension", "extend_checkpoint", "extend_vocabulary"],
+        ".whole_checkpoints": ["newest_whole_checkpoint"],
     },
 )

@@ -53,7 +53,7 @@ class Handlers:
 
     Args:
         numbers (iterable of `int`): the signals.
-        heed (function): what is called with the number of one that came.
+        heed (function): what is called with the number of one that came, and the frame that it came in.
     """
 
     def __init__(self, numbers, heed):
@@ -79,7 +79,7 @@ class Handlers:
 
     def _handle(self, number, frame):
         if os.getpid() == self._process:
-            self._heed(number)
+            self._heed(number, frame)
         elif number != CTRL_C and get_worker_info() is None:
             # A process that this one forked, say to tokenize: `terminate()` has to end it.
             signal.signal(number, signal.SIG_DFL)
@@ -96,7 +96,7 @@ def machines_interrupt():
     """
     came: list = []
 
-    def heed(number):
+    def heed(number, frame):
         if not came:
             came.append(number)
             raise Stopped(number=number)
@@ -112,7 +112,7 @@ def machines_interrupt():
 @contextmanager
 def undisturbed():
     """Nothing interrupts a block that clears up or says its last words, for a moment."""
-    handlers = Handlers((*BY_MACHINES, CTRL_C), lambda number: None)
+    handlers = Handlers((*BY_MACHINES, CTRL_C), lambda number, frame: None)
     handlers.install()
     try:
         yield
@@ -123,13 +123,17 @@ def undisturbed():
 class StopRequest:
     """Signals while a model trains: the first is noted and said, for the end of the step; a later Ctrl-C ends at once.
 
+    Args:
+        is_training (function): of a frame, whether it trains. If it does not, training broke off and nobody called
+            `unwatch`: the signal is what it was before.
+
     Attributes:
         number (`int` or `None`): of the first.
     """
 
-    def __init__(self):
+    def __init__(self, is_training):
         self.number: int | None = None
-        self._is_over = False
+        self._is_training = is_training
         self._handlers = Handlers((*BY_MACHINES, CTRL_C), self._heed)
 
     def watch(self):
@@ -140,15 +144,16 @@ class StopRequest:
         """No longer."""
         self._handlers.restore()
 
-    def _heed(self, number):
-        if self._is_over:  # this process is clearing up
-            return
-        if self.number is None:
+    def _heed(self, number, frame):
+        if not self._is_training(frame):
+            self.unwatch()
+            signal.raise_signal(number)
+        elif self.number is None:
             self.number = number
             again = " Ctrl-C again: end at once, without saving." if number == CTRL_C else ""
             _say(f"{name_of(number)}: {SAVING}{again}")
         elif number == CTRL_C:  # anything else is the same request, by way of another process: `torchrun`, SLURM
-            self._is_over = True
+            self.unwatch()
             raise Stopped(number=number)
 
 

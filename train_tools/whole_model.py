@@ -1,6 +1,9 @@
 """A Trainer of several processes before and after it trains: with the whole model, as one process has it."""
 
 from contextlib import contextmanager
+from pathlib import Path
+
+from transformers import TrainerCallback
 
 from .callbacks.processes import forget_preparation
 
@@ -36,6 +39,19 @@ def before_training(trainer):
         trainer.accelerator._models.clear()
         trainer.model_wrapped = model
         model.to(device)
+
+
+class TokenizerWithParts(TrainerCallback):
+    """Saves tokenizer and configuration with a checkpoint in parts, for which the Trainer saves neither.
+
+    It stands before what closes a checkpoint ([`RTDManifestCallback`]).
+    """
+
+    def on_save(self, args, state, control, model=None, processing_class=None, **kwargs):
+        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        if args.should_save and not (checkpoint / "config.json").exists():
+            model.config.save_pretrained(checkpoint)
+            processing_class.save_pretrained(checkpoint)
 
 
 def save_whole(trainer, folder):

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,33 +63,41 @@ def adapt(finished_run, text):
 
 
 def listing(folder="out"):
-    return (
-        sorted(path.name for path in Path(folder).iterdir() if path.suffix != ".py") if Path(folder).is_dir() else []
-    )
+    return sorted(path.name for path in Path(folder).glob("*") if path.suffix != ".py")
 
 
 def weights_of(folder="out"):
     return load_file(Path(folder, "model.safetensors"))
 
 
-def assert_same_run(folder, other):
-    """Equal weights, and equal logs but for clocks."""
+def assert_same_run(folder, other, asked_at=None):
+    """Equal weights, and logs but for clocks: where a step was saved between two logs, it has a log of its own."""
     weights, others = weights_of(folder), weights_of(other)
     for name, value in weights.items():
         assert torch.equal(value, others[name]), name
-    assert log_of(folder) == log_of(other)
+    log, expected = log_of(folder), log_of(other)
+    if asked_at is not None:
+        first, second = [row for row in log if "loss" in row and row["step"] >= asked_at]
+        whole = next(row for row in expected if "loss" in row and row["step"] == second["step"])
+        before = max((row["step"] for row in expected if "loss" in row and row["step"] < asked_at), default=0)
+        shares = (asked_at - before, second["step"] - asked_at)
+        for name in ("loss", "mlm_loss", "disc_loss"):
+            mean = (shares[0] * first[name] + shares[1] * second[name]) / sum(shares)
+            assert mean == pytest.approx(whole[name], rel=1e-5), name
+        log = [whole if row is second else row for row in log if row is not first]
+    assert log == expected
 
 
 def log_of(folder):
     history = json.loads(Path(folder, "trainer_state.json").read_text())["log_history"]
-    clocks = ("runtime", "per_second", "flos", "train_loss")
+    clocks = ("runtime", "per_second", "flos", "train_loss", "_time")
     return [{name: value for name, value in row.items() if not name.endswith(clocks)} for row in history]
 
 
 # ---- Within a step --------------------------------------------------------------------------------------------------
 
 
-def test_sigterm_saves_within_the_step_ends_with_0_and_says_how_to_go_on(adapt, sent, capsys, capfd, finished_run):
+def test_sigterm_saves_within_the_step_ends_with_0_and_says_how_to_go_on(adapt, sent, capfd, finished_run):
     sent(Trainer, "training_step", TERM, call=3)
     assert adapt() == 0
     shown = capfd.readouterr().err
@@ -97,7 +106,7 @@ def test_sigterm_saves_within_the_step_ends_with_0_and_says_how_to_go_on(adapt, 
     assert listing() == ["checkpoint-2", "checkpoint-3"] and "Traceback" not in shown
     command = shlex.split(shown.strip().splitlines()[-1])
     assert cli.main(command[1:]) == 0
-    assert_same_run("out", finished_run.out)
+    assert_same_run("out", finished_run.out, asked_at=3)
 
 
 @pytest.mark.parametrize(("number", "status"), [(USR1, 0), (HUP, 0), (INT, 130)])
@@ -115,7 +124,7 @@ def test_without_states_of_the_optimiser_nobody_could_go_on_so_they_are_saved(ad
     assert adapt("--save_only_model", "true") == 0
     assert not Path("out/checkpoint-2/optimizer.pt").exists() and Path("out/checkpoint-3/optimizer.pt").is_file()
     assert adapt("--resume") == 0
-    assert_same_run("out", finished_run.out)
+    assert_same_run("out", finished_run.out, asked_at=3)
 
 
 @pytest.mark.parametrize("number", [INT, TERM])
@@ -139,6 +148,18 @@ def test_after_the_second_ctrl_c_a_third_does_not_disturb_the_clearing_up(adapt,
     sent(Trainer, "_save_rng_state", INT, INT)
     sent(recipes.RunFolder, "_remove_if_nothing_is_whole", INT, INT, TERM)
     assert adapt() == 130 and not Path("out").exists()
+
+
+def test_a_run_of_a_release_without_these_callbacks_goes_on(adapt, finished_run):
+    shutil.copytree(finished_run.out / "checkpoint-2", "out/checkpoint-2")
+    file = Path("out/checkpoint-2/trainer_state.json")
+    state = json.loads(file.read_text())
+    for name in ("RTDManifestCallback", "RTDSignalCallback"):
+        del state["stateful_callbacks"][name]
+    file.write_text(json.dumps(state))
+    Path("out/checkpoint-2/checkpoint_manifest.json").unlink()
+    assert adapt("--resume") == 0
+    assert_same_run("out", finished_run.out)
 
 
 # ---- Evaluations and ends of epochs ---------------------------------------------------------------------------------
@@ -177,7 +198,7 @@ def test_what_is_due_at_the_end_of_an_epoch_is_done_once(step, adapt, sent):
     assert adapt(*epochs) == 0
     assert listing() == sorted({"checkpoint-4", f"checkpoint-{step}"})
     assert adapt("--resume", *epochs) == 0
-    assert_same_run("out", "whole")
+    assert_same_run("out", "whole", asked_at=None if step == 4 else step)
 
 
 def test_the_best_checkpoint_is_found_by_an_evaluation_that_was_made_up_for(adapt, sent):
@@ -196,7 +217,7 @@ def test_the_best_checkpoint_is_found_by_an_evaluation_that_was_made_up_for(adap
 
 @pytest.mark.parametrize(("number", "status"), [(TERM, 143), (USR1, 138), (HUP, 129), (INT, 130)])
 def test_before_training_a_signal_ends_at_once(number, status, adapt, sent, capsys):
-    sent(recipes, "read_texts", number)
+    sent(recipes, "read_run_texts", number)
     assert adapt() == status
     words = "interrupted" if number == INT else f"stopped by {signal.Signals(number).name}"
     assert f"electra-rtd adapt: {words} before the first step.\nNothing was trained." in capsys.readouterr().err
@@ -215,7 +236,7 @@ def test_a_signal_after_the_last_step_saves_what_no_checkpoint_has(number, statu
 
 def test_a_signal_in_the_last_evaluation_ends_at_once_where_all_is_saved(adapt, sent):
     saves = sent(Trainer, "_save_checkpoint")
-    sent(Trainer, "prediction_step", TERM, call=2)
+    sent(Trainer, "prediction_step", TERM, call=1)
     assert adapt() == 143 and listing() == [] and saves == []  # before training: nothing to save
     sent(recipes, "tidy_log", TERM)
     assert adapt() == 0 and listing() == ["checkpoint-2", "checkpoint-4"] and len(saves) == 2
@@ -252,8 +273,9 @@ def test_the_callback_alone_saves_under_the_stock_trainer_and_leaves_training(ma
     with pytest.raises(Stopped) as stopped:
         trainer.train()
     assert (stopped.value.code, stopped.value.saved, callback.stopped) == (0, True, TERM)
-    resumed, whole = (make_trainer(callbacks=[RTDSignalCallback()], **options) for _ in range(2))
+    resumed = make_trainer(callbacks=[RTDSignalCallback()], **options)
     resumed.train(resume_from_checkpoint=os.path.join(trainer.args.output_dir, "checkpoint-2"))
+    whole = make_trainer(callbacks=[RTDSignalCallback()], **options)
     whole.train()
     for (name, value), other in zip(whole.model.named_parameters(), resumed.model.parameters(), strict=True):
         assert torch.equal(value, other), name
@@ -291,10 +313,22 @@ def test_in_another_thread_signals_are_left_alone(make_trainer):
     assert seen == [signal.SIG_DFL] and trainer.state.global_step == 1
 
 
+def test_after_training_that_failed_a_signal_is_what_it_was_before(make_trainer):
+    class Fail(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            raise ValueError("odd")
+
+    trainer = make_trainer(callbacks=[RTDSignalCallback(), Fail()], max_steps=1, save_strategy="no")
+    with pytest.raises(ValueError, match="odd"):
+        trainer.train()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(INT)
+
+
 def test_what_is_ignored_stays_ignored():
     before = signal.signal(HUP, signal.SIG_IGN)  # `nohup`
     try:
-        request = StopRequest()
+        request = StopRequest(lambda frame: True)
         request.watch()
         signal.raise_signal(HUP)
         request.unwatch()
@@ -311,7 +345,7 @@ def test_a_stop_that_nobody_catches_ends_a_script_with_its_status_and_no_traceba
 
 
 def test_a_machine_interrupts_once(capsys):
-    with pytest.raises(Stopped, match=""), machines_interrupt():
+    with pytest.raises(Stopped), machines_interrupt():
         try:
             signal.raise_signal(TERM)
         finally:
@@ -334,7 +368,7 @@ def in_child(function, *arguments):
 
 
 def test_a_forked_process_can_be_terminated_but_a_worker_of_a_loader_stays_until_all_is_saved(monkeypatch):
-    handlers = Handlers((TERM, INT), lambda number: pytest.fail("it is the parent that was asked"))
+    handlers = Handlers((TERM, INT), lambda number, frame: pytest.fail("it is the parent that was asked"))
     handlers.install()
     try:
         assert in_child(signal.raise_signal, TERM) == -TERM

@@ -1,11 +1,13 @@
 """What the stock Trainer tells while it trains: figures (`metrics`, `console`), a look at the text, its health.
 
-And what changes meanwhile: settings by their `schedules`; which network learns (`warm_up`); its end (`signals`).
+And what changes meanwhile: settings by their `schedules`; which network learns (`warm_up`). And what makes a saved
+checkpoint one that can be trusted (`manifest`), and a run end as it is asked to (`signals`).
 """
 
 from ..schedule import Schedule
 from .console import RTDConsoleCallback
 from .health import RTDHealthCallback
+from .manifest import RTDManifestCallback
 from .metrics import LOSS_PARTS, RTDMetricsCallback
 from .processes import RTDProcessesCallback
 from .samples import RTDSampleCallback
@@ -18,6 +20,7 @@ __all__ = [
     "LOSS_PARTS",
     "RTDConsoleCallback",
     "RTDHealthCallback",
+    "RTDManifestCallback",
     "RTDMetricsCallback",
     "RTDProcessesCallback",
     "RTDSampleCallback",

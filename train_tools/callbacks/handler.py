@@ -1,7 +1,6 @@
 """The Trainer and its list of callbacks, which no public way leads to from one of them."""
 
 import sys
-from types import FrameType
 
 from transformers import Trainer
 from transformers.trainer_callback import CallbackHandler
@@ -16,7 +15,7 @@ def handler_of(callback):
     Returns:
         `CallbackHandler` or `None`, where something else called the event
     """
-    return _caller(lambda caller: isinstance(caller, CallbackHandler) and callback in caller.callbacks)
+    return calling(lambda caller: isinstance(caller, CallbackHandler) and callback in caller.callbacks)
 
 
 def trainer_of(callback):
@@ -28,12 +27,20 @@ def trainer_of(callback):
     Returns:
         `Trainer` or `None`, where something else called the event
     """
-    return _caller(lambda caller: isinstance(caller, Trainer) and callback in caller.callback_handler.callbacks)
+    return calling(lambda caller: isinstance(caller, Trainer) and callback in caller.callback_handler.callbacks)
 
 
-def _caller(is_wanted):
-    """The nearest object among the callers' `self` of which something is true, or `None`."""
-    frame: FrameType | None = sys._getframe(2)
+def calling(is_wanted, frame=None):
+    """The nearest object among the `self` of callers of which something is true.
+
+    Args:
+        is_wanted (function): of an object, `bool`.
+        frame (`FrameType`, *optional*): whose callers are asked, itself included; by default the caller's callers.
+
+    Returns:
+        the object, or `None`
+    """
+    frame = sys._getframe(2) if frame is None else frame
     while frame is not None:
         caller = frame.f_locals.get("self")
         if is_wanted(caller):
@@ -53,6 +60,17 @@ def move_to_front(callback):
     if handler is not None and handler.callbacks[0] is not callback:
         handler.callbacks.remove(callback)
         handler.callbacks.insert(0, callback)
+
+
+def move_to_back(callback):
+    """Stand behind all other callbacks, whose work in the same event is then done.
+
+    Args: callback (`TrainerCallback`): in one of its events.
+    """
+    handler = handler_of(callback)
+    if handler is not None and handler.callbacks[-1] is not callback:
+        # Another list: the event that goes through this one would leave out the next callback.
+        handler.callbacks = [*(one for one in handler.callbacks if one is not callback), callback]
 
 
 def write_into_log(values, logs, state):

@@ -3,7 +3,7 @@
 import torch
 from transformers import TrainerCallback, set_seed
 
-from .handler import trainer_of
+from .handler import move_to_back, trainer_of
 
 
 APART = 0x9E3779B1  # between the seeds of neighbours: no seed of a person is one of another process
@@ -27,9 +27,7 @@ class RTDProcessesCallback(TrainerCallback):
 
     *FSDP2.* `accelerate` takes the input embeddings for a unit of their own, and torch refuses units that share
     weights: where the embeddings are tied, they stay with the rest. What is saved is saved with the model's own code
-    files; a checkpoint in parts, for which the Trainer saves no tokenizer and no configuration, gets them.
-
-    It stands last among the callbacks, since it has to know whether another one asks for an evaluation.
+    files.
     """
 
     def __init__(self):
@@ -40,6 +38,8 @@ class RTDProcessesCallback(TrainerCallback):
             model.__dict__[INPUT_EMBEDDINGS] = _none
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
+        # It has to know whether another one asks for an evaluation, or keeps the random numbers from before it.
+        move_to_back(self)
         model.__dict__.pop(INPUT_EMBEDDINGS, None)  # it is in parts by now
         _keep_module(model)
         if args.process_index > 0:

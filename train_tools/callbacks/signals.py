@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from transformers import TrainerCallback
+from transformers import Trainer, TrainerCallback
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..signals import CTRL_C, Stopped, StopRequest
-from .handler import handler_of, reporter, trainer_of
+from .handler import calling, handler_of, move_to_back, reporter, trainer_of
 
 
 logger = logging.getLogger(__name__)
@@ -21,11 +21,11 @@ logger = logging.getLogger(__name__)
 class RTDSignalCallback(TrainerCallback, ExportableState):
     """Saves within the step and ends training when the process is asked to end.
 
-    `Trainer(..., callbacks=[..., RTDSignalCallback()])`, as the last one. SIGTERM, SIGUSR1 and SIGHUP (pre-emption,
-    `scancel`, SLURM's `--signal`, a closed terminal) and a first Ctrl-C let the step under way finish, save a
-    checkpoint whatever `save_strategy` says, and raise [`Stopped`] out of `trainer.train()`. A script that does not
-    catch that ends with status 0 (130 after Ctrl-C), and `trainer.train(resume_from_checkpoint=True)` goes on as if
-    nothing had been. A second Ctrl-C ends at once, without saving. With gradient accumulation a step is all of it.
+    `Trainer(..., callbacks=[..., RTDSignalCallback()])`, as the last one given. SIGTERM, SIGUSR1 and SIGHUP
+    (pre-emption, `scancel`, SLURM's `--signal`, a closed terminal) and a first Ctrl-C let the step under way finish,
+    save a checkpoint whatever `save_strategy` says, and raise [`Stopped`] out of `trainer.train()`. A script that does
+    not catch that ends with status 0 (130 after Ctrl-C), and `trainer.train(resume_from_checkpoint=True)` goes on as
+    if nothing had been. A second Ctrl-C ends at once, without saving. With gradient accumulation a step is all of it.
 
     An evaluation between steps is broken off, and made up for when the run goes on: so that nothing else depends on
     it, the random numbers after an evaluation are those before it.
@@ -45,7 +45,7 @@ class RTDSignalCallback(TrainerCallback, ExportableState):
     def __init__(self, before_save=()):
         self.before_save = list(before_save)
         self.stopped: int | None = None
-        self._request = StopRequest()
+        self._request = StopRequest(_is_training)
         self._group = None  # of processes, for agreeing
         self._trains = False  # from the first step of this session on
         self._saved_at: int | None = None  # the step of the last checkpoint, from then on
@@ -58,10 +58,11 @@ class RTDSignalCallback(TrainerCallback, ExportableState):
     # ---- Events of the Trainer, in their order ----
 
     def on_train_begin(self, args, state, control, **kwargs):
+        move_to_back(self)  # a checkpoint is saved when all others are done with it
         kept = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
         kept = kept[0] if isinstance(kept, list) else kept
         self._owes_evaluation = kept["attributes"]["_owes_evaluation"]
-        self._saved_at, self.stopped, self._request = state.global_step, None, StopRequest()
+        self._saved_at, self.stopped, self._request = state.global_step, None, StopRequest(_is_training)
         if args.world_size > 1 and torch.distributed.is_initialized() and self._group is None:
             self._group = torch.distributed.new_group(backend="gloo")  # no step waits for a GPU because of this
 
@@ -178,14 +179,20 @@ class RTDSignalCallback(TrainerCallback, ExportableState):
         control.should_evaluate, control.should_save = False, save
         args.save_only_model = False  # without an optimiser nobody can go on
         if save:
+            control.should_log = True  # what was counted since the last log is in no checkpoint
             for call in self.before_save:
                 call()
 
     def _end(self):
+        self.close()
         board = reporter(handler_of(self), "TensorBoardCallback")
         if board is not None and board.tb_writer is not None:
             board.tb_writer.flush()
         raise Stopped(number=self.stopped, saved=True)
+
+
+def _is_training(frame):
+    return calling(lambda caller: isinstance(caller, Trainer), frame) is not None
 
 
 def _save(trainer):
