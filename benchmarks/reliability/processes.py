@@ -46,7 +46,8 @@ def measure(options):
             for turn in range(number):
                 name = f"{way}-{who}-{turn}".replace(" ", "-")
                 kill = {"way": way, "who": who, **_kill(options, way, who, name, draw)}
-                kill["same"] = _outcome(_whole_run(options, way, name, resume=kill["from"] is not None)) == wanted
+                how = {"resume": True} if kill["from"] is not None else {"overwrite": True}
+                kill["same"] = _outcome(_whole_run(options, way, name, **how)) == wanted
                 kills.append(kill)
                 if not kill["same"]:
                     failures.append(f"{name}: it ended otherwise than the undisturbed run ({kill})")
@@ -98,7 +99,7 @@ def _make_start(work):
     (work / "text.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
-def _adapt(work, name, seed, resume):
+def _adapt(work, name, seed, **how):
     """In one of the processes."""
     torch.set_num_threads(1)
     if os.environ.get("ACCELERATE_USE_FSDP"):
@@ -109,7 +110,7 @@ def _adapt(work, name, seed, resume):
         max_seq_length=32,
         sample_steps=0,
         fast=False,
-        resume=resume,
+        **how,
     )
     training_args = TrainingArguments(
         output_dir=str(work / name),
@@ -130,8 +131,8 @@ def _adapt(work, name, seed, resume):
     adapt(arguments, training_args)
 
 
-def _whole_run(options, way, name, resume=False):
-    named = {"work": options.work, "name": name, "seed": options.seed, "resume": resume}
+def _whole_run(options, way, name, **how):
+    named = {"work": options.work, "name": name, "seed": options.seed, **how}
     run_forked(_adapt, PROCESSES, named=named, environment=WAYS[way], timeout=600)
     return options.work / name
 
@@ -143,7 +144,7 @@ def _kill(options, way, who, name, draw):
     step = EVERY * draw.randint(1, STEPS // EVERY - 2)
 
     def call():
-        _adapt(options.work, name, options.seed, resume=False)
+        _adapt(options.work, name, options.seed)
 
     started = start_forked(call, PROCESSES, folder=folder, environment=WAYS[way])
     while not (options.work / name / f"checkpoint-{step}").exists():
