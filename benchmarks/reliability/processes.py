@@ -37,8 +37,8 @@ def measure(options):
     _make_start(options.work)
     draw, kills, failures = random.Random(options.seed), [], []
     for way in list(WAYS)[: None if options.size == "whole" else 1]:
-        wanted = _outcome(_whole_run(options, way, "undisturbed"))
-        again = _outcome(_whole_run(options, way, "again"))
+        wanted = _outcome(_whole_run(options, way, f"{way[:4]}-undisturbed"))
+        again = _outcome(_whole_run(options, way, f"{way[:4]}-again"))
         if again != wanted:
             failures.append(f"{way}: two undisturbed runs differ")
         number = {"whole": 5, "small": 1}[options.size] if way == "DDP" else 2
