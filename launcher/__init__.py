@@ -8,9 +8,6 @@ import os
 import signal
 import sys
 import threading
-from contextlib import contextmanager, suppress
-
-from .options import nearest
 
 
 COMMANDS = {
@@ -87,37 +84,34 @@ def main(argv=None):
     """
     is_the_program = argv is None
     argv = sys.argv[1:] if argv is None else argv
-    with _ended_by_ctrl_c():
+    # Elsewhere, somebody else's to handle, or ignored: by `nohup`, say.
+    is_ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if is_ours:
+        signal.signal(signal.SIGINT, _end)
+    try:
         status = answer(argv)
         if status is not None:
             return status
         from electra_rtd.cli import main as run  # here, because it takes seconds
+    finally:
+        if is_ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return run(argv)
     finally:
-        if is_the_program and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        if is_ours and is_the_program:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python has some clearing up to do, and nothing to say
 
 
-@contextmanager
-def _ended_by_ctrl_c():
-    """While nothing has begun, Ctrl-C ends this process in a word: an exception could come up in any library's import,
-    and not come out of it."""
-    in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # somebody else handles it
-        yield
-        return
-    signal.signal(signal.SIGINT, _end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 def _end(number, frame):
-    with suppress(OSError):
+    """Ctrl-C while nothing has begun. An exception could come up in any library's import, and not come out of it."""
+    try:
         os.write(2, b"electra-rtd: interrupted before it began\n")
-    os._exit(128 + number)
+    finally:
+        os._exit(128 + number)
 
 
 def answer(argv):
@@ -139,6 +133,8 @@ def answer(argv):
         print(f"electra-rtd {version('electra-rtd')}")
         return 0
     if first not in COMMANDS:
+        from .options import nearest  # here: while this module is imported, Ctrl-C is still Python's own
+
         guess = OTHER_COMMANDS.get(first) or nearest(first, [*COMMANDS, "--help", "--version"])
         remedy = f"Did you mean `electra-rtd {guess}`?" if guess else f"The commands are {', '.join(COMMANDS)}."
         what = "an option here: options of a command stand after its name" if first.startswith("-") else "a command"

@@ -1,5 +1,6 @@
 """What can be checked of a checkpoint that has no manifest: less than hashes, and more than the Trainer looks at."""
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def why_incomplete(checkpoint):
     weight that is still a number is not seen, nor is anything in the parts that FSDP and DeepSpeed write.
 
     Args:
-        checkpoint (`Path`): named `checkpoint-N`.
+        checkpoint (`Path`)
 
     Returns:
         `str` or `None`: in words
@@ -38,6 +39,7 @@ def why_incomplete(checkpoint):
         find_damage(checkpoint)
         or _why_other_state(checkpoint)
         or _why_states_are_missing(checkpoint)
+        or _why_words_are_missing(checkpoint)
         or _why_wrong_sums(checkpoint)
         or _why_wrong_weights(checkpoint)
     )
@@ -56,10 +58,10 @@ def _has(checkpoint, pattern):
 
 
 def _why_other_state(checkpoint):
-    state, step = read_own(checkpoint / STATE_FILE), int(checkpoint.name.removeprefix("checkpoint-"))
+    state, named = read_own(checkpoint / STATE_FILE), re.fullmatch(r"checkpoint-(\d+)", checkpoint.name)
     if type(state.get("global_step")) is not int:
         return f"{STATE_FILE} has no global_step"
-    if state["global_step"] != step:
+    if named and state["global_step"] != int(named[1]):
         return f"{STATE_FILE} is of step {state['global_step']}"
     if not isinstance(state.get("log_history"), list):
         return f"{STATE_FILE} has no log_history"
@@ -78,6 +80,16 @@ def _why_states_are_missing(checkpoint):
     several = [int(file.stem.removeprefix("rng_state_")) for file in checkpoint.glob("rng_state_[0-9]*.pth")]
     absent = sorted(set(range(max(several, default=-1) + 1)) - set(several))
     return f"rng_state_{absent[0]}.pth is missing" if absent else None
+
+
+def _why_words_are_missing(checkpoint):
+    """The configuration, and one half of a tokenizer where the other is there: a Trainer may have none."""
+    vocabulary = any((checkpoint / name).is_file() for name in ("tokenizer.json", "vocab.txt"))
+    if not (checkpoint / layout.CONFIG).is_file():
+        return f"{layout.CONFIG} is missing"
+    if vocabulary != (checkpoint / layout.TOKENIZER_CONFIG).is_file():
+        return f"{layout.TOKENIZER_CONFIG if vocabulary else 'tokenizer.json'} is missing"
+    return None
 
 
 def _why_wrong_sums(checkpoint):

@@ -162,7 +162,7 @@ class RunArguments:
             "choices": list(LANGUAGES),
         },
     )
-    resume: bool = field(default=False, metadata={"help": "Go on from the last complete checkpoint in --output_dir."})
+    resume: bool = field(default=False, metadata={"help": "Go on from the newest whole checkpoint in --output_dir."})
     overwrite: bool = field(default=False, metadata={"help": "Remove what an earlier run left in --output_dir first."})
 
     def __post_init__(self):

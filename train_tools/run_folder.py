@@ -183,8 +183,10 @@ class RunFolder:
     def _is_a_run(self):
         """Whether something in the folder says that it is ours; names like `config.json` say nothing."""
         configurations = [self.path / "config.json", *self.path.glob("checkpoint-*/config.json")]
-        return (self.path / RESULTS_FILE).is_file() or any(
-            read_own(file).get("model_type") == ElectraRTDConfig.model_type for file in configurations
+        return (
+            (self.path / RESULTS_FILE).is_file()
+            or any(read_own(file).get("model_type") == ElectraRTDConfig.model_type for file in configurations)
+            or all(map(_is_hardly_begun, self._content()))  # killed when it began to save for the first time
         )
 
     def _newest_whole(self):
@@ -224,6 +226,15 @@ class RunFolder:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+
+def _is_hardly_begun(child):
+    """Whether something in the folder is a checkpoint with nothing yet but our code and half of a configuration."""
+    if not child.is_dir() or not re.fullmatch(r"checkpoint-\d+", child.name):
+        return False
+    return all(
+        file.name in CODE_EVER or (file.name == "config.json" and not read_own(file)) for file in child.iterdir()
+    )
 
 
 def _is_full(error):

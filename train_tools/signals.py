@@ -2,17 +2,15 @@
 
 import os
 import signal
-import sys
 import threading
 from contextlib import contextmanager, suppress
-
-from torch.utils.data import get_worker_info
 
 
 # What machines send: to pre-empt or cancel a job, before its time is over (SLURM's `--signal`), when a terminal is
 # closed. Windows has the first alone.
 BY_MACHINES = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name))
 CTRL_C = signal.SIGINT
+STANDARD_ERROR = 2
 SAVING = "this step is finished and saved, then training stops."
 
 
@@ -80,12 +78,9 @@ class Handlers:
     def _handle(self, number, frame):
         if os.getpid() == self._process:
             self._heed(number, frame)
-        elif number != CTRL_C and get_worker_info() is None:
-            # A process that this one forked, say to tokenize: `terminate()` has to end it.
+        else:  # a process that this one forked, say to tokenize: `terminate()` has to end it
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        # Else one that was asked together with this one, such as a worker of a data loader: it is needed until this
-        # one has saved, and ends with it.
 
 
 @contextmanager
@@ -136,13 +131,18 @@ class StopRequest:
         self._is_training = is_training
         self._handlers = Handlers((*BY_MACHINES, CTRL_C), self._heed)
 
+    def expect(self):
+        """From here on, processes that are forked are needed until the end: see [`_needed_until_the_end`]."""
+        _expecting.add(self)
+
     def watch(self):
-        """From here on, note them."""
+        """From here on, note signals."""
         self._handlers.install()
 
     def unwatch(self):
-        """No longer."""
+        """Neither of both any longer."""
         self._handlers.restore()
+        _expecting.discard(self)
 
     def _heed(self, number, frame):
         if not self._is_training(frame):
@@ -165,5 +165,30 @@ def name_of(number):
 def _say(text):
     """From a handler, which can come in the middle of a `print`: Python's own streams cannot be used here."""
     if os.environ.get("RANK", "0") == "0":
-        with suppress(OSError, ValueError, AttributeError):  # no terminal, or none that is a file
-            os.write(sys.__stderr__.fileno(), f"\n{text}\n".encode())
+        with suppress(OSError):  # it is closed
+            os.write(STANDARD_ERROR, f"\n{text}\n".encode())
+
+
+_expecting: set = set()  # requests of trainings under way: as a rule none or one
+
+
+def _needed_until_the_end():
+    """In a process that was just forked: while a model trains, the worker of a data loader, as a rule.
+
+    `scancel`, a terminal and others ask all processes of a job at once. Without its workers this one could not finish
+    its step, so that they hear nobody but the process that forked them.
+    """
+    if _expecting:
+        signal.pthread_sigmask(signal.SIG_BLOCK, (*BY_MACHINES, CTRL_C))  # torch handles SIGTERM itself, below Python
+        threading.Thread(target=_hear_the_parent_alone, args=(os.getppid(),), daemon=True).start()
+
+
+def _hear_the_parent_alone(parent):
+    while True:
+        came = signal.sigwaitinfo((*BY_MACHINES, CTRL_C))
+        if came.si_pid == parent or os.getppid() != parent:
+            os._exit(128 + came.si_signo)
+
+
+if hasattr(os, "register_at_fork") and hasattr(signal, "sigwaitinfo"):  # not on Windows; macOS starts workers anew
+    os.register_at_fork(after_in_child=_needed_until_the_end)

@@ -48,7 +48,7 @@ def why_not_whole(checkpoint):
     earlier release, or of a Trainer without [`RTDManifestCallback`]: see [`why_incomplete`] for what is looked at.
 
     Args:
-        checkpoint (`str` or path): named `checkpoint-N`.
+        checkpoint (`str` or path)
 
     Returns:
         `str` or `None`: in words; `None` where it is whole, or, without a manifest, nothing wrong was found
@@ -106,25 +106,31 @@ def checkpoint_to_resume(output_dir, *, checks=True):
     there = saved_checkpoints(output_dir)
     if not there:
         raise ValueError(f"`resume`: there is no checkpoint in {output_dir}. Start without it.")
+    newest, reason = there[-1], why_not_whole(there[-1])
+    just_weights = f"`checkpoint={newest}` starts a new run from its weights, if those are good"
+    if not has_manifest(newest) and why_incomplete(newest) is None:
+        just_weights = f"`resume_from_checkpoint={newest}` goes on from it without one, as far as its files can tell"
     raise ValueError(
-        f"`resume`: there is no whole checkpoint in {output_dir} ({there[-1].name}: {why_not_whole(there[-1])}). Put "
-        f"back a good copy, or start again with `overwrite=True`; where just the weights of one are good, "
-        f"`checkpoint={there[-1]}` with another `output_dir` starts from those."
+        f"`resume`: there is no whole checkpoint in {output_dir} ({newest.name}: {reason}). Put back a good copy, or "
+        f"start again with `overwrite=True`. With another `output_dir`, {just_weights}."
     )
 
 
 def refuse_not_whole(checkpoint, *, checks=True):
     """Refuse a checkpoint that a user named to go on from.
 
+    Without a manifest it is checked as far as its files allow: the Trainer's push to the Hub leaves manifests out.
+
     Args:
-        checkpoint (`str`, path or `None`): named `checkpoint-N`; checks (`bool`): as above.
+        checkpoint (`str`, path or `None`); checks (`bool`): as above.
 
     Raises:
         ValueError: it is not whole.
     """
     if checkpoint is None:
         return
-    reasons = _from_all(why_not_whole(checkpoint) if checks else None)
+    why = why_not_whole if has_manifest(checkpoint) else why_incomplete
+    reasons = _from_all(why(Path(checkpoint)) if checks else None)
     reason = next((one for one in reasons if one is not None), None)
     if reason is not None:
         raise ValueError(

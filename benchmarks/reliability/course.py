@@ -5,7 +5,6 @@ import datetime
 import importlib
 import json
 import os
-import shlex
 import shutil
 import sys
 import time
@@ -52,11 +51,10 @@ def main(arguments=None, started=None):
     """
     options = parse_arguments(arguments)
     results = options.output or RESULTS
-    typed = shlex.join(["python", "-m", "benchmarks.reliability", *(arguments or sys.argv[1:])])
     failures: list = []
     for what in () if options.report else options.whats:
         print(f"{what}: {WHATS[what]}", flush=True)
-        run = measured(what, options, typed)
+        run = measured(what, options)
         results.mkdir(parents=True, exist_ok=True)
         path = results / f"{name_of(what)}.json"
         path.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -68,10 +66,10 @@ def main(arguments=None, started=None):
     return 1 if failures else 0
 
 
-def measured(what, options, typed):
+def measured(what, options):
     """One WHAT, and what it was measured with.
 
-    Args: what (`str`): a module of this package; options (`argparse.Namespace`); typed (`str`): the command.
+    Args: what (`str`): a module of this package; options (`argparse.Namespace`).
     Returns: `dict`: `command`, `started`, `seconds`, `code`, `machine`, `figures`.
     """
     torch.set_num_threads(options.threads)
@@ -86,10 +84,19 @@ def measured(what, options, typed):
     )
     figures = module.measure(its_options)
     return {
-        "command": typed,
+        "command": _command(what, options),
         "started": started,
         "seconds": round(time.perf_counter() - began, 1),
         "code": code_digest(),
         "machine": describe_machine(choose_device("cpu"), options.threads),
         "figures": figures,
     }
+
+
+def _command(what, options):
+    """What gives these figures again. Returns: `str`, without folders."""
+    given = {"size": "whole", "seed": 0, "threads": 1}
+    changed = [
+        f"--{name} {getattr(options, name)}" for name, usual in given.items() if getattr(options, name) != usual
+    ]
+    return " ".join(["python -m benchmarks.reliability", what, *changed])

@@ -1,8 +1,8 @@
 """Every file of the newest checkpoint is damaged in turn, and the run resumed.
 
 A run of eight steps that saves every two, cut off after the sixth: three checkpoints. What is left at the end is
-compared with what the undisturbed run left: weights by their hash, the log and the record of the held-out text value by
-value. Once with manifests, and once as an earlier release leaves checkpoints, without any.
+compared with what the undisturbed run left: weights by their hash, the log and the record of the held-out text.
+Once with manifests, and once as an earlier release leaves checkpoints, without any.
 """
 
 import contextlib
@@ -88,7 +88,7 @@ def tables(figures):
 
 
 def _class(case):
-    """0: an older one was taken, the damage named; 1: taken, nothing was lost; 2: taken, other weights; 3: an error."""
+    """0: an older one taken, the damage named; 1: taken, nothing was lost; 2: taken, other weights; 3: an error."""
     if case["error"] or (case["from"] != CUT and not case["named"]):
         return 3
     return 0 if case["from"] != CUT else (1 if case["same"] else 2)

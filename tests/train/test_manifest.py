@@ -2,12 +2,18 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
+import socket
+import time
 from pathlib import Path
 
 import pytest
-from transformers import TrainerCallback
+import torch
+from accelerate.state import AcceleratorState
+from torch import multiprocessing
+from transformers import Trainer, TrainerCallback
 
 from electra_rtd.hub_tools import verify_checkpoint
 from electra_rtd.train_tools import RTDManifestCallback, rotation
@@ -169,6 +175,58 @@ def test_the_best_checkpoint_stays_and_so_does_the_last_one(make_trainer):
     assert trainer.state.best_model_checkpoint == str(folder / "checkpoint-2")
     assert sorted(path.name for path in folder.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-6"]
     assert newest_whole_checkpoint(folder) == str(folder / "checkpoint-6")
+
+
+class LooksAtTheNextStep(TrainerCallback):
+    """A process that goes on finds the checkpoint whole."""
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == 2:
+            assert why_not_whole(Path(args.output_dir) / "checkpoint-2") is None
+
+
+def train_in_one_of_two(rank, port, make_trainer):
+    """One of two processes. The second writes its part of a checkpoint late: when there is a manifest, or after a
+    while; the first takes its time for the manifest."""
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="localhost", MASTER_PORT=port)
+    AcceleratorState._reset_state(True)  # of the process that this one is a copy of
+    save = Trainer._save_rng_state
+
+    def save_late(trainer, output_dir):
+        until = time.monotonic() + 3
+        is_late = rank == 1 and trainer.state.global_step == 2
+        while is_late and time.monotonic() < until and not Path(output_dir, MANIFEST).exists():
+            time.sleep(0.02)
+        save(trainer, output_dir)
+
+    def write_slowly(folder):
+        write_manifest(folder)
+        (folder / MANIFEST).rename(folder / "aside")
+        time.sleep(1)
+        (folder / "aside").rename(folder / MANIFEST)
+
+    Trainer._save_rng_state, callback_module.write_manifest = save_late, write_slowly
+    callbacks = [RTDManifestCallback(), LooksAtTheNextStep()]
+    make_trainer(callbacks=callbacks, max_steps=3, ddp_backend="gloo", **SAVES).train()
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_of_several_processes_the_slowest_is_waited_for_and_nobody_goes_on_before_it_is_whole(make_trainer, tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=train_in_one_of_two, args=(rank, port, make_trainer)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+        process.kill()  # where the other one has failed, it would wait for that one
+    assert [process.exitcode for process in processes] == [0, 0]
+    checkpoint = tmp_path / "run" / "checkpoint-3"
+    assert {"rng_state_0.pth", "rng_state_1.pth"} < set(read_manifest(checkpoint))
+    assert sorted([*read_manifest(checkpoint), MANIFEST]) == names_in(checkpoint)
 
 
 # ---- Rotation -------------------------------------------------------------------------------------------------------

@@ -327,6 +327,18 @@ def test_a_damaged_start_is_named(pair_copy, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("content", [None, "", '{"model_ty'])
+def test_a_run_that_was_killed_as_it_began_to_save_can_be_replaced(content, tmp_path):
+    (tmp_path / "out" / "checkpoint-2").mkdir(parents=True)
+    if content is not None:
+        (tmp_path / "out" / "checkpoint-2" / "config.json").write_text(content)
+        (tmp_path / "out" / "checkpoint-2" / CODE[0]).touch()
+    RunFolder("out", overwrite=True)
+    (tmp_path / "out" / "checkpoint-2" / "unet").mkdir()  # somebody else's checkpoints may have neither of ours
+    with pytest.raises(ValueError, match="holds no run of electra-rtd"):
+        RunFolder("out", overwrite=True)
+
+
 # ---- Ctrl-C ---------------------------------------------------------------------------------------------------------
 
 
@@ -374,7 +386,7 @@ def test_ctrl_c_while_the_first_checkpoint_is_saved_claims_nothing(adapt, interr
 
 
 def test_ctrl_c_while_text_is_read_changes_nothing(adapt, interrupt, tmp_path, capsys):
-    interrupt(recipes, "read_texts")
+    interrupt(recipes, "read_run_texts")
     assert adapt() == 130
     assert "interrupted before the first step.\nNothing was trained" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

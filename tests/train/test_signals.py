@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file
 from transformers import Trainer, TrainerCallback
 
 from electra_rtd import cli, terminal
-from electra_rtd.train_tools import RTDSignalCallback, Stopped, recipes, signals
+from electra_rtd.train_tools import RTDSignalCallback, Stopped, recipes
 from electra_rtd.train_tools.signals import Handlers, StopRequest, machines_interrupt, undisturbed
 
 
@@ -180,6 +181,7 @@ def test_an_evaluation_is_broken_off_and_made_up_for(adapt, sent, finished_run, 
     assert_same_run("out", "whole")
 
 
+@pytest.mark.slow
 def test_a_step_with_an_evaluation_is_saved_before_it(adapt, sent):
     assert adapt("--output_dir", "whole", *EVALUATING) == 0
     sent(Trainer, "training_step", TERM, call=3)
@@ -189,7 +191,8 @@ def test_a_step_with_an_evaluation_is_saved_before_it(adapt, sent):
     assert_same_run("out", "whole")
 
 
-@pytest.mark.parametrize("step", [4, 6])  # 4 is the end of the first epoch, 6 is within the second
+# 4 is the end of the first epoch, 6 is within the second.
+@pytest.mark.parametrize("step", [4, pytest.param(6, marks=pytest.mark.slow)])
 def test_what_is_due_at_the_end_of_an_epoch_is_done_once(step, adapt, sent):
     epochs = ("--max_steps", 8, "--per_device_train_batch_size", 16, "--logging_strategy", "epoch")
     epochs += ("--eval_strategy", "epoch", "--save_strategy", "epoch")
@@ -201,6 +204,7 @@ def test_what_is_due_at_the_end_of_an_epoch_is_done_once(step, adapt, sent):
     assert_same_run("out", "whole", asked_at=None if step == 4 else step)
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_is_found_by_an_evaluation_that_was_made_up_for(adapt, sent):
     best = ("--eval_strategy", "steps", "--eval_steps", 2, "--load_best_model_at_end", "true")
     best += ("--metric_for_best_model", "mlm_loss", "--greater_is_better", "true")  # that of the first evaluation
@@ -224,9 +228,15 @@ def test_before_training_a_signal_ends_at_once(number, status, adapt, sent, caps
     assert not Path("out").exists()
 
 
-@pytest.mark.parametrize(("number", "status"), [(TERM, 0), (INT, 130)])
-def test_a_signal_after_the_last_step_saves_what_no_checkpoint_has(number, status, adapt, sent, capsys, finished_run):
-    sent(recipes, "export_discriminator", number)
+# In the export; and in the moment between the last step and the end of training (the first call is the evaluation's).
+@pytest.mark.parametrize(
+    ("number", "status", "place"),
+    [(TERM, 0, (recipes, "export_discriminator", 1)), (INT, 130, (transformers.trainer, "speed_metrics", 2))],
+)
+def test_a_signal_after_the_last_step_saves_what_no_checkpoint_has(
+    number, status, place, adapt, sent, capsys, finished_run
+):
+    sent(*place[:2], number, call=place[2])
     assert adapt("--save_strategy", "no") == status
     assert listing() == ["checkpoint-4"]
     assert "at step 4.\nout/checkpoint-4 is whole.\nGo on with --resume." in capsys.readouterr().err
@@ -367,16 +377,56 @@ def in_child(function, *arguments):
     return process.exitcode
 
 
-def test_a_forked_process_can_be_terminated_but_a_worker_of_a_loader_stays_until_all_is_saved(monkeypatch):
-    handlers = Handlers((TERM, INT), lambda number, frame: pytest.fail("it is the parent that was asked"))
+def test_a_forked_process_can_be_terminated():
+    handlers = Handlers([TERM], lambda number, frame: pytest.fail("it is the parent that was asked"))
     handlers.install()
     try:
         assert in_child(signal.raise_signal, TERM) == -TERM
-        assert in_child(signal.raise_signal, INT) == 0  # Ctrl-C reaches all: this one ends with its parent
-        monkeypatch.setattr(signals, "get_worker_info", lambda: "a worker")
-        assert in_child(signal.raise_signal, TERM) == 0
     finally:
         handlers.restore()
+
+
+def ask_the_others(others, parent):
+    """As `scancel` asks all processes of a job: this one is neither a worker nor its parent."""
+    for other in others:
+        os.kill(other, TERM)
+    os.kill(parent, TERM)
+
+
+def test_a_job_that_is_cancelled_as_a_whole_has_its_loaders_workers_until_it_is_saved(make_trainer):
+    class Cancel(TrainerCallback):
+        def on_optimizer_step(self, args, state, control, **kwargs):
+            workers = [child.pid for child in multiprocessing.active_children()]
+            assert len(workers) == 2
+            assert in_child(ask_the_others, workers, os.getpid()) == 0
+            time.sleep(0.2)  # torch ends a training in the middle of it when a worker dies
+
+    options = {"max_steps": 4, "save_strategy": "no", "dataloader_num_workers": 2, "per_device_train_batch_size": 2}
+    trainer = make_trainer(callbacks=[Cancel(), RTDSignalCallback()], **options)
+    with pytest.raises(Stopped):
+        trainer.train()
+    assert trainer.state.global_step == 1
+    assert Path(trainer.args.output_dir, "checkpoint-1", "optimizer.pt").is_file()
+    assert multiprocessing.active_children() == []
+
+
+def test_a_process_forked_in_training_ends_when_its_parent_terminates_it():
+    def work():
+        begun.set()
+        time.sleep(60)
+
+    fork, request = multiprocessing.get_context("fork"), StopRequest(lambda frame: True)
+    begun = fork.Event()
+    request.expect()
+    try:
+        process = fork.Process(target=work)
+        process.start()
+        assert begun.wait(30)
+        process.terminate()
+        process.join(30)
+        assert process.exitcode == 143
+    finally:
+        request.unwatch()
 
 
 def one_of_two(rank, folder, make_trainer):

@@ -13,6 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import distributed, multiprocessing
 
+from electra_rtd.hub_tools import verify_checkpoint
+from electra_rtd.hub_tools.gather import gather_checkpoint
 from electra_rtd.train_tools.manifest import MANIFEST, write_manifest
 from electra_rtd.train_tools.run_folder import RunFolder
 from electra_rtd.train_tools.whole_checkpoints import (
@@ -49,6 +51,9 @@ FAULTS = {  # of a checkpoint without a manifest: what is done to its folder, an
     "no random state": (lambda it: (it / "rng_state.pth").unlink(), "the random numbers (rng_state.pth) is missing"),
     "lost process": (lambda it: (it / "rng_state.pth").rename(it / "rng_state_1.pth"), "rng_state_0.pth is missing"),
     "no weights": (lambda it: (it / "model.safetensors").unlink(), "model.safetensors is missing"),
+    "no configuration": (lambda it: (it / "config.json").unlink(), "config.json is missing"),
+    "no vocabulary": (lambda it: (it / "tokenizer.json").unlink(), "tokenizer.json is missing"),
+    "half a tokenizer": (lambda it: (it / "tokenizer_config.json").unlink(), "tokenizer_config.json is missing"),
     "no state": (lambda it: (it / "trainer_state.json").unlink(), "trainer_state.json is missing"),
     "empty state": (lambda it: (it / "trainer_state.json").write_text(""), "trainer_state.json cannot be read"),
     "empty weights": (lambda it: (it / "model.safetensors").write_bytes(b""), "model.safetensors is empty"),
@@ -110,6 +115,11 @@ def test_a_checkpoint_that_was_to_have_a_manifest_is_not_whole_without_it(again,
     assert is_unfinished(checkpoint)
     assert why_not_whole(checkpoint).startswith(f"{MANIFEST} is missing: its run ended before it was written")
     assert newest_whole_checkpoint("out") == "out/checkpoint-2"
+    shutil.copytree(checkpoint, "alone/checkpoint-4")
+    with pytest.raises(
+        ValueError, match=r"manifest.json is missing.*`resume_from_checkpoint=alone/checkpoint-4` goes"
+    ):
+        RunFolder("alone", resume=True)
     with RunFolder.opened("out", resume=True) as folder, folder.guarded():
         assert [path.name for path in saved_checkpoints("out")] == ["checkpoint-2"]  # what was half-written is gone
 
@@ -138,7 +148,9 @@ def test_a_damaged_checkpoint_that_a_user_names_is_refused(again, tmp_path):
         ValueError, match=r"`resume_from_checkpoint=there/checkpoint-4` is not whole: scheduler\.pt is e"
     ):
         again("--overwrite", "--resume_from_checkpoint", "there/checkpoint-4")
-    assert again("--overwrite", "--resume_from_checkpoint", "there/checkpoint-2").steps == 4
+    whole = Path("there/checkpoint-2").rename("there/last-checkpoint")
+    (whole / MANIFEST).unlink()  # as the Trainer's push to the Hub leaves it
+    assert again("--overwrite", "--resume_from_checkpoint", "there/last-checkpoint").steps == 4
 
 
 def test_they_are_counted_by_number_and_other_names_are_none(tmp_path):
@@ -147,6 +159,12 @@ def test_they_are_counted_by_number_and_other_names_are_none(tmp_path):
     (tmp_path / "checkpoint-12").touch()
     assert [path.name for path in saved_checkpoints(tmp_path)] == ["checkpoint-9", "checkpoint-10"]
     assert saved_checkpoints(tmp_path / "not there") == [] and newest_whole_checkpoint(tmp_path) is None
+
+
+def test_a_checkpoint_that_is_pushed_leaves_its_manifest_at_home(finished_run, tmp_path):
+    gather_checkpoint(finished_run.out / "checkpoint-4", tmp_path / "pushed")
+    assert (tmp_path / "pushed" / "model.safetensors").is_file() and not (tmp_path / "pushed" / MANIFEST).exists()
+    assert MANIFEST not in str(verify_checkpoint(str(finished_run.out / "checkpoint-4")).findings)
 
 
 # ---- Several processes ----------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The Trainer and its list of callbacks, which no public way leads to from one of them."""
 
 import sys
+from types import FrameType
 
 from transformers import Trainer
 from transformers.trainer_callback import CallbackHandler
@@ -15,7 +16,7 @@ def handler_of(callback):
     Returns:
         `CallbackHandler` or `None`, where something else called the event
     """
-    return calling(lambda caller: isinstance(caller, CallbackHandler) and callback in caller.callbacks)
+    return _caller(lambda caller: isinstance(caller, CallbackHandler) and callback in caller.callbacks)
 
 
 def trainer_of(callback):
@@ -27,20 +28,12 @@ def trainer_of(callback):
     Returns:
         `Trainer` or `None`, where something else called the event
     """
-    return calling(lambda caller: isinstance(caller, Trainer) and callback in caller.callback_handler.callbacks)
+    return _caller(lambda caller: isinstance(caller, Trainer) and callback in caller.callback_handler.callbacks)
 
 
-def calling(is_wanted, frame=None):
-    """The nearest object among the `self` of callers of which something is true.
-
-    Args:
-        is_wanted (function): of an object, `bool`.
-        frame (`FrameType`, *optional*): whose callers are asked, itself included; by default the caller's callers.
-
-    Returns:
-        the object, or `None`
-    """
-    frame = sys._getframe(2) if frame is None else frame
+def _caller(is_wanted):
+    """The nearest object among the `self` of the caller's callers of which something is true, or `None`."""
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         caller = frame.f_locals.get("self")
         if is_wanted(caller):

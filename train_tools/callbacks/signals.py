@@ -12,7 +12,7 @@ from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..signals import CTRL_C, Stopped, StopRequest
-from .handler import calling, handler_of, move_to_back, reporter, trainer_of
+from .handler import handler_of, move_to_back, reporter, trainer_of
 
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class RTDSignalCallback(TrainerCallback, ExportableState):
         self._group = None  # of processes, for agreeing
         self._trains = False  # from the first step of this session on
         self._saved_at: int | None = None  # the step of the last checkpoint, from then on
-        self._owes_evaluation, self._is_epoch_over = False, False
+        self._owes_evaluation, self._is_epoch_over, self._has_trained = False, False, False
         self._random = None  # the states of the generators before an evaluation
 
     def state(self):
@@ -63,19 +63,14 @@ class RTDSignalCallback(TrainerCallback, ExportableState):
         kept = kept[0] if isinstance(kept, list) else kept
         self._owes_evaluation = kept["attributes"]["_owes_evaluation"]
         self._saved_at, self.stopped, self._request = state.global_step, None, StopRequest(_is_training)
+        self._request.expect()
         if args.world_size > 1 and torch.distributed.is_initialized() and self._group is None:
             self._group = torch.distributed.new_group(backend="gloo")  # no step waits for a GPU because of this
 
     def on_epoch_begin(self, args, state, control, **kwargs):
         self._is_epoch_over = False
         if self._owes_evaluation:
-            trainer = trainer_of(self)
-            self._random = _random_states()
-            metrics = trainer._evaluate(None, None)
-            if trainer._determine_best_metric(metrics=metrics, trial=None):
-                folder = f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
-                state.best_model_checkpoint = os.path.join(args.output_dir, folder)
-            self._owes_evaluation = False
+            self._evaluate_now(args, state, trainer_of(self))
 
     def on_step_begin(self, args, state, control, **kwargs):
         self._trains, self._random = True, None
@@ -125,6 +120,7 @@ class RTDSignalCallback(TrainerCallback, ExportableState):
     def on_train_end(self, args, state, control, **kwargs):
         was_asked = self._trains and self._is_asked()  # after the last step was saved
         self.close()
+        self._has_trained = True
         if was_asked:
             self.stopped = self._request.number
             raise Stopped(number=self.stopped, saved=self._saved_at == state.global_step)
@@ -149,8 +145,7 @@ class RTDSignalCallback(TrainerCallback, ExportableState):
         try:
             yield
         except KeyboardInterrupt as interrupt:
-            is_over = self._saved_at is not None and not trainer.is_in_train
-            if not is_over or (isinstance(interrupt, Stopped) and interrupt.saved):
+            if not self._has_trained or (isinstance(interrupt, Stopped) and interrupt.saved):
                 raise
             if self._saved_at != trainer.state.global_step:
                 # Several processes are interrupted at different places, and cannot save together; and when the best
@@ -173,6 +168,18 @@ class RTDSignalCallback(TrainerCallback, ExportableState):
             self._request.number = int(number) or None
         return self._request.number is not None
 
+    def _evaluate_now(self, args, state, trainer):
+        """What the session before left out. Random numbers of training are taken from the checkpoint after this."""
+        checkpoint = os.path.join(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
+        if args.world_size > 1:
+            torch.manual_seed(args.seed + state.global_step)  # releases before 5.23 draw the order of held-out batches
+        elif os.path.isdir(checkpoint):
+            trainer._load_rng_state(checkpoint)
+        metrics = trainer._evaluate(None, None)
+        if trainer._determine_best_metric(metrics=metrics, trial=None):
+            state.best_model_checkpoint = checkpoint
+        self._owes_evaluation = False
+
     def _save_instead_of_evaluating(self, args, control, save):
         self.stopped = self._request.number
         self._owes_evaluation |= control.should_evaluate
@@ -192,7 +199,12 @@ class RTDSignalCallback(TrainerCallback, ExportableState):
 
 
 def _is_training(frame):
-    return calling(lambda caller: isinstance(caller, Trainer), frame) is not None
+    """Whether a frame was called, by however many others, by `Trainer.train`: `bool`."""
+    while frame is not None:
+        if frame.f_code.co_name == "train" and isinstance(frame.f_locals.get("self"), Trainer):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _save(trainer):
