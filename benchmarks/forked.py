@@ -12,10 +12,13 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from functools import partial
 from pathlib import Path
+
+from tqdm import tqdm
 
 
 # What `accelerate launch` puts into the environment for FSDP2, with a unit for each layer.
@@ -136,6 +139,7 @@ def _live(call, variables, path):
             sys.stdout = open(1, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115 - until the end
             sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
             os.environ.update(variables)
+            tqdm.set_lock(threading.RLock())  # not the one that all forks share: a killed one may hold it for ever
             _forget_processes()
             path.with_suffix(".pickle").write_bytes(pickle.dumps(call()))
             status = 0
