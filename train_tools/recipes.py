@@ -19,6 +19,7 @@ from .callbacks import (
     RTDHealthCallback,
     RTDManifestCallback,
     RTDMetricsCallback,
+    RTDProcessesCallback,
     RTDSampleCallback,
     RTDSignalCallback,
 )
@@ -56,6 +57,7 @@ from .start import check_generator_is_apart, freeze_generator, load_start
 from .streaming.options import check_stream_options, steps_in_place_of_epochs
 from .unpadded_attention import ROWS, use_unpadded_attention
 from .whole_checkpoints import refuse_not_whole
+from .whole_model import TokenizerWithParts, before_training, save_whole
 
 
 logger = logging.getLogger(__name__)
@@ -223,17 +225,20 @@ def _run_into(folder, arguments, training_args, given, defaults):
                 FastSettings(settings_to_keep(choices) | settings_given(arguments)),
                 totals,
                 LogWithCheckpoint(),
+                TokenizerWithParts(),
                 RTDManifestCallback(),
                 signals,
+                RTDProcessesCallback(),
             ],
         )
         folder.follow(trainer)
         finished = is_finished(trainer, last_checkpoint)
         if last_checkpoint and not finished:
             refuse_without_optimizer(last_checkpoint)
-        before = _evaluate_texts(trainer, metrics, domain_set, general_sets)
         sources = {} if rows.stream is None else rows.stream.sources
-        sources_before = evaluate_sources(trainer, metrics, domain_set, sources)
+        with before_training(trainer):
+            before = _evaluate_texts(trainer, metrics, domain_set, general_sets)
+            sources_before = evaluate_sources(trainer, metrics, domain_set, sources)
         folder.replace_earlier_run()
         run = describe_run(arguments, training_args, choices)  # while what it names is still there
         with signals.last_steps_kept(trainer):
@@ -280,7 +285,7 @@ def _finish(trainer, totals, health, before, after, by_source, run, finished):
     if finished:
         result, run = as_written_before(output_dir, result, run)
     with files_for_folder(output_dir) as staged:
-        trainer.save_model(str(staged), _internal_call=True)
+        save_whole(trainer, staged)
         if trainer.is_world_process_zero():
             export_discriminator(staged, staged / DISCRIMINATOR_FOLDER)
             shutil.rmtree(result.discriminator, ignore_errors=True)  # of the same run, resumed: its export is stale

@@ -14,7 +14,7 @@ from datasets import load_from_disk
 from transformers import AutoModel, AutoTokenizer, Trainer, TrainingArguments
 
 import electra_rtd  # noqa: F401 - registers the model
-from electra_rtd.train_tools import RTDMetricsCallback
+from electra_rtd.train_tools import RTDMetricsCallback, RTDProcessesCallback
 
 
 def main(folder, rows, *batch_sizes):
@@ -42,7 +42,7 @@ def main(folder, rows, *batch_sizes):
             train_dataset=dataset,
             eval_dataset=dataset.select(range(int(rows))),
             processing_class=AutoTokenizer.from_pretrained(f"{folder}/model"),
-            callbacks=[callback],
+            callbacks=[callback, RTDProcessesCallback()],  # it evaluates before it trains
         )
         counts, kept_logits = [], []  # of this process, in training
         trainer.model.register_forward_hook(

@@ -9,6 +9,7 @@ from .console import RTDConsoleCallback
 from .health import RTDHealthCallback
 from .manifest import RTDManifestCallback
 from .metrics import LOSS_PARTS, RTDMetricsCallback
+from .processes import RTDProcessesCallback
 from .samples import RTDSampleCallback
 from .schedules import RTDScheduleCallback
 from .signals import RTDSignalCallback
@@ -21,6 +22,7 @@ __all__ = [
     "RTDHealthCallback",
     "RTDManifestCallback",
     "RTDMetricsCallback",
+    "RTDProcessesCallback",
     "RTDSampleCallback",
     "RTDScheduleCallback",
     "RTDSignalCallback",
