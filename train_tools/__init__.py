@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .attention_in_parts import use_attention_in_parts
     from .callbacks import (
         RTDConsoleCallback,
+        RTDFiniteCallback,
         RTDHealthCallback,
         RTDMetricsCallback,
         RTDSampleCallback,
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from .evaluation.evaluate import evaluate
     from .evaluation.evaluation import Evaluation
     from .evaluation.layer_rates import layerwise_parameter_groups
+    from .nonfinite_error import NonFiniteError
+    from .nonfinite_folder import reproduce
     from .recipes import AdaptResult, adapt
     from .unpadded_attention import use_unpadded_attention
     from .vocabulary_extension import VocabularyExtension, extend_checkpoint, extend_vocabulary
@@ -31,7 +34,9 @@ __all__ = [
     "AdaptResult",
     "EvaluateArguments",
     "Evaluation",
+    "NonFiniteError",
     "RTDConsoleCallback",
+    "RTDFiniteCallback",
     "RTDHealthCallback",
     "RTDMetricsCallback",
     "RTDSampleCallback",
@@ -46,6 +51,7 @@ __all__ = [
     "extend_vocabulary",
     "layerwise_parameter_groups",
     "read_text",
+    "reproduce",
     "tokenize_text",
     "use_attention_in_parts",
     "use_unpadded_attention",
@@ -58,6 +64,7 @@ __getattr__, __dir__ = lazy_names(
         ".attention_in_parts": ["use_attention_in_parts"],
         ".callbacks": [
             "RTDConsoleCallback",
+            "RTDFiniteCallback",
             "RTDHealthCallback",
             "RTDMetricsCallback",
             "RTDSampleCallback",
@@ -70,6 +77,8 @@ __getattr__, __dir__ = lazy_names(
         ".evaluation.evaluate": ["evaluate"],
         ".evaluation.evaluation": ["Evaluation"],
         ".evaluation.layer_rates": ["layerwise_parameter_groups"],
+        ".nonfinite_error": ["NonFiniteError"],
+        ".nonfinite_folder": ["reproduce"],
         ".recipes": ["AdaptResult", "adapt"],
         ".unpadded_attention": ["use_unpadded_attention"],
         ".vocabulary_extension": ["VocabularyExtension", "extend_checkpoint", "extend_vocabulary"],

@@ -1,10 +1,11 @@
-"""What the stock Trainer tells while it trains: figures (`metrics`, `console`), a look at the text, its health.
+"""What the stock Trainer tells while it trains: figures (`metrics`, `console`), a look at the text, its health, its numbers (`finite`).
 
 And what changes meanwhile: settings by their `schedules`; which network learns (`warm_up`).
 """
 
 from ..schedule import Schedule
 from .console import RTDConsoleCallback
+from .finite import RTDFiniteCallback
 from .health import RTDHealthCallback
 from .metrics import LOSS_PARTS, RTDMetricsCallback
 from .samples import RTDSampleCallback
@@ -15,6 +16,7 @@ from .warm_up import RTDWarmUpCallback
 __all__ = [
     "LOSS_PARTS",
     "RTDConsoleCallback",
+    "RTDFiniteCallback",
     "RTDHealthCallback",
     "RTDMetricsCallback",
     "RTDSampleCallback",
