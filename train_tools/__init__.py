@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         RTDConsoleCallback,
         RTDFiniteCallback,
         RTDHealthCallback,
+        RTDManifestCallback,
         RTDMetricsCallback,
         RTDSampleCallback,
         RTDScheduleCallback,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .recipes import AdaptResult, adapt
     from .unpadded_attention import use_unpadded_attention
     from .vocabulary_extension import VocabularyExtension, extend_checkpoint, extend_vocabulary
+    from .whole_checkpoints import newest_whole_checkpoint
 
 __all__ = [
     "AdaptArguments",
@@ -38,6 +40,7 @@ __all__ = [
     "RTDConsoleCallback",
     "RTDFiniteCallback",
     "RTDHealthCallback",
+    "RTDManifestCallback",
     "RTDMetricsCallback",
     "RTDSampleCallback",
     "RTDScheduleCallback",
@@ -50,6 +53,7 @@ __all__ = [
     "extend_checkpoint",
     "extend_vocabulary",
     "layerwise_parameter_groups",
+    "newest_whole_checkpoint",
     "read_text",
     "reproduce",
     "tokenize_text",
@@ -66,6 +70,7 @@ __getattr__, __dir__ = lazy_names(
             "RTDConsoleCallback",
             "RTDFiniteCallback",
             "RTDHealthCallback",
+            "RTDManifestCallback",
             "RTDMetricsCallback",
             "RTDSampleCallback",
             "RTDScheduleCallback",
@@ -82,5 +87,6 @@ __getattr__, __dir__ = lazy_names(
         ".recipes": ["AdaptResult", "adapt"],
         ".unpadded_attention": ["use_unpadded_attention"],
         ".vocabulary_extension": ["VocabularyExtension", "extend_checkpoint", "extend_vocabulary"],
+        ".whole_checkpoints": ["newest_whole_checkpoint"],
     },
 )

@@ -14,7 +14,13 @@ from ..hub_tools.run_record import write_record
 from ..hub_tools.staging import files_for_folder
 from .attention_in_parts import use_attention_in_parts
 from .attention_way import take_way, wanted_way, warn_of_dropout
-from .callbacks import RTDConsoleCallback, RTDHealthCallback, RTDMetricsCallback, RTDSampleCallback
+from .callbacks import (
+    RTDConsoleCallback,
+    RTDHealthCallback,
+    RTDManifestCallback,
+    RTDMetricsCallback,
+    RTDSampleCallback,
+)
 from .callbacks.health import PATIENCE
 from .check_options import check_options, check_rows
 from .compile_choice import choose_compiled
@@ -36,6 +42,7 @@ from .phases import phase_callbacks
 from .provenance import describe_run
 from .replay import ReplayDraw, ReplayedText, say_replay, warn_of_other_replay
 from .resume import (
+    LogWithCheckpoint,
     RunTotals,
     as_written_before,
     is_finished,
@@ -49,6 +56,7 @@ from .start import check_generator_is_apart, freeze_generator, load_start
 from .text.tokenizing import tokenize_texts
 from .unknown_tokens import check_unknown_tokens
 from .unpadded_attention import ROWS, use_unpadded_attention
+from .whole_checkpoints import refuse_not_whole
 
 
 logger = logging.getLogger(__name__)
@@ -121,6 +129,7 @@ def adapt(arguments, training_args, *, given=(), defaults=()):
         resume=arguments.resume,
         overwrite=arguments.overwrite,
         is_main_process=training_args.process_index == 0,
+        checks=training_args.should_save,
     ) as folder:
         return _adapt_into(folder, arguments, training_args, given, defaults)
 
@@ -129,6 +138,8 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
     folder.refuse_inside(arguments.sources())
     refuse_damaged([arguments.generator, arguments.discriminator, arguments.checkpoint, arguments.tokenizer])
     last_checkpoint = folder.last_checkpoint or training_args.resume_from_checkpoint
+    if folder.last_checkpoint is None:
+        refuse_not_whole(last_checkpoint, checks=training_args.should_save)
     # torch asks once what cuBLAS may do, at the first product on a card: before anything is tried there.
     seed_all = enable_full_determinism if training_args.full_determinism else set_seed
     seed_all(training_args.seed)
@@ -206,6 +217,8 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
                 *phase_callbacks(arguments, last_checkpoint),
                 FastSettings(settings_to_keep(choices) | settings_given(arguments)),
                 totals,
+                LogWithCheckpoint(),
+                RTDManifestCallback(),
             ],
         )
         folder.follow(trainer)

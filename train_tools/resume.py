@@ -11,10 +11,8 @@ from transformers.trainer_callback import ExportableState, TrainerState
 
 from ..hub_tools.run_record import STATE_FILE, callback_state, earlier_results
 from ..modeling_electra_rtd import ElectraRTDForPreTraining
+from .checkpoint_contents import has_optimizer
 
-
-# The optimiser's state, by the Trainer itself, by FSDP and by DeepSpeed.
-OPTIMIZER_STATES = ("optimizer.pt", "optimizer.bin", "optimizer_*", "global_step*")
 
 
 class RunTotals(TrainerCallback, ExportableState):
@@ -55,6 +53,21 @@ class RunTotals(TrainerCallback, ExportableState):
         tokens, seconds = self._earlier
         self.tokens = tokens + self._metrics.tokens_seen()
         self.seconds = seconds + time.perf_counter() - self._began
+
+
+class LogWithCheckpoint(TrainerCallback):
+    """Has the Trainer log at each step that it saves, so that a resumed run has the log of one that nobody disturbed.
+
+    The loss and what callbacks count since the last log are in no checkpoint: the first log of the run that goes on
+    would be a mean over fewer steps. It stands behind whoever decides that something is saved.
+    """
+
+    def on_step_end(self, args, state, control, **kwargs):
+        by_evaluation = args.save_strategy == "best" and control.should_evaluate  # it decides after the log
+        if control.should_save or by_evaluation:
+            control.should_log = True
+
+    on_epoch_end = on_step_end
 
 
 def read_totals(checkpoint):
@@ -102,7 +115,7 @@ def refuse_without_optimizer(checkpoint):
     Raises:
         ValueError: the Trainer would begin with a new optimiser and a new warm-up, and say nothing.
     """
-    if not any(state for pattern in OPTIMIZER_STATES for state in Path(checkpoint).glob(pattern)):
+    if not has_optimizer(checkpoint):
         raise ValueError(
             f"{checkpoint} holds weights, but no state of an optimiser (`save_only_model`): the run cannot go on as "
             "it would have. To start a new run from its weights, with a warm-up of its own: "

@@ -13,16 +13,21 @@ from safetensors import SafetensorError
 
 from ..configuration_electra_rtd import ElectraRTDConfig
 from ..hub_tools.code_files import CODE_EVER
-from ..hub_tools.run_record import RESULTS_FILE, STATE_FILE, earlier_results, read_own
+from ..hub_tools.run_record import RESULTS_FILE, earlier_results, read_own
 from ..hub_tools.staging import PARTIAL_PREFIX
-from .damage import find_damage
 from .run_lock import LOCK_FILE, only_run
+from .whole_checkpoints import (
+    checkpoint_to_resume,
+    is_unfinished,
+    newest_whole_here,
+    saved_checkpoints,
+    step_of,
+)
 
 
 DISCRIMINATOR_FOLDER = "discriminator"
 LOGS_FOLDER = "runs"  # of TensorBoard, a folder for each run
 TENSORBOARD = "TENSORBOARD_LOGGING_DIR"  # where its files go, in releases from 5 on
-CHECKPOINT_NAME = re.compile(r"checkpoint-\d+")
 # What a run leaves in its folder: names of the final pair, its exports and logs.
 RUN_CONTENT = re.compile(
     r"checkpoint-\d+|discriminator|runs|adapt_results\.json|trainer_state\.json|config\.json|training_args\.bin"
@@ -41,19 +46,20 @@ class RunFolder:
 
     Args:
         path (`str` or path): the folder.
-        resume (`bool`): go on from the last complete checkpoint in it.
+        resume (`bool`): go on from the newest whole checkpoint in it.
         overwrite (`bool`): replace the run in it.
         is_main_process (`bool`): whether this process may remove anything.
+        checks (`bool`): whether this process looks at the files of checkpoints: one for each disk does.
 
     Attributes:
         last_checkpoint (`str` or `None`): where to resume.
 
     Raises:
-        ValueError: it holds something and neither is given, nothing to resume, a damaged checkpoint to resume, or
-            something that is not a run.
+        ValueError: it holds something and neither is given, no whole checkpoint to resume, or something that is not
+            a run.
     """
 
-    def __init__(self, path, *, resume=False, overwrite=False, is_main_process=True):
+    def __init__(self, path, *, resume=False, overwrite=False, is_main_process=True, checks=True):
         self.path = Path(path)
         self.last_checkpoint = None
         self._overwrite = overwrite
@@ -63,13 +69,7 @@ class RunFolder:
         self._earlier_logs = list((self.path / LOGS_FOLDER).glob("*"))
         self._holds_another_run = overwrite and self._held_something  # until that is replaced
         if resume:
-            checkpoints = self._complete_checkpoints()
-            if not checkpoints:
-                raise ValueError(f"`resume`: there is no complete checkpoint in {path}. Start without it.")
-            damage = find_damage(checkpoints[-1])
-            if damage:
-                raise ValueError(f"`resume`: {self._say_damaged(checkpoints[-1], damage)}")
-            self.last_checkpoint = str(checkpoints[-1])
+            self.last_checkpoint = checkpoint_to_resume(self.path, checks=checks)
         elif self._held_something and not overwrite:
             raise ValueError(
                 f"`output_dir={path}` exists and is not empty. Give another folder, `resume=True` to go on with the "
@@ -120,7 +120,7 @@ class RunFolder:
             return f"at step {step}.\nThe adapted pair is saved in {self.path}."
         when = f"at step {step}" if step else "before the first step"
         if kept is not None:
-            lost = step - int(kept.name.split("-")[1])
+            lost = step - step_of(kept)
             lost_steps = f"; the {lost} step{'s' if lost > 1 else ''} since then are lost" if lost > 0 else ""
             return f"{when}.\n{kept} is whole{lost_steps}.\nGo on with `resume=True`."
         if not step:
@@ -185,15 +185,9 @@ class RunFolder:
             read_own(file).get("model_type") == ElectraRTDConfig.model_type for file in configurations
         )
 
-    def _complete_checkpoints(self):
-        checkpoints = [child for child in self._content() if CHECKPOINT_NAME.fullmatch(child.name)]
-        complete = [checkpoint for checkpoint in checkpoints if read_own(checkpoint / STATE_FILE)]  # written last
-        return sorted(complete, key=lambda checkpoint: int(checkpoint.name.split("-")[1]))
-
     def _newest_whole(self):
-        """The newest checkpoint of this run that can be read, or `None`."""
-        checkpoints = [] if self._holds_another_run else self._complete_checkpoints()
-        return next((one for one in reversed(checkpoints) if find_damage(one) is None), None)
+        """The newest whole checkpoint of this run, or `None`."""
+        return None if self._holds_another_run else newest_whole_here(self.path)
 
     def _say_full(self, error):
         kept = self._newest_whole()
@@ -204,25 +198,22 @@ class RunFolder:
         )
 
     def _say_damaged(self, checkpoint, damage):
-        older = [one for one in self._complete_checkpoints() if one != checkpoint and find_damage(one) is None]
+        other = newest_whole_here(self.path, but=checkpoint)
         then = (
-            f"`resume` then goes on from {older[-1]}, which can be read"
-            if older
-            else "there is no other checkpoint that can be read, so start again with `overwrite=True`"
+            f"`resume` then goes on from {other}, which is whole"
+            if other
+            else "there is no other whole checkpoint, so start again with `overwrite=True`"
         )
         return f"{checkpoint} is damaged: {damage}. Put back a good copy, or remove the folder {checkpoint}: {then}."
 
     def _unfinished(self):
         """What a killed or failed run left half-written."""
-        whole = self._complete_checkpoints()
-        for child in self._content():
-            is_checkpoint = CHECKPOINT_NAME.fullmatch(child.name)
-            if child.name.startswith(PARTIAL_PREFIX) or (is_checkpoint and child not in whole):
-                yield child
+        yield from (child for child in self._content() if child.name.startswith(PARTIAL_PREFIX))
+        yield from (checkpoint for checkpoint in saved_checkpoints(self.path) if is_unfinished(checkpoint))
 
     def _remove_if_nothing_is_whole(self):
-        whole = self._complete_checkpoints() or (self.path / RESULTS_FILE).is_file()
-        if not whole and not self._held_something:
+        finished = not all(map(is_unfinished, saved_checkpoints(self.path))) or (self.path / RESULTS_FILE).is_file()
+        if not finished and not self._held_something:
             self._remove(self._content())
 
     def _remove(self, paths):

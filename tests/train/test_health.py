@@ -40,7 +40,7 @@ def findings(rows, callback=None, *, warmup=0, fp16=False, config=None, state=No
     control = control or TrainerControl()
     args = SimpleNamespace(fp16=fp16, get_warmup_steps=lambda steps: warmup)
     model = SimpleNamespace(config=config or SimpleNamespace(vocab_size=80, gen_weight=1.0, disc_weight=50.0))
-    callback.on_train_begin(args, state, control)
+    callback.on_train_begin(args, state, control, model=model)
     for number, row in enumerate(rows, start=1):
         state.global_step, state.epoch = 10 * number, number / 2
         state.log_history.append({**row, "step": state.global_step})

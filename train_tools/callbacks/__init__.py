@@ -1,12 +1,14 @@
 """What the stock Trainer tells while it trains: figures (`metrics`, `console`), a look at the text, its health, its numbers (`finite`).
 
-And what changes meanwhile: settings by their `schedules`; which network learns (`warm_up`).
+And what changes meanwhile: settings by their `schedules`; which network learns (`warm_up`). And what makes a saved
+checkpoint one that can be trusted (`manifest`).
 """
 
 from ..schedule import Schedule
 from .console import RTDConsoleCallback
 from .finite import RTDFiniteCallback
 from .health import RTDHealthCallback
+from .manifest import RTDManifestCallback
 from .metrics import LOSS_PARTS, RTDMetricsCallback
 from .samples import RTDSampleCallback
 from .schedules import RTDScheduleCallback
@@ -18,6 +20,7 @@ __all__ = [
     "RTDConsoleCallback",
     "RTDFiniteCallback",
     "RTDHealthCallback",
+    "RTDManifestCallback",
     "RTDMetricsCallback",
     "RTDSampleCallback",
     "RTDScheduleCallback",

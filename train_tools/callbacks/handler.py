@@ -37,6 +37,17 @@ def move_to_front(callback):
         handler.callbacks.insert(0, callback)
 
 
+def move_to_back(callback):
+    """Stand behind all other callbacks, whose work in the same event is then done.
+
+    Args: callback (`TrainerCallback`): in one of its events.
+    """
+    handler = handler_of(callback)
+    if handler is not None and handler.callbacks[-1] is not callback:
+        handler.callbacks.remove(callback)
+        handler.callbacks.append(callback)
+
+
 def write_into_log(values, logs, state):
     """Add figures to a log, in `on_log`.
 

@@ -110,37 +110,48 @@ while `disc_auc` is within 0.02 of 0.5, in 5 logs: one logit for every token, bu
         self._both_from: int | None = None  # step where the discriminator began; not known while it is not run
         self._said_missing = False
 
-    def on_train_begin(self, args, state, control, **kwargs):
+    def on_train_begin(self, args, state, control, model=None, **kwargs):
         self.stopped = False
         self._start()
         self._masked_at = self._spread_at = state.global_step
+        self._read_earlier(args, state, model.config)
 
     def on_log(self, args, state, control, logs=None, model=None, **kwargs):
         logs = logs or {}
         signs = list(_not_a_number(logs, with_gradients=not args.fp16, is_seen=self._others_see()))
         if "loss" in logs and not signs:
-            signs += self._judge(logs, state, model.config, args.get_warmup_steps(state.max_steps))
+            signs += self._judge(logs, state.global_step, state, model.config, args)
         for sign in signs:
             self._say(sign, state, control)
 
-    def _judge(self, logs, state, config, warmed_up):
+    def _read_earlier(self, args, state, config):
+        """What the sessions before have logged, so that a resumed run is judged as one that nobody disturbed."""
+        rows = [row for row in state.log_history if "loss" in row and "replaced_share" in row]
+        if rows:
+            self._masked_at = self._spread_at = 0
+        for row in rows:
+            if not list(_not_a_number(row, with_gradients=not args.fp16)):
+                self._judge(row, row["step"], state, config, args)  # what it finds has been said
+
+    def _judge(self, logs, step, state, config, args):
+        warmed_up = args.get_warmup_steps(state.max_steps)
         if "mlm_loss" not in logs or "replaced_share" not in logs:
             self._say_missing()
             return []
         if "lucky_hits" in logs:  # a share of the masked tokens, which is left out where there are none
-            self._masked_at = state.global_step
+            self._masked_at = step
         if logs.get("disc_logit_std", math.inf) > NO_SPREAD:
-            self._spread_at = state.global_step
+            self._spread_at = step
         if "disc_loss" not in logs:
             self._both_from = None
         elif self._both_from is None:
             self._both_from = _end_of_warm_up(state)
         self._highest_rate = max(self._highest_rate, logs.get("learning_rate") or 0.0)
-        self._rows.append({"step": state.global_step, "disc_weight": config.disc_weight, **logs})
+        self._rows.append({"disc_weight": config.disc_weight, **logs, "step": step})
         rows = [row for row in self._rows if "disc_loss" in row]  # the discriminator's
         judged_from = max(warmed_up, self._both_from or 0) + self.patience
-        collapsed = self._collapsed(rows, state.global_step, judged_from) if rows else None
-        signs = [collapsed, _nothing_masked(logs, state.global_step - self._masked_at), *self._judge_generator(config)]
+        collapsed = self._collapsed(rows, step, judged_from) if rows else None
+        signs = [collapsed, _nothing_masked(logs, step - self._masked_at), *self._judge_generator(config)]
         if self._is_full(rows, judged_from) and collapsed is None:  # who has collapsed is stuck too, and worse off
             signs.append(_discriminator_stuck(rows))
         if self._is_full(self._rows, warmed_up + self.patience):
