@@ -16,11 +16,14 @@ from .attention_in_parts import use_attention_in_parts
 from .attention_way import take_way, wanted_way, warn_of_dropout
 from .callbacks import (
     RTDConsoleCallback,
+    RTDFiniteCallback,
     RTDHealthCallback,
     RTDManifestCallback,
     RTDMetricsCallback,
     RTDSampleCallback,
 )
+from .callbacks.finite import ROW as SKIPPED_ROW
+from .callbacks.finite import say_what_is_not_finite
 from .callbacks.health import PATIENCE
 from .check_options import check_options, check_rows
 from .compile_choice import choose_compiled
@@ -77,6 +80,7 @@ class AdaptResult:
             sessions before, where it was resumed, too.
         tokens_per_second (`float`), seconds (`float`): of the same, saving and evaluation between steps included.
         checkpoint, discriminator (`str`): folders of the adapted pair and of the exported stock discriminator.
+        skipped (`int`): steps that were left out, since their numbers were not finite (see [`RTDFiniteCallback`]).
         health (`list[dict]`): what [`RTDHealthCallback`] found, as in the log: `step`, `health`, `message`.
         stopped (`bool`): whether it stopped this training.
         vocab_size (`int`, *optional*): tokens in the pair's vocabulary.
@@ -92,6 +96,7 @@ class AdaptResult:
     seconds: float
     checkpoint: str
     discriminator: str
+    skipped: int = 0
     health: list = field(default_factory=list)
     stopped: bool = False
     vocab_size: int | None = None
@@ -185,7 +190,8 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
             choices = choose(
                 training_args, model, batch, given=given, defaults=defaults, resumed=earlier, train_set=train_set
             )
-        training_args = apply(choices, training_args, **DONE_HERE, **without_token(training_args))
+        done_here = DONE_HERE | say_what_is_not_finite(training_args, arguments.on_nonfinite)
+        training_args = apply(choices, training_args, **done_here, **without_token(training_args))
         choices += take_way(model, way, training_args, is_given=bool(arguments.unpadded_attention))
         choices += choose_compiled(model, arguments, training_args, tokenizer, train_set, earlier)
         say_settings(
@@ -210,6 +216,7 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
             callbacks=[
                 metrics,
                 health,
+                RTDFiniteCallback(arguments.on_nonfinite),
                 console,
                 *samples,
                 EpochOrder(),
@@ -262,6 +269,7 @@ def _finish(trainer, totals, health, before, after, run, finished):
         seconds=totals.seconds,
         checkpoint=str(output_dir),
         discriminator=str(output_dir / DISCRIMINATOR_FOLDER),
+        skipped=sum(SKIPPED_ROW in row for row in trainer.state.log_history),
         health=[row for row in trainer.state.log_history if "health" in row],
         stopped=health.stopped,
     )

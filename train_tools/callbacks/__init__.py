@@ -1,4 +1,6 @@
-"""What the stock Trainer tells while it trains: figures (`metrics`, `console`), a look at the text, its health, its numbers (`finite`).
+"""What the stock Trainer tells while it trains: figures (`metrics`, `console`), a look at the text.
+
+Whether a run lives (`health`), and whether its numbers are numbers (`finite`).
 
 And what changes meanwhile: settings by their `schedules`; which network learns (`warm_up`). And what makes a saved
 checkpoint one that can be trusted (`manifest`).

@@ -13,10 +13,10 @@ from accelerate.utils import DistributedType, extract_model_from_parallel, gathe
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
-from ...hub_tools.run_record import STATE_FILE
 from ..nonfinite import MicroBatch, find, local_part, losses_of, not_finite
 from ..nonfinite_error import NonFiniteError
 from ..nonfinite_folder import MOST_FOLDERS, first_words, folders_of, write_step
+from ..whole_checkpoints import newest_whole_here
 from .handler import handler_of
 from .metrics import RTDMetricsCallback
 
@@ -201,8 +201,10 @@ class RTDFiniteCallback(TrainerCallback, ExportableState):
         is_overflow = self.overflows >= MOST_OVERFLOWS
         self.in_a_row += 1
         stops = self.on_nonfinite == "stop" or self.in_a_row > MOST_IN_A_ROW or is_overflow
-        step, checkpoint = state.global_step + 1, newest_checkpoint(args.output_dir)
-        message = ""
+        folder, step, message, checkpoint = Path(self.folder or args.output_dir), state.global_step + 1, "", None
+        writes = stops or len(folders_of(folder)) < MOST_FOLDERS
+        if writes:  # which reads all of it
+            checkpoint = newest_whole_here(args.output_dir)
         if args.process_index == process:  # who has the batch
             said = {
                 "epoch": state.epoch,
@@ -210,11 +212,10 @@ class RTDFiniteCallback(TrainerCallback, ExportableState):
                 "seed": args.seed,
                 "data_seed": args.data_seed,
                 "learning_rate": optimizer.param_groups[0]["lr"],
-                "checkpoint": checkpoint,
+                "checkpoint": checkpoint and checkpoint.name,
             }
             message = self._words(step, finding, said, processing_class, is_overflow)
-            folder = Path(self.folder or args.output_dir)
-            if stops or len(folders_of(folder)) < MOST_FOLDERS:
+            if writes:
                 message += self._write(folder, step, finding, _precision(args), said, processing_class)
         [message] = [one for one in gather_object([message]) if one]
         if stops:
@@ -278,7 +279,7 @@ class RTDFiniteCallback(TrainerCallback, ExportableState):
         if cause in HEEDED_AT_RESUME:
             return f"{words} {ADVICE[cause]}\nGo on from {checkpoint} with `resume=True`."
         return (
-            f"{words} {ADVICE[cause]}\n`resume=True` would keep the rate: go on from the weights of {checkpoint}, with "
+            f"{words} {ADVICE[cause]}\n`resume=True` would keep the rate: go on from its weights in a new run, with "
             f"`checkpoint={checkpoint}` and another `output_dir`."
         )
 
@@ -294,14 +295,14 @@ class RTDFiniteCallback(TrainerCallback, ExportableState):
             logger.warning(message)
 
 
-def newest_checkpoint(output_dir):
-    """The newest checkpoint of a run that has all of its files, as far as they tell.
+def say_what_is_not_finite(args, on_nonfinite):
+    """Fields under which the Trainer neither hides a loss that is not finite nor waits for each loss to find one.
 
-    Args: output_dir (`str` or path). Returns: `str` or `None`.
+    Where steps are skipped it goes on to put a mean in the place of their losses.
+
+    Args: args (`TrainingArguments`); on_nonfinite (`str`). Returns: `dict`, of `TrainingArguments`.
     """
-    found = [child for child in Path(output_dir).glob("checkpoint-*") if child.name.partition("-")[2].isdigit()]
-    whole = [child for child in found if (child / STATE_FILE).is_file()]  # which the Trainer writes last
-    return str(max(whole, key=lambda child: int(child.name.partition("-")[2]))) if whole else None
+    return {"logging_nan_inf_filter": args.logging_nan_inf_filter and on_nonfinite == "skip"}
 
 
 def _precision(args):

@@ -118,7 +118,7 @@ while `disc_auc` is within 0.02 of 0.5, in 5 logs: one logit for every token, bu
 
     def on_log(self, args, state, control, logs=None, model=None, **kwargs):
         logs = logs or {}
-        signs = list(_not_a_number(logs, with_gradients=not args.fp16, is_seen=self._others_see()))
+        signs = list(_not_a_number(logs, with_gradients=not args.fp16, is_seen=self._guard() is not None))
         if "loss" in logs and not signs:
             signs += self._judge(logs, state.global_step, state, model.config, args)
         for sign in signs:
@@ -130,13 +130,15 @@ while `disc_auc` is within 0.02 of 0.5, in 5 logs: one logit for every token, bu
         if rows:
             self._masked_at = self._spread_at = 0
         for row in rows:
-            if not list(_not_a_number(row, with_gradients=not args.fp16)):
+            if not list(_not_a_number(row, with_gradients=not args.fp16, is_seen=self._guard() is not None)):
                 self._judge(row, row["step"], state, config, args)  # what it finds has been said
 
     def _judge(self, logs, step, state, config, args):
         warmed_up = args.get_warmup_steps(state.max_steps)
         if "mlm_loss" not in logs or "replaced_share" not in logs:
-            self._say_missing()
+            guard = self._guard()
+            if guard is None or guard.in_a_row == 0:  # else all steps of this log were left out
+                self._say_missing()
             return []
         if "lucky_hits" in logs:  # a share of the masked tokens, which is left out where there are none
             self._masked_at = step
@@ -158,10 +160,11 @@ while `disc_auc` is within 0.02 of 0.5, in 5 logs: one logit for every token, bu
             signs.append(_generator_stuck(list(self._rows), config))
         return [sign for sign in signs if sign is not None]
 
-    def _others_see(self):
-        """Whether [`RTDFiniteCallback`] tells of numbers in training that are not finite."""
+    def _guard(self):
+        """Who tells of numbers in training that are not finite: [`RTDFiniteCallback`], or `None`."""
         handler = handler_of(self)
-        return handler is not None and any(isinstance(one, RTDFiniteCallback) for one in handler.callbacks)
+        callbacks = handler.callbacks if handler is not None else ()
+        return next((one for one in callbacks if isinstance(one, RTDFiniteCallback)), None)
 
     def _is_full(self, rows, judged_from):
         return len(rows) == self.window and rows[0]["step"] >= judged_from

@@ -230,9 +230,7 @@ class RTDMetricsCallback(TrainerCallback):
         steps, both = self._steps.weight, self._steps.weight - self._alone
         for name in DISCRIMINATOR_PARTS if self._alone else ():  # summed up as 0 where there were none
             means[name] = means[name] * steps / both if both else None
-        counted, *others = self._training.values() or [
-            TrainingStatistics(self._tokens.device)
-        ]  # where all is forgotten
+        counted, *others = self._training.values() or [TrainingStatistics(self._tokens.device)]  # all was forgotten
         for other in others:
             counted.absorb(other)
         figures, tokens = counted.reduce().as_dict()
