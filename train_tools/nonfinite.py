@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from safetensors import safe_open
 
 from .step_timing import as_it_was
 
@@ -205,6 +206,17 @@ def largest_weight(model):
     values = [one.abs().max().float() if one.numel() else one.new_zeros(()) for _, one in named]
     values = torch.stack([value.to(values[0].device) for value in values]).tolist()
     return max(zip(values, (name for name, _ in named), strict=True))
+
+
+def largest_of_files(files):
+    """Args: files (iterable of `Path`), safetensors. Returns: `float`: the largest absolute value in them, or 0."""
+    largest = 0.0
+    for file in files:
+        with safe_open(file, framework="pt") as weights:
+            for name in weights.keys():  # noqa: SIM118 - it is no dictionary
+                value = weights.get_tensor(name)
+                largest = max(largest, value.abs().max().item()) if value.numel() else largest
+    return largest
 
 
 def _means(history):

@@ -13,10 +13,10 @@ from accelerate.utils import DistributedType, extract_model_from_parallel, gathe
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
-from ..nonfinite import MicroBatch, find, local_part, losses_of, not_finite
+from ..nonfinite import LARGE, MicroBatch, find, largest_of_files, local_part, losses_of, not_finite
 from ..nonfinite_error import NonFiniteError
 from ..nonfinite_folder import MOST_FOLDERS, first_words, folders_of, write_step
-from ..whole_checkpoints import newest_whole_here
+from ..whole_checkpoints import saved_checkpoints, why_not_whole
 from .handler import handler_of
 from .metrics import RTDMetricsCallback
 
@@ -204,7 +204,7 @@ class RTDFiniteCallback(TrainerCallback, ExportableState):
         folder, step, message, checkpoint = Path(self.folder or args.output_dir), state.global_step + 1, "", None
         writes = stops or len(folders_of(folder)) < MOST_FOLDERS
         if writes:  # which reads all of it
-            checkpoint = newest_whole_here(args.output_dir)
+            checkpoint = newest_sound_checkpoint(args.output_dir)
         if args.process_index == process:  # who has the batch
             said = {
                 "epoch": state.epoch,
@@ -215,7 +215,9 @@ class RTDFiniteCallback(TrainerCallback, ExportableState):
                 "checkpoint": checkpoint and checkpoint.name,
             }
             message = self._words(step, finding, said, processing_class, is_overflow)
-            if writes:
+            if not writes:  # what comes again and again need not be told at length
+                message = message.partition("\n")[0]
+            else:
                 message += self._write(folder, step, finding, _precision(args), said, processing_class)
         [message] = [one for one in gather_object([message]) if one]
         if stops:
@@ -293,6 +295,17 @@ class RTDFiniteCallback(TrainerCallback, ExportableState):
                 callback.forget_step()
         if state.is_world_process_zero:
             logger.warning(message)
+
+
+def newest_sound_checkpoint(output_dir):
+    """The newest whole checkpoint of a run that has no weight of a size that breaks it already.
+
+    Args: output_dir (`str` or path). Returns: `Path` or `None`.
+    """
+    for checkpoint in reversed(saved_checkpoints(output_dir)):
+        if why_not_whole(checkpoint) is None and largest_of_files(checkpoint.glob("model*.safetensors")) <= LARGE:
+            return checkpoint
+    return None
 
 
 def say_what_is_not_finite(args, on_nonfinite):
