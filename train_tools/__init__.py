@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .evaluation.evaluate import evaluate
     from .evaluation.evaluation import Evaluation
     from .evaluation.layer_rates import layerwise_parameter_groups
+    from .memory import estimate_memory
     from .nonfinite_error import NonFiniteError
     from .nonfinite_folder import reproduce
     from .recipes import AdaptResult, adapt
@@ -49,6 +50,7 @@ __all__ = [
     "TextData",
     "VocabularyExtension",
     "adapt",
+    "estimate_memory",
     "evaluate",
     "extend_checkpoint",
     "extend_vocabulary",
@@ -82,6 +84,7 @@ __getattr__, __dir__ = lazy_names(
         ".evaluation.evaluate": ["evaluate"],
         ".evaluation.evaluation": ["Evaluation"],
         ".evaluation.layer_rates": ["layerwise_parameter_groups"],
+        ".memory": ["estimate_memory"],
         ".nonfinite_error": ["NonFiniteError"],
         ".nonfinite_folder": ["reproduce"],
         ".recipes": ["AdaptResult", "adapt"],
