@@ -133,7 +133,7 @@ def find(model, batches, *, before=None, history=(), dtype=None, again=True):
     Returns:
         [`Finding`]
     """
-    losses = torch.stack([batch.losses for batch in batches]).tolist()
+    losses = [batch.losses.tolist() for batch in batches]
     values = [
         {name: str(value) for name, value in zip(LOSSES, row, strict=True) if not math.isfinite(value)}
         for row in losses

@@ -16,7 +16,7 @@ PINNED = {"MALLOC_MMAP_THRESHOLD_": "131072"}  # glibc gives back what is freed,
 TRAINED = {
     "whole": [
         {"shape": "mini", "rows": 16, "length": 64},
-        {"shape": "mini", "rows": 8, "length": 256},
+        {"shape": "mini", "rows": 16, "length": 128},
         {"shape": "small", "rows": 8, "length": 64},
         {"shape": "small", "rows": 4, "length": 256},
         {"shape": "small", "rows": 8, "length": 64, "accumulation": 2},

@@ -88,7 +88,7 @@ def test_a_step_is_named_and_not_taken(spoilt, tmp_path):
 
 def test_the_same_numbers_come_out_again(spoilt, tmp_path, rows):
     trainer, _, _ = spoilt({3}, gradient_accumulation_steps=2)
-    with pytest.raises(NonFiniteError):
+    with pytest.raises(NonFiniteError, match="mlm_loss is nan, in micro-batch 1 of 2"):
         trainer.train()
     found = reproduce(written(tmp_path, 3))
     said = json.loads((written(tmp_path, 3) / "nonfinite.json").read_text(encoding="utf-8"))

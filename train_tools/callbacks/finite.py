@@ -177,13 +177,17 @@ class RTDFiniteCallback(TrainerCallback, ExportableState):
         if not has_loss and not has_gradient:
             self.in_a_row = 0
             self._before = self._batches[0]
-            self._history.append(torch.stack([batch.losses for batch in self._batches]).mean(dim=0))
+            self._history.append(self._losses().mean(dim=0))
             return
         self._refuse(args, state, **kwargs)
 
+    def _losses(self):
+        """Of the step's micro-batches, of which `DataParallel` has some on other devices: float32, (batches, 3)."""
+        return torch.stack([batch.losses.to(self._batches[0].losses.device) for batch in self._batches])
+
     def _signs(self):
         """Whether a loss, and a gradient, of any process is not finite."""
-        losses = torch.stack([batch.losses.to(self._batches[0].losses.device) for batch in self._batches])
+        losses = self._losses()
         gradients = [local_part(one.grad) for one in self._model.parameters() if one.grad is not None]
         gradients = [gradient for gradient in gradients if gradient.numel()]
         # In one kernel a few tensors: a number that is not finite makes a norm that is not finite.
@@ -240,7 +244,8 @@ class RTDFiniteCallback(TrainerCallback, ExportableState):
 
     def _words(self, step, finding, said, tokenizer, is_overflow):
         number = finding.micro_batch
-        place = f", in micro-batch {number + 1} of {len(self._batches)}" if len(self._batches) > 1 and number else ""
+        place = "" if number is None else f", in micro-batch {number + 1} of {len(self._batches)}"
+        place = place if len(self._batches) > 1 else ""
         who = f" of process {said['process']}" if AcceleratorState().num_processes > 1 else ""
         batch = self._batches[number or 0]
         shown = [json.dumps(words, ensure_ascii=False) for words in first_words(batch, tokenizer)[:SHOWN]]
