@@ -24,6 +24,7 @@ from .hub_tools import (
 from .hub_tools.pull import last_lock, read_lock
 from .parsers import (
     ADAPT_DEFAULTS,
+    PRETRAIN_DEFAULTS,
     diff_parser,
     export_parser,
     extend_parser,
@@ -32,6 +33,7 @@ from .parsers import (
     parse_adapt,
     parse_evaluate,
     parse_merge,
+    parse_pretrain,
     pull_parser,
     push_parser,
     report_parser,
@@ -41,6 +43,7 @@ from .terminal import is_error, messages_shown, print_error, print_interrupt
 from .train_tools import inspector  # a command imports what it needs when it asks for it: see `lazy_names`
 from .train_tools.nonfinite_error import NonFiniteError
 from .train_tools.report import report_run
+from .train_tools.signals import Stopped, machines_interrupt, undisturbed
 from .train_tools.summary import what_it_did, what_next
 
 
@@ -53,6 +56,21 @@ def run_adapt(argv):
         for part in _example_words(arguments, result) if "--example" in argv else ():
             print(f"\n{part}", flush=True)
         print(f"\n{what_next(result)}")
+    return 1 if result.stopped else 0
+
+
+def run_pretrain(argv):
+    """`electra-rtd pretrain`: show a recipe, or pretrain by it and say what came of it; 1 where it was stopped."""
+    arguments, training_args, given = parse_pretrain(argv)
+    if arguments.print_recipe:
+        from .train_tools.recipe_in_effect import settle
+        from .train_tools.recipe_text import recipe_text
+
+        print(recipe_text(settle(arguments, training_args, given=given, defaults=PRETRAIN_DEFAULTS)))
+        return 0
+    result = train_tools.pretrain(arguments, training_args, given=given, defaults=PRETRAIN_DEFAULTS)
+    if training_args.process_index == 0:
+        print(f"\n{what_it_did(result)}\n\n{what_next(result)}")
     return 1 if result.stopped else 0
 
 
@@ -211,6 +229,7 @@ def run_extend(argv):
 
 RUN = {
     "adapt": run_adapt,
+    "pretrain": run_pretrain,
     "evaluate": run_evaluate,
     "inspect": run_inspect,
     "report": run_report,
@@ -232,7 +251,8 @@ def main(argv=None):
 
     Returns:
         `int`: 0 for success, 1 for a checkpoint with errors, a difference or a run that was stopped because it was
-            dead, 2 for wrong input, 130 when interrupted.
+            dead, 2 for wrong input, 130 when interrupted; by another signal, 0 if all that was trained is saved, and
+            else 128 and its number.
     """
     argv = sys.argv[1:] if argv is None else argv
     status = answer(argv)
@@ -243,7 +263,7 @@ def main(argv=None):
         sys.stdout.reconfigure(errors="replace")  # a sign that an encoding lacks is no reason to end
     options = option_names(command)
     try:
-        with messages_shown(__package__, options):
+        with machines_interrupt(), messages_shown(__package__, options):
             return RUN[command](rest) or 0
     except CheckpointError as error:
         print(f"electra-rtd {command}: {error}", file=sys.stderr)
@@ -252,8 +272,9 @@ def main(argv=None):
         print_error(command, error, argv, options)
         return 1
     except KeyboardInterrupt as interrupt:
-        print_interrupt(command, interrupt, rest, options)
-        return 130
+        with undisturbed():
+            print_interrupt(command, interrupt, rest, options)
+        return interrupt.code if isinstance(interrupt, Stopped) else 130
     except BaseException as error:
         if not is_error(error):
             raise

@@ -18,7 +18,7 @@ takes its first layers alone. docs/pairs.md says how to choose.
 
 Learning rate. The defaults (5e-5, warm-up over the first tenth of the steps) are for going on from a released
 pair: at the rates of pretraining (5e-4 small, 2e-4 base) it can lose quality, as a public report found
-(google-research/electra#111). From scratch take those rates, batches of 128 or more, and many more steps.
+(google-research/electra#111). `electra-rtd pretrain` has those rates.
 
 Forgetting. With --replay_file GENERAL a share of every epoch (--replay_share, 0.1) is general text, such as the pair
 was pretrained on. Some of it is held out, so that what the pair lost there stands beside what it gained.
@@ -36,6 +36,35 @@ held-out losses between runs that are alike in this: they are means over batches
 
 In --output_dir you find the adapted pair with its tokenizer, discriminator/ (stock ELECTRA, for fine-tuning),
 the Trainer's checkpoints, and adapt_results.json. Options can be written with - for _ (--train-file).
+"""
+
+PRETRAIN = """
+Pretrain an ELECTRA pair from random weights, by a published recipe.
+
+  electra-rtd pretrain --preset electra-small --print_recipe
+  electra-rtd pretrain --preset electra-small --train_file corpus/ --output_dir fresh
+  electra-rtd pretrain --preset koelectra-base-v3 --tokenizer monologg/koelectra-base-v3-discriminator \\
+    --train_file articles.jsonl --document_column article --output_dir fresh
+
+Presets. electra-small, electra-base and electra-large are those of the paper (Clark et al. 2020, table 6);
+koelectra-small-v3 and koelectra-base-v3 those of KoELECTRA; mini is how the pair in this package was made, as far as
+one run can; tiny is to try things out. --print_recipe shows every number with its source. What you give wins.
+
+Shorter runs. --max_steps N shortens the warm-up in proportion; --num_train_epochs N counts passes over the text in
+place of steps. The learning rate stays: it fits the preset's batch.
+
+Batch. A step has as many sequences as the preset says, over all processes together: where one device cannot hold its
+share at once, gradient accumulation makes up for it. --per_device_train_batch_size N says how many it holds.
+
+Vocabulary. Without --tokenizer a WordPiece vocabulary is trained on the text, with every character that fits. The
+electra presets read lower case without marks, as Google's models do; for Korean text give --do_lower_case false, or
+take a koelectra preset.
+
+Packing. Sentences that follow each other fill rows of full length, in two segments, as in Google's
+build_pretraining_dataset.py, but no token is cut off. A document is a file, what stands between empty lines of a .txt
+file, or what --document_column says; no row holds text of two. --packing no leaves one sentence a row.
+
+docs/pretraining.md has the recipes side by side.
 """
 
 EVALUATE = """

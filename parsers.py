@@ -15,11 +15,13 @@ from .train_tools.evaluation.arguments import KINDS, EvaluateArguments
 from .train_tools.hardware import has_accelerator
 from .train_tools.language import LANGUAGES
 from .train_tools.new_entries import FEWEST
+from .train_tools.presets import PRESETS
+from .train_tools.pretrain_arguments import PretrainArguments
+from .train_tools.recipe_in_effect import WARMUP
+from .train_tools.shell import command_name, line
 
 
-# Safe for going on from a released pair; whatever a user gives wins. Before release 5, a share of the steps has a
-# name of its own.
-WARMUP = "warmup_steps" if TrainingArguments.__dataclass_fields__["warmup_steps"].type is float else "warmup_ratio"
+# Safe for going on from a released pair; whatever a user gives wins.
 ADAPT_DEFAULTS = {
     "learning_rate": 5e-5,
     WARMUP: 0.1,
@@ -31,6 +33,18 @@ ADAPT_DEFAULTS = {
     "save_total_limit": 2,
     "logging_steps": 50,
     "dataloader_pin_memory": torch.cuda.is_available(),  # without an accelerator it only makes torch warn
+}
+
+# Beside the numbers of a preset. Google's code saves every 1,000 steps.
+PRETRAIN_DEFAULTS = {
+    "per_device_eval_batch_size": 32,
+    "eval_strategy": "steps",
+    "eval_steps": 5000,
+    "save_strategy": "steps",
+    "save_steps": 1000,
+    "save_total_limit": 2,
+    "logging_steps": 50,
+    "dataloader_pin_memory": torch.cuda.is_available(),
 }
 
 # What `merge --alpha auto` takes of the fields of `EvaluateArguments`, and how the parser reads them.
@@ -69,6 +83,10 @@ EXAMPLE = {
     "save_strategy": "no",
     "sample_steps": 0,  # its closing words show some
 }
+
+
+# What `adapt --from_scratch` called its sizes, up to release 0.9.
+FROM_SCRATCH = {"tiny": "tiny", "small": "electra-small", "base": "electra-base"}
 
 
 @dataclass
@@ -113,16 +131,43 @@ def adapt_parser():
     return parser
 
 
-def given_options(argv):
-    """The options that a command line of `adapt` gives, in whatever spelling and with whatever value.
+def pretrain_parser():
+    """The parser of `electra-rtd pretrain`: `HfArgumentParser`, whose numbers come from the preset later."""
+    parser = DataclassParser(
+        (PretrainArguments, AdaptTrainingArguments),
+        prog="electra-rtd pretrain",
+        description=manual.PRETRAIN,
+        usage="electra-rtd pretrain --preset PRESET [options]",
+    )
+    parser.set_defaults(**PRETRAIN_DEFAULTS)
+    return parser
+
+
+def parse_pretrain(argv):
+    """What a command line of `pretrain` says.
 
     Args:
         argv (`list[str]`)
 
     Returns:
+        [`PretrainArguments`], `TrainingArguments`, and the `set[str]` of fields that it gives.
+    """
+    parser, given = pretrain_parser(), given_options(argv, pretrain_parser())
+    arguments, training_args = parser.parse_args_into_dataclasses(argv, look_for_args_file=False)
+    training_args.__class__ = TrainingArguments  # `training_args.bin` must open without this package
+    return arguments, training_args, given
+
+
+def given_options(argv, parser=None):
+    """The options that a command line gives, in whatever spelling and with whatever value.
+
+    Args:
+        argv (`list[str]`); parser (`CommandParser`, *optional*): is used up; that of `adapt` by default.
+
+    Returns:
         `set[str]`: names of fields.
     """
-    parser, absent = adapt_parser(), object()
+    parser, absent = parser or adapt_parser(), object()
     names = vars(parser.parse_known_args(argv)[0])
     parser.set_defaults(**dict.fromkeys(names, absent))
     return {name for name, value in vars(parser.parse_known_args(argv)[0]).items() if value is not absent}
@@ -137,6 +182,7 @@ def parse_adapt(argv):
     Returns:
         [`AdaptArguments`], `TrainingArguments`, and the `set[str]` of fields that it gives.
     """
+    refuse_from_scratch(argv)
     parser, given = adapt_parser(), given_options(argv)
     if "--example" in argv:
         # Its own folder is replaced at each call; one that somebody named is not.
@@ -146,6 +192,25 @@ def parse_adapt(argv):
     arguments, training_args = parser.parse_args_into_dataclasses(argv, look_for_args_file=False)
     training_args.__class__ = TrainingArguments  # `training_args.bin` must open without this package
     return arguments, training_args, given
+
+
+def refuse_from_scratch(argv):
+    """Refuse what `adapt` could do up to release 0.9, and say what does it now.
+
+    Args: argv (`list[str]`): of `adapt`. Raises: ValueError: `--from_scratch` is among them.
+    """
+    words = [part for word in argv for part in (word.split("=", 1) if word.startswith("--from") else [word])]
+    place = next((place for place, word in enumerate(words) if word.replace("-", "_") == "__from_scratch"), None)
+    if place is None:
+        return
+    size = words[place + 1] if place + 1 < len(words) else ""
+    preset = FROM_SCRATCH.get(size, "PRESET")
+    rest = [*words[:place], *words[place + 2 :]]
+    raise ValueError(
+        f"--from_scratch is a command of its own now, with published recipes:\n\n  {command_name()} "
+        f"{line('pretrain', '--preset', preset, *rest)}\n\nWhat you give wins over the recipe; --print_recipe shows "
+        f"its numbers. Presets are {', '.join(PRESETS)}."
+    )
 
 
 def evaluate_parser():
@@ -366,6 +431,7 @@ def _add_hub_options(parser):
 
 PARSERS = {
     "adapt": adapt_parser,
+    "pretrain": pretrain_parser,
     "evaluate": evaluate_parser,
     "inspect": inspect_parser,
     "report": report_parser,

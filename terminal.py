@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from .hub_tools.secrets import without_tokens
 from .train_tools.nonfinite_error import NonFiniteError
 from .train_tools.shell import command_name, line
+from .train_tools.signals import CTRL_C, Stopped
 
 
 # Errors whose own words are enough: those of others come with their class.
@@ -93,7 +94,7 @@ def print_error(command, error, argv, options=()):
 
 
 def print_interrupt(command, interrupt, argv, options=()):
-    """Say what is left of a run after Ctrl-C, and the command that goes on with it.
+    """Say what is left of a run after Ctrl-C or another signal, and the command that goes on with it.
 
     Args:
         command (`str`): of ours.
@@ -102,7 +103,10 @@ def print_interrupt(command, interrupt, argv, options=()):
         options (collection of `str`): of the command.
     """
     said = with_options(str(interrupt), options)
-    print(f"electra-rtd {command}: interrupted {said}".rstrip(), file=sys.stderr)
+    what = "interrupted"
+    if isinstance(interrupt, Stopped) and interrupt.number != CTRL_C:
+        what = f"stopped by {interrupt.number.name}"
+    print(f"electra-rtd {command}: {what} {said}".rstrip(), file=sys.stderr)
     one_process = os.environ.get("WORLD_SIZE", "1") == "1"  # what started several, nobody here knows
     if "--resume" in said and one_process:
         again = f"  {command_name()} {line(command, *_resuming(argv))}"

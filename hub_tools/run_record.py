@@ -1,10 +1,10 @@
 """What a run leaves beside its model: a few JSON files. Their names, fields and format stand here and nowhere else.
 
-- `adapt_results.json`, written by `adapt`: the fields of [`AdaptResult`], and how the run was made: `settings`
-  (`dict`), `datasets` (`list[str]`, Hub ids) and `fast` (`list` of `dict`: `setting`, `value`, `why`).
+- `adapt_results.json`, written by `adapt` and `pretrain`: the fields of [`AdaptResult`], and how the run was made:
+  `settings` (`dict`), `datasets` (`list[str]`, Hub ids) and `fast` (`list` of `dict`: `setting`, `value`, `why`).
 - `trainer_state.json`, written by the Trainer, into each checkpoint last of all: counts of steps, `log_history` (a row
   a log: training, held-out text and health have names of their own) and `stateful_callbacks`.
-- `held_out.json`, written by `adapt`: `format`, and what [`describe_held_out`] says of the held-out text.
+- `held_out.json`, written by both: `format`, and what [`describe_held_out`] says of the held-out text.
 - `merge.json`, written by `merge` in place of all of these: `base`, `adapted`, `alpha`, the `class` that was merged,
   `weights` (a digest: whose it is), and `chosen`, how `alpha` was.
 - `extension.json`, written by `extend-vocab`: `base`, the new `entries`, `weights` as above, and what the text was

@@ -4,13 +4,15 @@ A package of its own, on the standard library alone: `import electra_rtd` regist
 and that takes torch, transformers and seconds.
 """
 
+import os
+import signal
 import sys
-
-from .options import nearest
+import threading
 
 
 COMMANDS = {
     "adapt": "adapt a pair to a domain's text",
+    "pretrain": "pretrain a pair from random weights by a published recipe",
     "evaluate": "does it pay? fine-tune encoders on your labels, and compare",
     "inspect": "see what a pair makes of text, or what it finds odd in it",
     "report": "one page of a run: curves, before and after, settings",
@@ -25,7 +27,14 @@ COMMANDS = {
 
 # What people type who know other tools.
 OTHER_COMMANDS = {
-    **{"train": "adapt", "pretrain": "adapt", "finetune": "evaluate", "show": "inspect", "check": "verify"},
+    **{
+        "train": "adapt",
+        "from_scratch": "pretrain",
+        "pre-train": "pretrain",
+        "finetune": "evaluate",
+        "show": "inspect",
+        "check": "verify",
+    },
     **{"upload": "push", "publish": "push", "download": "pull", "compare": "diff", "convert": "export"},
     **{"eval": "evaluate", "fine-tune": "evaluate", "score": "evaluate", "benchmark": "evaluate", "probe": "evaluate"},
     **dict.fromkeys(("extend", "extend_vocab", "vocab", "vocabulary"), "extend-vocab"),
@@ -48,7 +57,7 @@ options:
 """
 
 WAYS_TO_START = """\
-Four ways to start:
+Three ways to start, and one from random weights:
 
   a pretrained pair    electra-rtd adapt --generator monologg/koelectra-small-v3-generator \\
                          --discriminator monologg/koelectra-small-v3-discriminator \\
@@ -56,8 +65,7 @@ Four ways to start:
   a discriminator      electra-rtd adapt --discriminator beomi/KcELECTRA-base \\
                          --train_file sentences.csv --output_dir adapted
   a checkpoint         electra-rtd adapt --checkpoint adapted --train_file more.txt --output_dir adapted-2
-  from scratch         electra-rtd adapt --from_scratch small --learning_rate 5e-4 --num_train_epochs 40 \\
-                         --per_device_train_batch_size 128 --train_file corpus/ --output_dir fresh
+  from scratch         electra-rtd pretrain --preset electra-small --train_file corpus/ --output_dir fresh
 
 To see that everything works:
 
@@ -74,16 +82,36 @@ def main(argv=None):
     Returns:
         `int`: see `electra_rtd.cli.main`.
     """
+    is_the_program = argv is None
     argv = sys.argv[1:] if argv is None else argv
-    status = answer(argv)
-    if status is not None:
-        return status
+    # Elsewhere, somebody else's to handle, or ignored: by `nohup`, say.
+    is_ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if is_ours:
+        signal.signal(signal.SIGINT, _end)
     try:
+        status = answer(argv)
+        if status is not None:
+            return status
         from electra_rtd.cli import main as run  # here, because it takes seconds
-    except KeyboardInterrupt:
-        print("electra-rtd: interrupted before it began", file=sys.stderr)
-        return 130
-    return run(argv)
+    finally:
+        if is_ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return run(argv)
+    finally:
+        if is_ours and is_the_program:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python has some clearing up to do, and nothing to say
+
+
+def _end(number, frame):
+    """Ctrl-C while nothing has begun. An exception could come up in any library's import, and not come out of it."""
+    try:
+        os.write(2, b"electra-rtd: interrupted before it began\n")
+    finally:
+        os._exit(128 + number)
 
 
 def answer(argv):
@@ -105,6 +133,8 @@ def answer(argv):
         print(f"electra-rtd {version('electra-rtd')}")
         return 0
     if first not in COMMANDS:
+        from .options import nearest  # here: while this module is imported, Ctrl-C is still Python's own
+
         guess = OTHER_COMMANDS.get(first) or nearest(first, [*COMMANDS, "--help", "--version"])
         remedy = f"Did you mean `electra-rtd {guess}`?" if guess else f"The commands are {', '.join(COMMANDS)}."
         what = "an option here: options of a command stand after its name" if first.startswith("-") else "a command"

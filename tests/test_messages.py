@@ -19,7 +19,7 @@ FLAG = re.compile(r"(?<![\w-])--[a-z]\w+")
 def texts_of(module):
     """Strings of a module that are no docstrings, nor parts of a manual page: `list[str]`."""
     tree = ast.parse(module.read_text(encoding="utf-8"))
-    manual = [one for one in ast.walk(tree) if isinstance(one, ast.Dict) and module.name == "arguments.py"]
+    manual = [one for one in ast.walk(tree) if isinstance(one, ast.Dict) and module.stem.endswith("arguments")]
     left_out = {id(one) for part in manual for one in ast.walk(part)}
     left_out |= {id(one.value) for one in ast.walk(tree) if isinstance(one, ast.Expr)}
     strings = (one for one in ast.walk(tree) if isinstance(one, ast.Constant) and isinstance(one.value, str))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         RTDMetricsCallback,
         RTDSampleCallback,
         RTDScheduleCallback,
+        RTDSignalCallback,
         RTDWarmUpCallback,
         Schedule,
     )
@@ -27,17 +28,23 @@ if TYPE_CHECKING:
     from .memory import estimate_memory
     from .nonfinite_error import NonFiniteError
     from .nonfinite_folder import reproduce
+    from .presets import PRESETS
+    from .pretrain_arguments import PretrainArguments
+    from .pretraining import pretrain
     from .recipes import AdaptResult, adapt
+    from .signals import Stopped
     from .unpadded_attention import use_unpadded_attention
     from .vocabulary_extension import VocabularyExtension, extend_checkpoint, extend_vocabulary
     from .whole_checkpoints import newest_whole_checkpoint
 
 __all__ = [
+    "PRESETS",
     "AdaptArguments",
     "AdaptResult",
     "EvaluateArguments",
     "Evaluation",
     "NonFiniteError",
+    "PretrainArguments",
     "RTDConsoleCallback",
     "RTDFiniteCallback",
     "RTDHealthCallback",
@@ -45,8 +52,10 @@ __all__ = [
     "RTDMetricsCallback",
     "RTDSampleCallback",
     "RTDScheduleCallback",
+    "RTDSignalCallback",
     "RTDWarmUpCallback",
     "Schedule",
+    "Stopped",
     "TextData",
     "VocabularyExtension",
     "adapt",
@@ -56,6 +65,7 @@ __all__ = [
     "extend_vocabulary",
     "layerwise_parameter_groups",
     "newest_whole_checkpoint",
+    "pretrain",
     "read_text",
     "reproduce",
     "tokenize_text",
@@ -76,6 +86,7 @@ __getattr__, __dir__ = lazy_names(
             "RTDMetricsCallback",
             "RTDSampleCallback",
             "RTDScheduleCallback",
+            "RTDSignalCallback",
             "RTDWarmUpCallback",
             "Schedule",
         ],
@@ -87,7 +98,11 @@ __getattr__, __dir__ = lazy_names(
         ".memory": ["estimate_memory"],
         ".nonfinite_error": ["NonFiniteError"],
         ".nonfinite_folder": ["reproduce"],
+        ".presets": ["PRESETS"],
+        ".pretrain_arguments": ["PretrainArguments"],
+        ".pretraining": ["pretrain"],
         ".recipes": ["AdaptResult", "adapt"],
+        ".signals": ["Stopped"],
         ".unpadded_attention": ["use_unpadded_attention"],
         ".vocabulary_extension": ["VocabularyExtension", "extend_checkpoint", "extend_vocabulary"],
         ".whole_checkpoints": ["newest_whole_checkpoint"],

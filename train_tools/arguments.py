@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .from_scratch import SIZES
 from .run_arguments import RunArguments
 
 
@@ -38,20 +37,11 @@ class Starts:
     checkpoint: str | None = field(
         default=None, metadata={"help": "Go on from this electra_rtd checkpoint instead: a folder or a Hub id."}
     )
-    from_scratch: str | None = field(
-        default=None,
-        metadata={
-            "help": "Start from random weights instead. Set --learning_rate then: 5e-4 for tiny and small, 2e-4 for "
-            "base.",
-            "choices": list(SIZES),
-        },
-    )
-    vocab_size: int = field(default=8000, metadata={"help": "Entries of the vocabulary that --from_scratch trains."})
 
 
 @dataclass
 class AdaptArguments(RunArguments, Starts):
-    """What to adapt, and to which text. One start: discriminator (with its generator), checkpoint, or from_scratch."""
+    """What to adapt, and to which text. One start: discriminator (with its generator), or checkpoint."""
 
     _argument_group_name = "what to adapt, and to which text"
 
@@ -85,23 +75,15 @@ class AdaptArguments(RunArguments, Starts):
         given = {
             "`discriminator`": self.discriminator is not None,
             "`checkpoint`": self.checkpoint,
-            "`from_scratch`": self.from_scratch,
         }
         starts = [name for name, value in given.items() if value]
         if len(starts) != 1:
             raise ValueError(
-                f"Give one start, not {' and '.join(starts) or 'none'}: `discriminator=D` (with "
-                f"`generator=G` where there is one), `checkpoint=C`, or `from_scratch` ({', '.join(SIZES)})."
+                f"Give one start, not {' and '.join(starts) or 'none'}: `discriminator=D` (with `generator=G` where "
+                "there is one), or `checkpoint=C`. From random weights: `electra-rtd pretrain`."
             )
         super().__post_init__()
         self._check_replay()
-        if self.vocab_size < 10:
-            raise ValueError(f"`vocab_size` is {self.vocab_size}: it must be at least 10 entries.")
-        if self.freeze and self.from_scratch and not self.generator_warmup:
-            raise ValueError(
-                "`freeze=generator` keeps its random weights with `from_scratch`: leave one of them out, or let it "
-                "learn first with `generator_warmup=0.2`."
-            )
 
     def _check_generator(self):
         for name in ("generator", "generator_layers"):
@@ -130,8 +112,8 @@ class AdaptArguments(RunArguments, Starts):
                 "`replay_file` nothing is replayed."
             )
 
-    def sources(self):
-        return [self.generator, self.discriminator, self.checkpoint, *super().sources()]
+    def networks(self):
+        return [self.generator, self.discriminator, self.checkpoint, *super().networks()]
 
     def texts(self):
         return [*super().texts(), *(self.replay_file or []), *(self.replay_validation_file or [])]

@@ -1,5 +1,6 @@
 """What can be checked of a checkpoint that has no manifest: less than hashes, and more than the Trainer looks at."""
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -23,13 +24,13 @@ RANDOM_NUMBERS = "rng_state*.pth"  # one for each process
 def why_incomplete(checkpoint):
     """The first fault of a checkpoint that has no manifest, as far as its files tell.
 
-    Looked at: JSON, tokenizer and heads of safetensors can be read; what `torch.save` wrote agrees with the sums in it;
-    the state of the Trainer is of this step; states of optimiser, schedule and random numbers are all there, or none
-    of them (`save_only_model`); the weights are those that the configuration asks for, and finite. A changed number
-    that is still a number is not seen, nor is anything in the parts that FSDP and DeepSpeed write.
+    Looked at: JSON, tokenizer and heads of safetensors can be read; what `torch.save` wrote agrees with the sums in
+    it; the state of the Trainer is of this step; states of optimiser, schedule and random numbers are all there, or
+    none of them (`save_only_model`); the weights are those that the configuration asks for, and finite. A changed
+    weight that is still a number is not seen, nor is anything in the parts that FSDP and DeepSpeed write.
 
     Args:
-        checkpoint (`Path`): named `checkpoint-N`.
+        checkpoint (`Path`)
 
     Returns:
         `str` or `None`: in words
@@ -56,10 +57,10 @@ def _has(checkpoint, pattern):
 
 
 def _why_other_state(checkpoint):
-    state, step = read_own(checkpoint / STATE_FILE), int(checkpoint.name.removeprefix("checkpoint-"))
+    state, named = read_own(checkpoint / STATE_FILE), re.fullmatch(r"checkpoint-(\d+)", checkpoint.name)
     if type(state.get("global_step")) is not int:
         return f"{STATE_FILE} has no global_step"
-    if state["global_step"] != step:
+    if named and state["global_step"] != int(named[1]):
         return f"{STATE_FILE} is of step {state['global_step']}"
     if not isinstance(state.get("log_history"), list):
         return f"{STATE_FILE} has no log_history"

@@ -13,6 +13,7 @@ from datasets.utils import tqdm
 from .text.cache import cached_rows
 from .text.columns import TEXT, TextTable, choose_column
 from .text.delimited import read_delimited, refuse_sentence_as_name
+from .text.documents import Numbered
 from .text.finding import ending, find_sources, is_saved, shown_endings
 from .text.json_rows import read_json
 from .text.lines import MAX_ROW_LENGTH, read_lines, too_long
@@ -31,7 +32,7 @@ class TextData:
     """What [`read_text`] read.
 
     Args:
-        dataset (`datasets.Dataset`): one column, `text`, without empty rows.
+        dataset (`datasets.Dataset`): one column, `text`, without empty rows; and `document` where it was asked for.
         sources (`list[str]`): the files, or the Hub dataset.
         column (`str`): the column that the text stood in.
         dropped_rows (`int`): rows left out because they were empty.
@@ -46,7 +47,15 @@ class TextData:
 
 
 def read_text(
-    sources, *, text_column=None, hub_split="train", hub_config=None, num_proc=None, max_row_length=MAX_ROW_LENGTH
+    sources,
+    *,
+    text_column=None,
+    hub_split="train",
+    hub_config=None,
+    num_proc=None,
+    max_row_length=MAX_ROW_LENGTH,
+    documents=False,
+    document_column=None,
 ):
     """Read one column of text. Other columns do not matter, and may differ from file to file.
 
@@ -63,6 +72,9 @@ def read_text(
         hub_config (`str`, *optional*): the configuration of a Hub dataset that has several; files have none.
         num_proc (`int`, *optional*): processes that prepare a Hub dataset.
         max_row_length (`int`): characters of the longest row.
+        documents (`bool`): number the documents, in a column `document` beside the text. One begins with a file, where
+            `document_column` has another value than in the row before, and behind an empty line of a `.txt` file.
+        document_column (`str`, *optional*): says which document a row is of: a name, a number, whatever stands there.
 
     Returns:
         [`TextData`]
@@ -81,8 +93,14 @@ def read_text(
         names = [str(path) for path in found]
         tables = (_table(path, hub_split, max_row_length) for path in found)  # each opened when its turn comes
         content = [_content(path) for path in found]
-    key = Hasher.hash([RULES, content, names, text_column, hub_split, max_row_length])
-    dataset, facts = cached_rows(key, lambda write: _write_rows(tables, names, text_column, max_row_length, write))
+    how = [RULES, content, names, text_column, hub_split, max_row_length]
+    key = Hasher.hash([*how, document_column] if documents else how)
+
+    def make(write):
+        numbered = Numbered(document_column) if documents else None
+        return _write_rows(tables, names, text_column, max_row_length, write, numbered)
+
+    dataset, facts = cached_rows(key, make, with_documents=documents)
     return TextData(dataset, names, facts["column"], facts["dropped"], facts["notes"])
 
 
@@ -115,13 +133,15 @@ def _lines(path, max_length):
         yield number, line.rstrip("\r\n")
 
 
-def _write_rows(tables, names, wanted, max_length, write):
+def _write_rows(tables, names, wanted, max_length, write, numbered=None):
     """Write the text of all tables; returns what is worth knowing about it."""
     chosen: dict[str, str] = {}
     notes, kept, dropped = _packed_twins(names), 0, 0
     for table in tables:
         read = kept + dropped
         rows = table.rows(_choose(table, wanted, chosen))
+        if numbered is not None:
+            rows = numbered.watched(table, rows)
         for number, value in tqdm(rows, desc="Reading", unit=" rows", delay=PATIENCE, leave=False):
             for text in value if isinstance(value, list) else [value]:
                 if text is None or not text.strip():
@@ -129,7 +149,7 @@ def _write_rows(tables, names, wanted, max_length, write):
                 elif len(text) > max_length:
                     raise too_long(table.name, number, max_length, "text", table.unit)
                 else:
-                    write(text)
+                    write(text, 0 if numbered is None else numbered.document)
                     kept += 1
         if kept + dropped == read:
             raise ValueError(f"{table.name}: no rows. Give one sentence or paragraph a row.")

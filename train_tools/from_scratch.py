@@ -1,4 +1,4 @@
-"""A pair and a tokenizer from nothing but text: the sizes of the paper, and a WordPiece vocabulary."""
+"""A pair and a tokenizer from nothing but text: the sizes of a preset, and a WordPiece vocabulary."""
 
 from collections import Counter
 
@@ -9,25 +9,21 @@ from tokenizers.normalizers import BertNormalizer
 from transformers import ElectraConfig
 
 from ..configuration_electra_rtd import ElectraRTDConfig
-from ..hub_tools.vocabulary import MAX_LENGTH, SPECIAL_TOKENS, word_piece
+from ..hub_tools.vocabulary import SPECIAL_TOKENS, word_piece
 from ..modeling_electra_rtd import ElectraRTDForPreTraining
 from ..pairing_electra_rtd import special_ids
+from .presets import GROUPS, PRESETS
 
 
-# Paper, table 6: small and base. `tiny` is for trying things out.
-SIZES = {
-    "tiny": {"embedding_size": 64, "hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 2},
-    "small": {"embedding_size": 128, "hidden_size": 256, "num_hidden_layers": 12, "num_attention_heads": 4},
-    "base": {"embedding_size": 768, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12},
-}
-GENERATOR_WIDTH = {"tiny": 1 / 2, "small": 1 / 4, "base": 1 / 3}  # of the discriminator's
+OF_THE_PAIR = ("embedding_sharing", "mask_prob", "replace_prob", "sampling_temperature", "gen_weight", "disc_weight")
+SIZES = {"small": "electra-small", "base": "electra-base", "large": "electra-large"}  # as Google's code calls them
 
 
 def build_pair(size, tokenizer, **config_overrides):
-    """A randomly initialised pair with tied embeddings, as in the paper (section 3.2).
+    """A randomly initialised pair with the sizes and the objective of a preset.
 
     Args:
-        size (`str`): `"tiny"`, `"small"` or `"base"`.
+        size (`str`): a preset's name, such as `"electra-small"`; also `"small"`, `"base"` or `"large"`.
         tokenizer (`PreTrainedTokenizerBase`): gives vocabulary size and special ids.
         **config_overrides: fields of `ElectraRTDConfig`.
 
@@ -37,50 +33,63 @@ def build_pair(size, tokenizer, **config_overrides):
     Raises:
         ValueError: unknown size.
     """
-    if size not in SIZES:
-        raise ValueError(f"There is no size {size!r}: choose one of {', '.join(SIZES)}.")
-    discriminator = _electra_config(len(tokenizer), **SIZES[size])
-    width = round(discriminator.hidden_size * GENERATOR_WIDTH[size])
-    generator = _electra_config(
-        len(tokenizer),
-        embedding_size=discriminator.embedding_size,
-        hidden_size=width,
-        num_hidden_layers=discriminator.num_hidden_layers,
-        num_attention_heads=max(1, width // 64),  # heads of 64, as in Google's code
-    )
+    size = SIZES.get(size, size)
+    if size not in PRESETS:
+        raise ValueError(f"There is no size {size!r}: choose one of {', '.join([*PRESETS, *SIZES])}.")
+    generator, discriminator = network_configs(PRESETS[size], len(tokenizer), tokenizer.pad_token_id)
     fields = {
         "mask_token_id": tokenizer.mask_token_id,
         "pad_token_id": tokenizer.pad_token_id,
         "special_token_ids": special_ids(tokenizer),
-        "embedding_sharing": "tied",
+        **{name: PRESETS[size].value(name) for name in OF_THE_PAIR},
         **config_overrides,
     }
     config = ElectraRTDConfig.from_generator_discriminator_configs(generator, discriminator, **fields)
     return ElectraRTDForPreTraining(config)
 
 
-def train_tokenizer(texts, vocab_size):
-    """Train a cased WordPiece vocabulary.
+def network_configs(preset, vocab_size, pad_token_id=0):
+    """The two networks of a preset.
+
+    Args: preset ([`Preset`]); vocab_size (`int`); pad_token_id (`int`).
+    Returns: two `ElectraConfig`: of the generator, and of the discriminator.
+    """
+    fields = {name: preset.value(name) for name in GROUPS["Discriminator"]}
+    common = {"vocab_size": vocab_size, "pad_token_id": pad_token_id}
+    width = round(fields["hidden_size"] * preset.value("generator_size"))
+    of_generator = {
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_hidden_layers": preset.value("generator_layers"),
+        "num_attention_heads": max(1, width // 64),  # heads of 64, as in Google's code
+    }
+    return ElectraConfig(**common, **(fields | of_generator)), ElectraConfig(**common, **fields)
+
+
+def train_tokenizer(texts, vocab_size, *, do_lower_case=False, strip_accents=False):
+    """Train a WordPiece vocabulary.
 
     Args:
         texts (collection of `str`): the domain's text; is gone through three times.
         vocab_size (`int`): entries at most.
+        do_lower_case (`bool`), strip_accents (`bool`): what is done to a text first. Stripping marks takes Hangul
+            syllables apart.
 
     Returns:
         `BertTokenizerFast`: the same for the same text, in every process and every run.
     """
     # One process does the work for all.
-    entries = [_train_vocabulary(texts, vocab_size) if PartialState().is_main_process else []]
+    how = {"lowercase": do_lower_case, "strip_accents": strip_accents}
+    entries = [_train_vocabulary(texts, vocab_size, how) if PartialState().is_main_process else []]
     broadcast_object_list(entries)
-    # Stripping marks would take Hangul syllables apart.
-    return word_piece(entries[0], do_lower_case=False, strip_accents=False)
+    return word_piece(entries[0], do_lower_case=do_lower_case, strip_accents=strip_accents)
 
 
-def _train_vocabulary(texts, vocab_size):
-    alphabet = alphabet_of(texts, vocab_size)
+def _train_vocabulary(texts, vocab_size, how):
+    alphabet = alphabet_of(_normalized(texts, how), vocab_size)
 
     def train(first_entries, size):
-        trainer = BertWordPieceTokenizer(lowercase=False, strip_accents=False)
+        trainer = BertWordPieceTokenizer(**how)
         trainer.train_from_iterator(
             texts,
             vocab_size=size,
@@ -97,6 +106,14 @@ def _train_vocabulary(texts, vocab_size):
     # without merges, says which there are, and the second one has them numbered.
     characters = train(SPECIAL_TOKENS, 0)
     return SPECIAL_TOKENS + train(SPECIAL_TOKENS + characters, vocab_size)
+
+
+def _normalized(texts, how):
+    """Texts as the tokenizer sees their characters, but for the spaces that it puts around some of them."""
+    if not any(how.values()):
+        return texts
+    normalizer = BertNormalizer(clean_text=False, handle_chinese_chars=False, **how)
+    return (normalizer.normalize_str(text) for text in texts)
 
 
 class TextsOf:
@@ -144,13 +161,3 @@ def alphabet_of(texts, vocab_size):
             break
         alphabet.append(character)
     return alphabet
-
-
-def _electra_config(vocab_size, hidden_size, **fields):
-    return ElectraConfig(
-        vocab_size=vocab_size,
-        hidden_size=hidden_size,
-        intermediate_size=4 * hidden_size,
-        max_position_embeddings=MAX_LENGTH,
-        **fields,
-    )

@@ -24,7 +24,7 @@ NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EB
 def write_manifest(folder):
     """Write the manifest of a checkpoint, once every other file of it is there. It appears whole or not at all.
 
-    Every file is on the disk, and not only in memory, before the manifest is: what it says holds after a loss of power.
+    Every file is on the disk, and not only in memory, before the manifest is: it holds after a loss of power, too.
 
     Args:
         folder (`str` or path): of the checkpoint, with folders below it.
@@ -51,8 +51,9 @@ def has_manifest(folder):
 
 
 def why_manifest_disagrees(folder):
-    """The first difference between a checkpoint and its manifest. A file that the manifest does not name counts for
-    nothing: a README, say, that was written later.
+    """The first difference between a checkpoint and its manifest.
+
+    A file that the manifest does not name counts for nothing: a README, say, that was written later.
 
     Args:
         folder (`str` or path): of a checkpoint with a manifest.
@@ -72,7 +73,7 @@ def why_manifest_disagrees(folder):
     for name, (_, digest) in files.items():
         try:
             if _digest(folder / name) != digest:
-                return f"{name} is not what was saved: it has other bytes ({MANIFEST} has its hash)"
+                return f"{name} has other bytes than were saved, by its hash"
         except OSError as error:
             return f"{name} cannot be read: {error}"
     return None

@@ -1,6 +1,6 @@
 """What a run was made of, for the model card: names and settings, and no path of this disk."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import datasets
@@ -12,8 +12,12 @@ from .phases import schedules_of
 from .stock_networks import CUT
 
 
-STARTS = ("generator", "discriminator", "checkpoint", "from_scratch", "tokenizer")
+STARTS = ("generator", "discriminator", "checkpoint", "preset", "tokenizer")
 GIVEN = (
+    "vocab_size",
+    "do_lower_case",
+    "packing",
+    "document_column",
     "generator_layers",
     "replay_share",
     "freeze",
@@ -34,6 +38,7 @@ TRAINING_SETTINGS = (
     "fp16",
     "seed",
 )
+OF_PRETRAINING = ("warmup_steps", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm")
 LIBRARIES = (torch, transformers, datasets)
 
 
@@ -41,22 +46,24 @@ def describe_run(arguments, training_args, choices=()):
     """The part of `adapt_results.json` that says how the run was made.
 
     Args:
-        arguments ([`AdaptArguments`]), training_args (`TrainingArguments`)
+        arguments ([`RunArguments`]), training_args (`TrainingArguments`)
         choices (`list` of [`fast.Choice`]): the fast settings that were chosen.
 
     Returns:
         `dict`: `settings` (`dict`, nothing in it is `None`), `datasets` (`list[str]`, Hub ids) and `fast` (`list` of
         `dict`: the setting, its value, and why)
     """
-    texts = {name: getattr(arguments, name) or [] for name in ("train_file", "replay_file")}
-    settings = {name: _without_path(getattr(arguments, name)) for name in STARTS}
-    if arguments.discriminator and not arguments.generator:
+    told = {field.name: getattr(arguments, field.name) for field in fields(arguments)}
+    texts = {name: told.get(name) or [] for name in ("train_file", "replay_file")}
+    settings = {name: _without_path(told[name]) for name in STARTS if name in told}
+    if told.get("discriminator") and not told["generator"]:
         settings["generator"] = CUT
     settings |= {name: ", ".join(map(_without_path, files)) for name, files in texts.items()}
     settings["max_seq_length"] = arguments.max_seq_length
-    settings |= {name: getattr(arguments, name) for name in GIVEN}
+    settings |= {name: told[name] for name in GIVEN if name in told}
     settings["schedules"] = ", ".join(f"{name} {one}" for name, one in schedules_of(arguments).items())
-    settings |= {name: getattr(training_args, name) for name in TRAINING_SETTINGS}
+    names = TRAINING_SETTINGS + (OF_PRETRAINING if arguments.from_random_weights else ())
+    settings |= {name: getattr(training_args, name) for name in names}
     settings |= {library.__name__: library.__version__ for library in LIBRARIES}
     settings["lr_scheduler_type"] = str(getattr(training_args.lr_scheduler_type, "value", "")) or None
     return {

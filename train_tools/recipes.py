@@ -1,4 +1,4 @@
-"""The main job: adapt a pair to a domain's text with the stock Trainer."""
+"""The main job: adapt a pair to a domain's text with the stock Trainer; pretraining takes the same course."""
 
 import logging
 import shutil
@@ -21,14 +21,15 @@ from .callbacks import (
     RTDManifestCallback,
     RTDMetricsCallback,
     RTDSampleCallback,
+    RTDSignalCallback,
 )
 from .callbacks.finite import ROW as SKIPPED_ROW
 from .callbacks.finite import say_what_is_not_finite
 from .callbacks.health import PATIENCE
-from .check_options import check_options, check_rows
+from .check_options import check_options
 from .compile_choice import choose_compiled
 from .damage import refuse_damaged
-from .epoch_order import EpochOrder, seed_of_data
+from .epoch_order import EpochOrder
 from .fast import DEFAULTS, choose, first_batch
 from .fast_in_effect import (
     FastSettings,
@@ -43,7 +44,6 @@ from .held_out import describe_held_out, evaluate_held_out, tidy_log
 from .hub_token import token_in_environment, without_token
 from .phases import phase_callbacks
 from .provenance import describe_run
-from .replay import ReplayDraw, ReplayedText, say_replay, warn_of_other_replay
 from .resume import (
     LogWithCheckpoint,
     RunTotals,
@@ -54,10 +54,8 @@ from .resume import (
     restore_finished,
 )
 from .run_folder import DISCRIMINATOR_FOLDER, RunFolder
-from .run_text import read_general, read_texts
+from .run_rows import make_rows, read_run_texts
 from .start import check_generator_is_apart, freeze_generator, load_start
-from .text.tokenizing import tokenize_texts
-from .unknown_tokens import check_unknown_tokens
 from .unpadded_attention import ROWS, use_unpadded_attention
 from .whole_checkpoints import refuse_not_whole
 
@@ -126,8 +124,14 @@ def adapt(arguments, training_args, *, given=(), defaults=()):
     Raises:
         ValueError: wrong input; the message says which and what to do.
         OSError: a disk is full or a file cannot be written.
-        KeyboardInterrupt: with what is saved and how to go on, for a person.
+        KeyboardInterrupt: with what is saved and how to go on, for a person. While it trains, a [`Stopped`]: after
+            the step was saved, see [`RTDSignalCallback`].
     """
+    return run_course(arguments, training_args, given, defaults)
+
+
+def run_course(arguments, training_args, given=(), defaults=()):
+    """The course of a run of whatever kind: see [`adapt`]. Args: arguments ([`RunArguments`]); the others as there."""
     check_options(training_args)
     with RunFolder.opened(
         training_args.output_dir,
@@ -136,24 +140,20 @@ def adapt(arguments, training_args, *, given=(), defaults=()):
         is_main_process=training_args.process_index == 0,
         checks=training_args.should_save,
     ) as folder:
-        return _adapt_into(folder, arguments, training_args, given, defaults)
+        return _run_into(folder, arguments, training_args, given, defaults)
 
 
-def _adapt_into(folder, arguments, training_args, given, defaults):
+def _run_into(folder, arguments, training_args, given, defaults):
     folder.refuse_inside(arguments.sources())
-    refuse_damaged([arguments.generator, arguments.discriminator, arguments.checkpoint, arguments.tokenizer])
+    refuse_damaged(arguments.networks())
     last_checkpoint = folder.last_checkpoint or training_args.resume_from_checkpoint
     if folder.last_checkpoint is None:
         refuse_not_whole(last_checkpoint, checks=training_args.should_save)
     # torch asks once what cuBLAS may do, at the first product on a card: before anything is tried there.
     seed_all = enable_full_determinism if training_args.full_determinism else set_seed
     seed_all(training_args.seed)
-    with training_args.main_process_first(desc="reading text"):  # the others read the cache
-        train_text, validation_text = read_texts(arguments, training_args.seed)
-        general_texts = []
-        if arguments.replay_file:
-            general_texts = read_general(arguments, training_args.seed, len(validation_text))
-    model, tokenizer = load_start(arguments, train_text, last_checkpoint)
+    texts = read_run_texts(arguments, training_args)
+    model, tokenizer = load_start(arguments, texts.train, last_checkpoint)
     if arguments.freeze:  # after a warm-up, its callback does it
         (freeze_generator if arguments.generator_warmup is None else check_generator_is_apart)(model)
     if arguments.attention_in_parts:
@@ -161,21 +161,11 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
     earlier = settings_of_checkpoint(last_checkpoint)
     warn_of_dropout(model)
     way = wanted_way(arguments, model, training_args, earlier)
-    with training_args.main_process_first(desc="tokenizing text"):
-        longest = model.config.max_position_embeddings
-        domain_set, validation_set = tokenize_texts(arguments, (train_text, validation_text), tokenizer, longest)
-        general_sets = general_texts and tokenize_texts(arguments, general_texts, tokenizer, longest, "general text")
-    check_unknown_tokens(domain_set, train_text, tokenizer)
-    train_set, replaying = domain_set, []
-    if general_sets:
-        check_unknown_tokens(general_sets[0], general_texts[0], tokenizer, "of general text")
-        train_set = ReplayedText(domain_set, general_sets[0], arguments.replay_share, seed_of_data(training_args))
-        say_replay(train_set, arguments.replay_share)
-        check_rows(training_args, len(train_set), len(general_sets[1]))
-        replaying = [ReplayDraw(train_set)]
-    warn_of_other_replay(last_checkpoint, train_set)
-    check_rows(training_args, len(train_set), len(validation_set))
+    longest = model.config.max_position_embeddings
+    rows = make_rows(arguments, training_args, texts, tokenizer, longest, last_checkpoint)
+    train_set, domain_set, validation_set, general_sets = rows.train, rows.domain, rows.held_out, rows.general
     with (
+        closing(RTDSignalCallback()) as signals,
         folder.guarded(),
         process_restored(),
         token_in_environment(training_args),
@@ -203,7 +193,8 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
         )
         metrics = RTDMetricsCallback(detailed=True, by_token=True)
         totals = RunTotals(metrics, **read_totals(last_checkpoint))
-        patience = PATIENCE if arguments.from_scratch else PATIENCE_OF_PRETRAINED
+        signals.before_save.append(totals.count)
+        patience = PATIENCE if arguments.from_random_weights else PATIENCE_OF_PRETRAINED
         health = RTDHealthCallback(arguments.on_collapse, patience=patience)
         every = arguments.sample_steps
         samples = [RTDSampleCallback(validation_set, every=every, lang=arguments.lang)] if every else []
@@ -220,12 +211,13 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
                 console,
                 *samples,
                 EpochOrder(),
-                *replaying,
+                *rows.callbacks,
                 *phase_callbacks(arguments, last_checkpoint),
                 FastSettings(settings_to_keep(choices) | settings_given(arguments)),
                 totals,
                 LogWithCheckpoint(),
                 RTDManifestCallback(),
+                signals,
             ],
         )
         folder.follow(trainer)
@@ -235,14 +227,15 @@ def _adapt_into(folder, arguments, training_args, given, defaults):
         before = _evaluate_texts(trainer, metrics, domain_set, general_sets)
         folder.replace_earlier_run()
         run = describe_run(arguments, training_args, choices)  # while what it names is still there
-        if finished:
-            logger.info(f"{last_checkpoint} is the end of the run: nothing is left to train.")
-            restore_finished(trainer, last_checkpoint)
-        else:
-            trainer.train(resume_from_checkpoint=last_checkpoint)
-        after = _evaluate_texts(trainer, metrics, domain_set, general_sets)
-        tidy_log(trainer.state.log_history, before, after)
-        return _finish(trainer, totals, health, before, after, run, finished)
+        with signals.last_steps_kept(trainer):
+            if finished:
+                logger.info(f"{last_checkpoint} is the end of the run: nothing is left to train.")
+                restore_finished(trainer, last_checkpoint)
+            else:
+                trainer.train(resume_from_checkpoint=last_checkpoint)
+            after = _evaluate_texts(trainer, metrics, domain_set, general_sets)
+            tidy_log(trainer.state.log_history, before, after)
+            return _finish(trainer, totals, health, before, after, run, finished)
 
 
 def _evaluate_texts(trainer, metrics, domain_set, general_sets):

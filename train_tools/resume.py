@@ -14,7 +14,6 @@ from ..modeling_electra_rtd import ElectraRTDForPreTraining
 from .checkpoint_contents import has_optimizer
 
 
-
 class RunTotals(TrainerCallback, ExportableState):
     """What a run has read and how long it has trained, over all of its sessions: written into its checkpoints.
 
@@ -36,19 +35,20 @@ class RunTotals(TrainerCallback, ExportableState):
 
     def on_step_end(self, args, state, control, **kwargs):
         if control.should_save:  # the same in every process: all of them have to be asked
-            self._count()
+            self.count()
 
     on_epoch_end = on_step_end
 
     def on_evaluate(self, args, state, control, **kwargs):
         if self._began is not None:  # `save_strategy="best"` decides after it
-            self._count()
+            self.count()
 
     def on_train_end(self, args, state, control, **kwargs):
-        self._count()
+        self.count()
         self._began = None
 
-    def _count(self):
+    def count(self):
+        """Bring both figures up to date, while it trains. Every process has to ask."""
         assert self._began is not None
         tokens, seconds = self._earlier
         self.tokens = tokens + self._metrics.tokens_seen()
@@ -56,15 +56,14 @@ class RunTotals(TrainerCallback, ExportableState):
 
 
 class LogWithCheckpoint(TrainerCallback):
-    """Has the Trainer log at each step that it saves, so that a resumed run has the log of one that nobody disturbed.
+    """Has the Trainer log at each step that it saves or evaluates: so a resumed run has the log of an undisturbed one.
 
     The loss and what callbacks count since the last log are in no checkpoint: the first log of the run that goes on
     would be a mean over fewer steps. It stands behind whoever decides that something is saved.
     """
 
     def on_step_end(self, args, state, control, **kwargs):
-        by_evaluation = args.save_strategy == "best" and control.should_evaluate  # it decides after the log
-        if control.should_save or by_evaluation:
+        if control.should_save or control.should_evaluate:  # after the log, an evaluation may be saved, or be cut
             control.should_log = True
 
     on_epoch_end = on_step_end

@@ -1,6 +1,7 @@
 """What every run of training is told, `adapt` and `pretrain` alike; with the words of its manual page."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from .callbacks.warm_up import UNTIL_FLAT, warm_up_length
 from .compiled_layers import IN_GRAPH
@@ -15,13 +16,20 @@ SWITCH = {"nargs": "?", "const": True}  # of an option that is true, false, or n
 
 @dataclass
 class RunArguments:
-    """Which text, how it is read, the objective, and how the run behaves. Where it starts, its subclasses say."""
+    """Which text, how it is read, the objective, and how the run behaves. Where it starts, its subclasses say.
+
+    Attributes:
+        from_random_weights (`bool`): whether the networks know nothing at first.
+        packs (`bool`): whether sentences that follow each other are packed into rows: the text keeps its order then.
+    """
+
+    from_random_weights: ClassVar[bool] = False
 
     tokenizer: str | None = field(
         default=None,
         metadata={
-            "help": "Tokenizer: a folder, a Hub id or a vocab.txt. By default the discriminator's, or the "
-            "checkpoint's; from scratch a WordPiece vocabulary is trained on the text."
+            "help": "Tokenizer: a folder, a Hub id or a vocab.txt. By default that of the discriminator or of the "
+            "checkpoint; pretrain trains a WordPiece vocabulary on the text."
         },
     )
     train_file: list[str] | None = field(
@@ -162,12 +170,11 @@ class RunArguments:
             "choices": list(LANGUAGES),
         },
     )
-    resume: bool = field(default=False, metadata={"help": "Go on from the last complete checkpoint in --output_dir."})
+    resume: bool = field(default=False, metadata={"help": "Go on from the newest whole checkpoint in --output_dir."})
     overwrite: bool = field(default=False, metadata={"help": "Remove what an earlier run left in --output_dir first."})
 
     def __post_init__(self):
-        if not self.train_file:
-            raise ValueError("Give the text to train on: `train_file=FILES`.")
+        self._check_text()
         if not 0 < self.validation_split < 1:
             raise ValueError(
                 f"`validation_split` is {self.validation_split}: it must be between 0 and 1, such as 0.05."
@@ -193,9 +200,21 @@ class RunArguments:
         if self.resume and self.overwrite:
             raise ValueError("`resume` goes on with what `overwrite` removes: give one of them.")
 
+    def _check_text(self):
+        if not self.train_file:
+            raise ValueError("Give the text to train on: `train_file=FILES`.")
+
+    @property
+    def packs(self):
+        return False
+
+    def networks(self):
+        """What weights and tokenizer come from: `list` of folder, file, Hub id or `None`."""
+        return [self.tokenizer]
+
     def sources(self):
         """What the run reads: `list` of folder, file, Hub id or `None`."""
-        return [self.tokenizer, *self.texts()]
+        return [*self.networks(), *self.texts()]
 
     def texts(self):
         """The texts of the run: `list[str]` of files, folders, globs and Hub ids."""

@@ -17,6 +17,7 @@ from ..hub_tools.run_record import RESULTS_FILE, earlier_results, read_own
 from ..hub_tools.staging import PARTIAL_PREFIX
 from .nonfinite_folder import folders_of
 from .run_lock import LOCK_FILE, only_run
+from .signals import in_words, undisturbed
 from .whole_checkpoints import (
     checkpoint_to_resume,
     is_unfinished,
@@ -100,7 +101,7 @@ class RunFolder:
             try:
                 yield folder
             except KeyboardInterrupt as interrupt:
-                raise KeyboardInterrupt(folder.what_is_saved()) from interrupt
+                raise in_words(interrupt, folder.what_is_saved()) from interrupt
 
     def follow(self, trainer):
         """From here on, count the steps of this `Trainer`, to tell which of them are saved."""
@@ -159,8 +160,9 @@ class RunFolder:
             self._remove(self._unfinished())
             yield
         except BaseException as error:
-            self._remove(self._unfinished())
-            self._remove_if_nothing_is_whole()
+            with undisturbed():
+                self._remove(self._unfinished())
+                self._remove_if_nothing_is_whole()
             if _is_full(error):
                 raise OSError(self._say_full(error)) from error
             if self.last_checkpoint is not None and _is_damage(error):

@@ -1,6 +1,7 @@
 """Where a run starts: two networks, a checkpoint, or random weights; and its tokenizer."""
 
 import logging
+import re
 
 import torch
 from torch import nn
@@ -10,12 +11,15 @@ from ..hub_tools.loading import check_is_pair, load_common_tokenizer, load_pair,
 from ..hub_tools.sharing import change_sharing
 from ..hub_tools.vocabulary import continuation_tokens
 from .from_scratch import TextsOf, build_pair, train_tokenizer
+from .presets import PRESETS
 from .schedule import end_of
 from .stock_networks import join_networks
 
 
 logger = logging.getLogger(__name__)
 
+SAMPLE_ROWS = 200  # of a text, that are looked at for Hangul
+HANGUL = re.compile("[가-힣]")
 OF_THE_MODEL = (  # fields of `AdaptArguments` that the pair's configuration has too
     "mask_prob",
     "disc_weight",
@@ -30,7 +34,7 @@ def load_start(arguments, train_text, last_checkpoint):
     """The model to start from and its tokenizer; a resumed run takes the tokenizer that it saved.
 
     Args:
-        arguments ([`AdaptArguments`])
+        arguments ([`AdaptArguments`] or [`PretrainArguments`])
         train_text (`datasets.Dataset`): with the column `text`: a new vocabulary is trained on it.
         last_checkpoint (`str` or `None`): of the run that is resumed.
 
@@ -44,17 +48,37 @@ def load_start(arguments, train_text, last_checkpoint):
     overrides = {name: value for name, value in given.items() if value is not None}
     named = last_checkpoint or arguments.tokenizer
     tokenizer = load_tokenizer(named) if named else None
-    if arguments.from_scratch:
-        if tokenizer is None:
-            logger.info(f"Training a WordPiece vocabulary of up to {arguments.vocab_size} entries on the text.")
-            tokenizer = train_tokenizer(TextsOf(train_text), arguments.vocab_size)
-        return build_pair(arguments.from_scratch, tokenizer, **_with_words(overrides, tokenizer)), tokenizer
+    if arguments.from_random_weights:
+        tokenizer = tokenizer or _new_tokenizer(arguments, train_text)
+        return build_pair(arguments.preset, tokenizer, **_with_words(overrides, tokenizer)), tokenizer
     if arguments.checkpoint:
         tokenizer = tokenizer or load_tokenizer(arguments.checkpoint)
         return _load_checkpoint(arguments.checkpoint, tokenizer, _with_words(overrides, tokenizer)), tokenizer
     tokenizer = tokenizer or load_common_tokenizer(*filter(None, (arguments.discriminator, arguments.generator)))
     overrides = _with_words(overrides, tokenizer)
     return join_networks(arguments, tokenizer, overrides, is_new=last_checkpoint is None), tokenizer
+
+
+def _new_tokenizer(arguments, train_text):
+    """A vocabulary of the text; says where the preset's way of reading takes it apart."""
+    lower = arguments.do_lower_case
+    strips = lower and PRESETS[arguments.preset].value("strip_accents")
+    logger.info(
+        f"Training a WordPiece vocabulary of up to {arguments.vocab_size} entries on the text, "
+        f"{'in lower case' if lower else 'cased'}{', without marks' if strips else ''}."
+    )
+    sample = "".join(train_text.select(range(min(len(train_text), SAMPLE_ROWS)))["text"][:])
+    if strips and len(HANGUL.findall(sample)) > len(sample) / 10:
+        logger.warning(
+            f"The text is Korean, and {arguments.preset} strips marks, which takes every syllable apart (한 becomes "
+            "three characters): give `do_lower_case=False`, or `preset=koelectra-small-v3`."
+        )
+    texts = TextsOf(train_text)
+    tokenizer = train_tokenizer(texts, arguments.vocab_size, do_lower_case=lower, strip_accents=strips)
+    tokenizer.model_max_length = PRESETS[arguments.preset].value("max_position_embeddings")
+    if len(tokenizer) < arguments.vocab_size:
+        logger.info(f"The vocabulary has {len(tokenizer)} entries: the text has no more pieces that occur twice.")
+    return tokenizer
 
 
 def _with_words(overrides, tokenizer):

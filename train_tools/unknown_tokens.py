@@ -120,8 +120,8 @@ def _remedy(tokenizer, texts):
     if after > before / 2:
         return (
             "Neither another Unicode form of the text nor other casing or marks would help: the vocabulary does not "
-            "hold this text. With `from_scratch`, give a larger `vocab_size`; else take a pair and a tokenizer of the "
-            "text's language."
+            "hold this text. Where one is trained, give a larger `vocab_size`; else take a pair and a tokenizer of "
+            "the text's language."
         )
     steps = []
     if form:

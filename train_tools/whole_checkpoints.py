@@ -48,7 +48,7 @@ def why_not_whole(checkpoint):
     earlier release, or of a Trainer without [`RTDManifestCallback`]: see [`why_incomplete`] for what is looked at.
 
     Args:
-        checkpoint (`str` or path): named `checkpoint-N`.
+        checkpoint (`str` or path)
 
     Returns:
         `str` or `None`: in words; `None` where it is whole, or, without a manifest, nothing wrong was found
@@ -84,8 +84,10 @@ def newest_whole_checkpoint(output_dir, *, checks=True):
     if checks:
         for checkpoint, reason in passed:
             logger.warning(f"{checkpoint} is passed over: {reason}.")
-        if kept is not None and not has_manifest(kept):
-            logger.warning(say_weaker(kept))
+        if kept is not None:
+            logger.info(f"Goes on from {kept}, the newest checkpoint that is whole.")
+            if not has_manifest(kept):
+                logger.warning(say_weaker(kept))
     return None if kept is None else str(kept)
 
 
@@ -104,25 +106,30 @@ def checkpoint_to_resume(output_dir, *, checks=True):
     there = saved_checkpoints(output_dir)
     if not there:
         raise ValueError(f"`resume`: there is no checkpoint in {output_dir}. Start without it.")
+    newest = there[-1]
+    without = f"`resume_from_checkpoint={newest}` goes on from one without a manifest, if its files can be read, and "
     raise ValueError(
-        f"`resume`: there is no whole checkpoint in {output_dir} ({there[-1].name}: {why_not_whole(there[-1])}). Put "
-        f"back a good copy, or start again with `overwrite=True`; where just the weights of one are good, "
-        f"`checkpoint={there[-1]}` with another `output_dir` starts from those."
+        f"`resume`: there is no whole checkpoint in {output_dir} ({newest.name}: {why_not_whole(newest)}). Put back a "
+        f"good copy, or start again with `overwrite=True`. With another `output_dir`, "
+        f"{'' if has_manifest(newest) else without}`checkpoint={newest}` starts a new run from its weights."
     )
 
 
 def refuse_not_whole(checkpoint, *, checks=True):
     """Refuse a checkpoint that a user named to go on from.
 
+    Without a manifest it is checked as far as its files allow: the Trainer's push to the Hub leaves manifests out.
+
     Args:
-        checkpoint (`str`, path or `None`): named `checkpoint-N`; checks (`bool`): as above.
+        checkpoint (`str`, path or `None`); checks (`bool`): as above.
 
     Raises:
         ValueError: it is not whole.
     """
     if checkpoint is None:
         return
-    reasons = _from_all(why_not_whole(checkpoint) if checks else None)
+    why = why_not_whole if has_manifest(checkpoint) else why_incomplete
+    reasons = _from_all(why(Path(checkpoint)) if checks else None)
     reason = next((one for one in reasons if one is not None), None)
     if reason is not None:
         raise ValueError(
@@ -167,8 +174,8 @@ def find_newest_whole(output_dir, *, checks=True):
 def say_weaker(checkpoint):
     """Args: checkpoint (`Path`): without a manifest. Returns: `str`: what was looked at in it."""
     return (
-        f"{checkpoint} has no {MANIFEST}: it is of an earlier release, or of a Trainer without {WRITER}. Its files "
-        "were checked as far as they allow (all there and readable, no NaN in the weights), which is less than a hash."
+        f"{checkpoint} has no {MANIFEST} (an earlier release, or a Trainer without {WRITER}): its files were checked "
+        "as far as they allow (all there and readable, no NaN in the weights), which is less than their hashes."
     )
 
 

@@ -195,7 +195,7 @@ def test_few_texts_at_once_give_the_same_ids(tokenizer, monkeypatch):
     texts = Dataset.from_dict({"text": ["나 책", "우리 집 책 글 노래", "", "비 눈", "오늘 하루"]})
     whole = tokenize_text(texts, tokenizer, max_length=8)["input_ids"][:]
     monkeypatch.setattr(tokenizing, "CHARACTERS_AT_ONCE", 6)
-    assert list(map(len, tokenizing._few_at_once(texts["text"]))) == [1, 1, 2, 1]
+    assert list(map(len, tokenizing.few_at_once(texts["text"]))) == [1, 1, 2, 1]
     again = Dataset.from_dict({"text": texts["text"][:]})
     assert tokenize_text(again, tokenizer, max_length=8)["input_ids"][:] == whole
 

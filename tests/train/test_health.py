@@ -120,13 +120,31 @@ def test_ten_steps_have_to_agree_that_there_is_no_spread():
         callback, state, control = RTDHealthCallback(), TrainerState(max_steps=100), TrainerControl()
         args = SimpleNamespace(fp16=False, get_warmup_steps=lambda steps: 0)
         model = SimpleNamespace(config=SimpleNamespace(vocab_size=80, gen_weight=1.0, disc_weight=50.0))
-        callback.on_train_begin(args, state, control)
+        callback.on_train_begin(args, state, control, model=model)
         for state.global_step, spread in enumerate(spreads, start=1):
             callback.on_log(args, state, control, logs=healthy(disc_logit_std=spread), model=model)
         return [row["step"] for row in state.log_history if row["health"] == "discriminator_collapsed"]
 
     assert logged_every_step([0.0] * 9 + [0.004] + [0.0] * 9) == []  # as bf16 rounds, in a run that lives
     assert logged_every_step([0.02] * 3 + [0.0] * 10) == [13]
+
+
+def test_a_run_that_goes_on_is_judged_as_if_nobody_had_disturbed_it():
+    rows = [healthy()] * 3 + [healthy(mlm_loss=CHANCE - 0.05, lucky_hits=0.96, gen_acc=0.95)] * 7
+    rows += [healthy(mlm_loss=CHANCE + 0.5)] * 8
+    whole = findings(rows)
+    assert whole == [(80, "generator_copies"), (80, "generator_stuck"), (130, "generator_rises")]
+    for cut in range(1, len(rows)):
+        callback, state = RTDHealthCallback(patience=0), TrainerState(max_steps=10 * len(rows))
+        findings(rows[:cut], state=state)
+        args = SimpleNamespace(fp16=False, get_warmup_steps=lambda steps: 0)
+        model = SimpleNamespace(config=SimpleNamespace(vocab_size=80, gen_weight=1.0, disc_weight=50.0))
+        callback.on_train_begin(args, state, TrainerControl(), model=model)
+        for number, row in enumerate(rows[cut:], start=cut + 1):
+            state.global_step = 10 * number
+            state.log_history.append({**row, "step": state.global_step})
+            callback.on_log(args, state, TrainerControl(), logs=row, model=model)
+        assert [(row["step"], row["health"]) for row in state.log_history if "health" in row] == whole, cut
 
 
 NOISE = {"disc_logit_std": 0.06, "disc_recall": 0.0, "disc_loss": CONSTANT}  # as seen, with dropout at 3e-3

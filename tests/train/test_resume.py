@@ -2,12 +2,15 @@
 
 import json
 import math
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModel
 
+from electra_rtd.train_tools.manifest import write_manifest
 from electra_rtd.train_tools.resume import read_totals
 
 
@@ -68,6 +71,67 @@ def test_a_finished_run_goes_on_where_more_steps_are_asked_for(again):
     assert_same(weights_of(), weights_of("whole"))
 
 
+TIMES = re.compile(r"tokens_per_second|seconds|train_loss|.*_(runtime|time|per_second)")  # the last row is a session's
+EVERYTHING = [
+    *("--max_steps", 12, "--logging_steps", 5, "--save_steps", 4, "--eval_strategy", "steps", "--eval_steps", 3),
+    *("--gradient_accumulation_steps", 2, "--mask_prob", "0.15:0.4", "--generator_warmup", "until-flat"),
+    *("--replay_file", "general.csv", "--replay_share", "0.3", "--sample_steps", 2, "--lr_scheduler_type", "linear"),
+]
+
+
+def without_times(value):
+    if isinstance(value, dict):
+        return {name: without_times(one) for name, one in value.items() if not TIMES.fullmatch(name)}
+    return [without_times(one) for one in value] if isinstance(value, list) else value
+
+
+def states_of(checkpoint):
+    optimizer, schedule, random = (
+        torch.load(checkpoint / name, weights_only=False) for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth")
+    )
+    return optimizer, schedule, random["cpu"], random["python"], random["numpy"][1:]
+
+
+def test_a_run_that_goes_on_leaves_what_an_undisturbed_one_does_bit_for_bit(again, save_pair, tokenizer, tmp_path):
+    """Dropout, phases, replayed text, a save between two logs, an accumulation: weights, log, figures and states."""
+    dropout = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
+    pair = save_pair(tmp_path / "pair", tokenizer, generator=dropout, discriminator=dropout)
+    Path("general.csv").write_text("sen\n" + "나 너 우리 책\n집 길 말 글 물\n" * 20, encoding="utf-8")
+    options = ["--generator", pair[0], "--discriminator", pair[1], *EVERYTHING]
+    whole = again("--output_dir", "whole", *options)
+    for step in (4, 8):  # within an epoch, and in another one
+        shutil.copytree(f"whole/checkpoint-{step}", f"cut{step}/checkpoint-{step}")
+        resumed = again("--output_dir", f"cut{step}", "--resume", *options)
+        assert resumed.tokens_seen == whole.tokens_seen and resumed.after == whole.after
+        for name in ("trainer_state.json", "adapt_results.json", "held_out.json"):
+            theirs, ours = (
+                json.dumps(without_times(read_json(name, folder))).replace(folder, "out")
+                for folder in ("whole", f"cut{step}")
+            )
+            assert theirs == ours, name
+        assert Path("whole/model.safetensors").read_bytes() == Path(f"cut{step}/model.safetensors").read_bytes()
+        theirs, ours = (states_of(Path(folder, "checkpoint-12")) for folder in ("whole", f"cut{step}"))
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+    steps = [row["step"] for row in read_json("trainer_state.json", "whole")["log_history"] if "loss" in row]
+    assert steps == [4, 5, 8, 10, 12]  # each save has its own row, so that nothing counted is lost
+
+
+def test_a_best_checkpoint_by_evaluation_has_its_own_row_of_the_log_too(again):
+    best = [
+        "--save_strategy",
+        "best",
+        "--metric_for_best_model",
+        "loss",
+        "--eval_strategy",
+        "steps",
+        "--eval_steps",
+        2,
+    ]
+    again("--overwrite", "--logging_steps", 3, *best)
+    rows = read_json("trainer_state.json")["log_history"]
+    assert [row["step"] for row in rows if "loss" in row] == [2, 3, 4]
+
+
 def test_the_end_of_a_run_is_counted_in_epochs_too(again):
     epochs = ["--max_steps", -1, "--num_train_epochs", 0.5, "--gradient_accumulation_steps", 7, "--save_steps", 1]
     first = again("--overwrite", *epochs)  # 57 rows: 15 batches, 3 steps an epoch
@@ -95,6 +159,8 @@ def test_the_checkpoints_of_some_steps_say_it_too(finished_run):
 def test_weights_without_an_optimiser_are_no_place_to_go_on(again, finished_run):
     for file in Path("out").glob("checkpoint-*/*.pt*"):  # as `--save_only_model true` leaves them
         file.unlink()
+    for step in (2, 4):
+        write_manifest(f"out/checkpoint-{step}")
     with pytest.raises(ValueError, match=r"checkpoint-4 holds weights.*`checkpoint=out/checkpoint-4` with another"):
         again("--resume", "--max_steps", "6")
     assert again("--resume", "--save_only_model", "true").steps == 4  # it is finished: nothing to go on with
@@ -109,7 +175,8 @@ def test_every_evaluation_is_in_the_log_once(again):
 
 def test_a_run_whose_death_only_the_last_evaluation_sees_ends_with_that_finding(again):
     # Training itself logs no loss.
-    result = again("--overwrite", "--learning_rate", 1e30, "--max_grad_norm", 0.0, "--logging_steps", 500)
+    options = ["--logging_steps", 500, "--save_strategy", "no"]
+    result = again("--overwrite", "--learning_rate", 1e30, "--max_grad_norm", 0.0, *options)
     assert [row["health"] for row in result.health] == ["not_a_number"] and math.isnan(result.after["loss"])
     log = read_json("trainer_state.json")["log_history"]
     assert [row["step"] for row in log if "eval_loss" in row] == [0, 4] and log[-1]["health"] == "not_a_number"

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import pickle
 import re
 import resource
 import shlex
@@ -23,6 +24,7 @@ from electra_rtd.hub_tools import verify_checkpoint
 from electra_rtd.hub_tools.code_files import CODE
 from electra_rtd.hub_tools.run_record import earlier_results
 from electra_rtd.train_tools import recipes, run_lock
+from electra_rtd.train_tools.manifest import write_manifest
 from electra_rtd.train_tools.run_folder import RunFolder
 from electra_rtd.train_tools.run_lock import LOCK_FILE
 
@@ -54,6 +56,7 @@ def complete_checkpoint(folder):
     torch.save({"a": torch.ones(50)}, folder / "optimizer.pt")
     (folder / "config.json").write_text('{"model_type": "electra_rtd"}')
     (folder / "trainer_state.json").write_text('{"global_step": 1}')
+    write_manifest(folder)
 
 
 # ---- One run at a time ----------------------------------------------------------------------------------------------
@@ -293,41 +296,27 @@ def test_an_empty_folder_that_was_there_stays_and_the_error_is_the_real_one(tmp_
 
 # ---- A damaged checkpoint -------------------------------------------------------------------------------------------
 
-DAMAGE = {  # file -> what becomes of its bytes, and what is said
-    "model.safetensors": [(lambda data: data[:-9], "cut short"), (lambda data: b"", "empty")],
-    "optimizer.pt": [(lambda data: data[: len(data) // 2], "cut short"), (lambda data: b"", "empty")],
-    "rng_state.pth": [(lambda data: b"\0" * len(data), "no file of torch")],
-    "training_args.bin": [(lambda data: b"", "empty")],
-    "config.json": [(lambda data: data[:20], "no JSON")],
-    "tokenizer.json": [(lambda data: data[:200], "no JSON"), (lambda data: b"{}", "no tokenizer")],
-}
+
+def test_where_no_checkpoint_is_whole_the_message_names_the_file_and_the_ways_on(again, tmp_path):
+    (tmp_path / "out" / "checkpoint-2" / "optimizer.pt").write_bytes(b"")
+    (tmp_path / "out" / "checkpoint-4" / "scheduler.pt").unlink()
+    before = listing(tmp_path / "out")
+    with pytest.raises(
+        ValueError, match=r"no whole checkpoint in out \(checkpoint-4: scheduler\.pt is missing"
+    ) as error:
+        again("--resume", "--max_steps", "6")
+    assert "`overwrite=True`" in str(error.value) and "`checkpoint=out/checkpoint-4`" in str(error.value)
+    assert "disk" not in str(error.value) and listing(tmp_path / "out") == before
 
 
-def test_resuming_from_a_damaged_checkpoint_names_the_file_and_the_way_on(again, tmp_path):
-    for name, cases in DAMAGE.items():
-        file = tmp_path / "out" / "checkpoint-4" / name
-        whole = file.read_bytes()
-        for damage, said in cases:
-            file.write_bytes(damage(whole))
-            before = listing(tmp_path / "out")
-            with pytest.raises(ValueError, match=rf"checkpoint-4 is damaged: {name} .*{said}") as error:
-                RunFolder("out", resume=True)
-            assert "goes on from out/checkpoint-2, which can be read" in str(error.value)
-            assert "disk" not in str(error.value) and listing(tmp_path / "out") == before
-        file.write_bytes(whole)
-    # One that only loading finds: a byte within what was pickled.
-    file = tmp_path / "out" / "checkpoint-4" / "optimizer.pt"
-    file.write_bytes(b"\0" * 300 + file.read_bytes()[300:])
-    with pytest.raises(ValueError, match=r"checkpoint-4 is damaged.*out/checkpoint-2") as error:
+def test_damage_that_only_loading_finds_is_named_too(again, tmp_path, monkeypatch):
+    def load(*arguments, **named):
+        raise pickle.UnpicklingError("pickle data was truncated")
+
+    monkeypatch.setattr(Trainer, "_load_optimizer_and_scheduler", load)
+    with pytest.raises(ValueError, match=r"checkpoint-4 is damaged: pickle data.*on from out/checkpoint-2") as error:
         again("--resume", "--max_steps", "6")
     assert "disk" not in str(error.value)
-    # What was advised works, also where the older one is the damaged one.
-    shutil.rmtree(tmp_path / "out" / "checkpoint-4")
-    assert again("--resume").steps == 4
-    (tmp_path / "out" / "checkpoint-2" / "optimizer.pt").write_bytes(b"")
-    (tmp_path / "out" / "checkpoint-4" / "optimizer.pt").write_bytes(b"")
-    with pytest.raises(ValueError, match="no other checkpoint that can be read, so start again with `overwrite=True`"):
-        RunFolder("out", resume=True)
 
 
 def test_a_damaged_start_is_named(pair_copy, tmp_path, capsys):
@@ -385,7 +374,7 @@ def test_ctrl_c_while_the_first_checkpoint_is_saved_claims_nothing(adapt, interr
 
 
 def test_ctrl_c_while_text_is_read_changes_nothing(adapt, interrupt, tmp_path, capsys):
-    interrupt(recipes, "read_texts")
+    interrupt(recipes, "read_run_texts")
     assert adapt() == 130
     assert "interrupted before the first step.\nNothing was trained" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

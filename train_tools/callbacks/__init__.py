@@ -3,7 +3,7 @@
 Whether a run lives (`health`), and whether its numbers are numbers (`finite`).
 
 And what changes meanwhile: settings by their `schedules`; which network learns (`warm_up`). And what makes a saved
-checkpoint one that can be trusted (`manifest`).
+checkpoint one that can be trusted (`manifest`), and a run end as it is asked to (`signals`).
 """
 
 from ..schedule import Schedule
@@ -14,6 +14,7 @@ from .manifest import RTDManifestCallback
 from .metrics import LOSS_PARTS, RTDMetricsCallback
 from .samples import RTDSampleCallback
 from .schedules import RTDScheduleCallback
+from .signals import RTDSignalCallback
 from .warm_up import RTDWarmUpCallback
 
 
@@ -26,6 +27,7 @@ __all__ = [
     "RTDMetricsCallback",
     "RTDSampleCallback",
     "RTDScheduleCallback",
+    "RTDSignalCallback",
     "RTDWarmUpCallback",
     "Schedule",
 ]

@@ -1,8 +1,9 @@
-"""The Trainer's list of callbacks, which no public way leads to from one of them."""
+"""The Trainer and its list of callbacks, which no public way leads to from one of them."""
 
 import sys
 from types import FrameType
 
+from transformers import Trainer
 from transformers.trainer_callback import CallbackHandler
 
 
@@ -15,10 +16,27 @@ def handler_of(callback):
     Returns:
         `CallbackHandler` or `None`, where something else called the event
     """
-    frame: FrameType | None = sys._getframe(1)
+    return _caller(lambda caller: isinstance(caller, CallbackHandler) and callback in caller.callbacks)
+
+
+def trainer_of(callback):
+    """The Trainer that is calling an event of a callback.
+
+    Args:
+        callback (`TrainerCallback`): the one that asks, in one of its events.
+
+    Returns:
+        `Trainer` or `None`, where something else called the event
+    """
+    return _caller(lambda caller: isinstance(caller, Trainer) and callback in caller.callback_handler.callbacks)
+
+
+def _caller(is_wanted):
+    """The nearest object among the `self` of the caller's callers of which something is true, or `None`."""
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         caller = frame.f_locals.get("self")
-        if isinstance(caller, CallbackHandler) and callback in caller.callbacks:
+        if is_wanted(caller):
             return caller
         frame = frame.f_back
     return None
@@ -44,8 +62,8 @@ def move_to_back(callback):
     """
     handler = handler_of(callback)
     if handler is not None and handler.callbacks[-1] is not callback:
-        handler.callbacks.remove(callback)
-        handler.callbacks.append(callback)
+        # Another list: the event that goes through this one would leave out the next callback.
+        handler.callbacks = [*(one for one in handler.callbacks if one is not callback), callback]
 
 
 def write_into_log(values, logs, state):

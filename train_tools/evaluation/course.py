@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 
+from ..signals import in_words
 from .arguments import FLOOR
 from .encoding import encode
 from .evaluation import Run
@@ -62,9 +63,10 @@ class Course:
                             self._fine_tunings(arm, rows)
         except KeyboardInterrupt as interrupt:
             done, runs = self._progress.done, self._progress.runs
-            raise KeyboardInterrupt(
+            raise in_words(
+                interrupt,
                 f"after {done} of {runs} runs.\n{len(self._store)} runs are kept in {self._store.path}.\n"
-                "The same command goes on from there."
+                "The same command goes on from there.",
             ) from interrupt
 
     def settings(self):

@@ -26,6 +26,7 @@ class TextTable:
         names (`str`): where the columns' names come from: `"fields"`, a `"header"` line, or `"nothing"`, as for lines.
         unit (`str`): what the numbers of rows count: `"line"` or `"row"`.
         all_kinds (callable, *optional*): looks at all rows for `kinds`, where that comes from the first ones.
+        values (callable, *optional*): as `rows`, of a column of any kind; lines have none.
     """
 
     name: str
@@ -35,6 +36,7 @@ class TextTable:
     names: str = "fields"
     all_kinds: Callable | None = None
     unit: str = "line"
+    values: Callable | None = None
 
 
 def choose_column(table, wanted=None):

@@ -134,7 +134,10 @@ def read_delimited(file, suffix, max_length):
         if layout.multiline:
             notes.append(f"{file}: {layout.multiline} rows hold line breaks, in quotation marks.")
 
-    return TextTable(str(file), kinds, rows, notes, names="header")
+    def values(column):
+        yield from _Delimited(file, suffix, max_length).rows(column)  # another one, which may be read beside `rows`
+
+    return TextTable(str(file), kinds, rows, notes, names="header", values=values)
 
 
 def read_cells(file, suffix, max_length):

@@ -37,7 +37,10 @@ def read_json(file, max_length):
                 )
             yield number, value
 
-    return TextTable(str(file), kinds, rows, all_kinds=lambda: _kinds(_rows(file, max_length)))
+    def values(column):
+        yield from ((number, row.get(column)) for number, row in _rows(file, max_length))
+
+    return TextTable(str(file), kinds, rows, all_kinds=lambda: _kinds(_rows(file, max_length)), values=values)
 
 
 def read_objects(file, max_length):

@@ -28,11 +28,14 @@ def read_parquet(file):
 
     def rows(column):
         _refuse_numbers(str(file), column, kinds)
+        yield from values(column)
+
+    def values(column):
         with _opened_parquet(file) as opened:
             batches = opened.iter_batches(batch_size=AT_ONCE, columns=[column])
             yield from enumerate((value for batch in batches for value in batch.column(column).to_pylist()), 1)
 
-    return TextTable(str(file), kinds, rows, unit="row")
+    return TextTable(str(file), kinds, rows, unit="row", values=values)
 
 
 def read_parquet_rows(file):
@@ -124,10 +127,13 @@ def dataset_table(dataset, name):
 
     def rows(column):
         _refuse_numbers(name, column, kinds)
+        yield from values(column)
+
+    def values(column):
         only: Dataset = dataset.select_columns([column]).with_format(None)
         yield from enumerate((value for batch in only.iter(AT_ONCE) for value in batch[column]), 1)
 
-    return TextTable(name, kinds, rows, unit="row")
+    return TextTable(name, kinds, rows, unit="row", values=values)
 
 
 def _refuse_numbers(name, column, kinds):
