@@ -39,7 +39,7 @@ from .parsers import (
     report_parser,
     verify_parser,
 )
-from .terminal import is_error, messages_shown, print_error, print_interrupt
+from .terminal import is_error, messages_shown, print_error, print_interrupt, with_options
 from .train_tools import inspector  # a command imports what it needs when it asks for it: see `lazy_names`
 from .train_tools.nonfinite_error import NonFiniteError
 from .train_tools.report import report_run
@@ -66,7 +66,8 @@ def run_pretrain(argv):
         from .train_tools.recipe_in_effect import settle
         from .train_tools.recipe_text import recipe_text
 
-        print(recipe_text(settle(arguments, training_args, given=given, defaults=PRETRAIN_DEFAULTS)))
+        shown = recipe_text(settle(arguments, training_args, given=given, defaults=PRETRAIN_DEFAULTS))
+        print(with_options(shown, option_names("pretrain")))
         return 0
     result = train_tools.pretrain(arguments, training_args, given=given, defaults=PRETRAIN_DEFAULTS)
     if training_args.process_index == 0:

@@ -73,7 +73,7 @@ def test_the_version_is_that_of_the_package(capsys):
         ("upload", "upload is not a command. Did you mean `electra-rtd push`?"),
         ("help", "help is not a command. Did you mean `electra-rtd --help`?"),
         ("--verison", "Did you mean `electra-rtd --version`?"),
-        ("conquer", "conquer is not a command. The commands are adapt, evaluate, "),
+        ("conquer", "conquer is not a command. The commands are adapt, pretrain, evaluate, "),
         ("--train_file", "--train_file is not an option here: options of a command stand after its name."),
     ],
 )
@@ -89,8 +89,8 @@ def test_adapt_alone_shows_the_ways_to_start_and_starts_nothing(monkeypatch, tmp
     assert cli.main(["adapt"]) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.startswith(WAYS_TO_START) and list(tmp_path.iterdir()) == []
-    for way in ("--generator", "--checkpoint", "--from_scratch", "--example"):
-        assert f"electra-rtd adapt {way}" in captured.err
+    for way in ("adapt --generator", "adapt --checkpoint", "adapt --example", "pretrain --preset"):
+        assert f"electra-rtd {way}" in captured.err
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "adapt"])

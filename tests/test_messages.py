@@ -43,7 +43,7 @@ def test_a_library_names_fields_and_no_options():
         ("`output_dir=a b/c` is a file", "--output_dir 'a b/c' is a file"),
         ('`lr_scheduler_kwargs={"num_cycles": 2}`', """--lr_scheduler_kwargs '{"num_cycles": 2}'"""),
         ("call `save_pretrained`, `labels` and ``", "call `save_pretrained`, `labels` and ``"),
-        ("`embedding_sharing=\"tied\"` or `from_scratch='tiny'`", "--embedding_sharing tied or --from_scratch tiny"),
+        ("`embedding_sharing=\"tied\"` or `freeze='generator'`", "--embedding_sharing tied or --freeze generator"),
         ("`fast` and `no_fast`", "--fast and --no_fast"),
     ],
 )

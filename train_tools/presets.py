@@ -5,8 +5,7 @@ from typing import Any
 
 
 PAPER = "Clark et al. 2020, table 6"
-SECTION = "Clark et al. 2020, section 3"
-APPENDIX = "Clark et al. 2020, appendix A"
+SECTION = "Clark et al. 2020, section 3.2"
 CONFIGURE = "google-research/electra, configure_pretraining.py"
 BUILD = "google-research/electra, build_pretraining_dataset.py"
 OPTIMIZATION = "google-research/electra, model/optimization.py"
@@ -103,8 +102,7 @@ _SHARED = {
     **_of(CONFIGURE, vocab_size=30522, do_lower_case=True),
     **_of(BUILD, strip_accents=True, packing="yes"),
     **_of(HELPERS, replace_prob=0.85),
-    **_of(CONFIGURE, sampling_temperature=1.0, gen_weight=1.0),
-    **_of(SECTION, disc_weight=50.0),
+    **_of(CONFIGURE, sampling_temperature=1.0, gen_weight=1.0, disc_weight=50.0),
     **_of(PAPER, lr_scheduler_type="linear", warmup_steps=10_000, weight_decay=0.01),
     **_of(PAPER, adam_beta1=0.9, adam_beta2=0.999, adam_epsilon=1e-6),
     **_of(OPTIMIZATION, max_grad_norm=1.0),
@@ -138,7 +136,7 @@ PRESETS = {
             **_SHARED,
             **_SMALL,
             **_of(PAPER, generator_size=1 / 4, mask_prob=0.15, learning_rate=5e-4, batch=128, max_steps=1_000_000),
-            **_of(APPENDIX, max_seq_length=128),
+            **_of(CONFIGURE, max_seq_length=128),
         },
         (
             "google/electra-small-* is another one, ELECTRA-Small++: 512 tokens, 4,000,000 steps, more text, and a "
@@ -195,7 +193,7 @@ PRESETS = {
             **_of(MINI, hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1, embedding_sharing="tied"),
             **_of(MINI, vocab_size=8000, do_lower_case=False, strip_accents=False, max_seq_length=128, packing="no"),
             **_of(MINI, mask_prob=0.15, replace_prob=0.85, sampling_temperature=1.0, gen_weight=1.0, disc_weight=50.0),
-            **_of(MINI, generator_warmup=4500 / 6300, learning_rate=7e-4, lr_scheduler_type="linear"),
+            **_of(MINI, generator_warmup=0.7143, learning_rate=7e-4, lr_scheduler_type="linear"),
             **_of(MINI, warmup_steps=300, weight_decay=0.01, adam_beta1=0.9, adam_beta2=0.98, adam_epsilon=1e-6),
             **_of(MINI, max_grad_norm=1.0, batch=80, max_steps=6300),
         },

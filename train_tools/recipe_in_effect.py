@@ -126,7 +126,7 @@ def _said_warm_up(training_args):
     if steps and steps >= 1:
         return int(steps)
     share = steps or ratio or 0
-    return f"{share:.1%} of steps" if share else 0
+    return f"{share:.1%} of all" if share else 0
 
 
 def _warm_up(numbers, steps):
@@ -134,7 +134,7 @@ def _warm_up(numbers, steps):
     number, whole = numbers["warmup_steps"], numbers["max_steps"].value
     if isinstance(steps, str):  # epochs: how many steps these are, the text decides
         share = number.value / whole
-        words = f"{share:.1%} of steps"
+        words = f"{share:.1%} of all"
         return Setting("warmup_steps", words, "as large a share as the preset's", number.value), {WARMUP: share}
     if steps >= whole:
         return Setting("warmup_steps", number.value, number.source), {"warmup_steps": number.value}

@@ -194,7 +194,7 @@ def test_the_same_run_gives_the_same_bytes(write_run, card_of, hub, monkeypatch)
 
 
 def test_without_parents_there_is_neither_base_model_nor_relation(write_run, card_of):
-    metadata, body = card_of(write_run(settings={"from_scratch": "tiny"}))
+    metadata, body = card_of(write_run(settings={"preset": "tiny"}))
     assert not {"base_model", "base_model_relation", "license", "language", "datasets"} & metadata.keys()
     assert "It goes on from" not in body
 

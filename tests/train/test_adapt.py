@@ -1,4 +1,4 @@
-"""`electra-rtd adapt` and `export`, run as a user would: what comes out, and what wrong input leaves behind."""
+"""`electra-rtd adapt`, `pretrain` and `export` as a user runs them: what comes out, what wrong input leaves behind."""
 
 import json
 import os
@@ -22,6 +22,7 @@ PARTS = ("loss", "mlm_loss", "disc_loss", "gen_acc", "disc_acc")
 QUICK = ["--max_steps", "4", "--per_device_train_batch_size", "4", "--max_seq_length", "32", "--logging_steps", "2"]
 QUICK += ["--eval_strategy", "no", "--save_strategy", "no"]
 QUICK += ["--use_cpu", "--disable_tqdm", "true", "--report_to", "none"]
+ONE_BATCH = ["--gradient_accumulation_steps", "1"]  # of a step, in place of the batch of a preset
 
 
 @pytest.fixture
@@ -31,6 +32,10 @@ def pair(pair_folders):
 
 def adapt(*arguments):
     return cli.main(["adapt", *map(str, arguments)])
+
+
+def pretrain(*arguments):
+    return cli.main(["pretrain", *map(str, arguments)])
 
 
 def listing(folder):
@@ -86,9 +91,20 @@ def test_going_on_from_a_checkpoint_starts_where_it_ended(text, finished_run, tm
 
 def test_a_pair_from_scratch_learns_its_own_vocabulary(text, tmp_path):
     """... and keeps it where it is resumed."""
-    scratch = ["--from_scratch", "tiny", "--vocab_size", "90", "--train_file", text, "--output_dir", "out", *QUICK]
+    scratch = [
+        "--preset",
+        "tiny",
+        "--vocab_size",
+        "90",
+        "--train_file",
+        text,
+        "--output_dir",
+        "out",
+        *QUICK,
+        *ONE_BATCH,
+    ]
     scratch += ["--mask_prob", "0.3", "--disc_weight", "20", "--save_strategy", "steps", "--save_steps", "2"]
-    assert adapt(*scratch) == 0
+    assert pretrain(*scratch) == 0
     model, tokenizer = AutoModel.from_pretrained("out"), AutoTokenizer.from_pretrained("out")
     assert len(tokenizer) == model.config.vocab_size <= 90
     assert (model.config.embedding_sharing, model.config.mask_prob, model.config.disc_weight) == ("tied", 0.3, 20)
@@ -96,18 +112,18 @@ def test_a_pair_from_scratch_learns_its_own_vocabulary(text, tmp_path):
     assert set(tokenizer.all_special_ids) == set(model.config.special_token_ids)
     held_out = read_json(tmp_path / "out" / "held_out.json")
     (tmp_path / text).write_text("sen\n" + "오늘 책\n" * 60, encoding="utf-8")  # its vocabulary would be another
-    assert adapt(*scratch, "--resume", "--max_steps", "6") == 0
+    assert pretrain(*scratch, "--resume", "--max_steps", "6") == 0
     assert AutoTokenizer.from_pretrained("out").get_vocab() == tokenizer.get_vocab()
     assert read_json(tmp_path / "out" / "adapt_results.json")["steps"] == 6
     assert read_json(tmp_path / "out" / "held_out.json")["after"] != held_out["after"]
 
 
-def test_two_processes_adapt_with_one_vocabulary(text, tmp_path):
+def test_two_processes_pretrain_with_one_vocabulary(text, tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += ["-m", "electra_rtd.cli", "adapt"]
+    command += ["-m", "electra_rtd.cli", "pretrain"]
     environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    arguments = ["--from_scratch", "tiny", "--vocab_size", "100", "--train_file", text, "--output_dir", "out", *QUICK]
-    arguments += ["--save_strategy", "steps", "--save_steps", "2"]
+    arguments = ["--preset", "tiny", "--vocab_size", "100", "--train_file", text, "--output_dir", "out", *QUICK]
+    arguments += [*ONE_BATCH, "--save_strategy", "steps", "--save_steps", "2"]
     process = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True)
     assert process.returncode == 0, process.stderr[-3000:]
     results = read_json(tmp_path / "out" / "adapt_results.json")
@@ -207,7 +223,11 @@ def test_wrong_input_is_a_clear_error_with_status_2_and_leaves_nothing(text, pai
             ["--generator", bare[0], "--discriminator", bare[1], "--train_file", text],
             r"holds a tokenizer.*--tokenizer",
         ),
-        ([*of_text, "--from_scratch", "tiny"], r"one start.*--generator.*--from_scratch"),
+        (
+            ["--from_scratch=small", "--train_file", text, "--learning_rate", "5e-4"],
+            r"a command of its own now.*electra-rtd pretrain --preset electra-small .*--train_file text\.csv"
+            r" --learning_rate 5e-4",
+        ),
         ([*of_text, "--mask_prob", "1.5"], r"--mask_prob is 1\.5.*\(0, 1\]"),
         ([*of_text, "--max_seq_length", "100000"], r"100000.*128 tokens at most"),
         (["--generator", "./nowhere", "--discriminator", bare[1], "--train_file", text], r"nowhere"),
@@ -222,7 +242,7 @@ def test_wrong_input_is_a_clear_error_with_status_2_and_leaves_nothing(text, pai
 
 
 def test_what_argparse_refuses_has_status_2():
-    for arguments in (["adapt", "--from_scratch", "huge"], ["export", "--no_such_option"]):
+    for arguments in (["pretrain", "--preset", "huge"], ["export", "--no_such_option"]):
         with pytest.raises(SystemExit) as stop:
             cli.main(arguments)
         assert stop.value.code == 2

@@ -15,7 +15,7 @@ from electra_rtd.train_tools.provenance import describe_run
 from electra_rtd.train_tools.unpadded_attention import NAME
 
 
-START = {"from_scratch": "tiny", "train_file": ["text.txt"]}
+START = {"checkpoint": "c", "train_file": ["text.txt"]}
 
 
 def on_device(kind, **fields):

@@ -49,7 +49,7 @@ def choose(make_model, tokenizer, monkeypatch):
             return verdict
 
         monkeypatch.setattr(compile_choice, "pays", pays)
-        arguments = AdaptArguments(from_scratch="tiny", train_file=["text.txt"], **arguments)
+        arguments = AdaptArguments(checkpoint="c", train_file=["text.txt"], **arguments)
         choices = choose_compiled(model, arguments, training_args or on_cuda(), tokenizer, ROWS, resumed)
         return [str(choice) for choice in choices], are_compiled(model)
 
@@ -154,7 +154,7 @@ def test_a_run_with_compiled_layers_ends_with_a_pair_that_anybody_loads(text, pa
 
 @pytest.mark.parametrize("way", ["efficient", "nested"])
 def test_a_way_of_attention_that_no_graph_holds_is_refused_beside_compiled_layers(way):
-    start = {"from_scratch": "tiny", "train_file": ["text.txt"], "unpadded_attention": way}
+    start = {"checkpoint": "c", "train_file": ["text.txt"], "unpadded_attention": way}
     with pytest.raises(ValueError, match=f"`unpadded_attention={way}`, which no graph holds: give one of flash, rows"):
         AdaptArguments(**start, compile_layers="yes")
     AdaptArguments(**start, compile_layers="no")
@@ -168,9 +168,9 @@ def test_under_full_determinism_no_clock_decides(choose):
 
 def test_what_was_given_is_kept_for_a_run_that_goes_on(choose):
     arguments = AdaptArguments(
-        from_scratch="tiny", train_file=["text.txt"], compile_layers="yes", unpadded_attention="flash"
+        checkpoint="c", train_file=["text.txt"], compile_layers="yes", unpadded_attention="flash"
     )
     kept = fast_in_effect.settings_given(arguments)
     assert kept == {"compile_layers": True, "unpadded_attention": "flash"}
     assert choose(resumed=kept) == (["fast: compile_layers (as in the run that is resumed)"], True)
-    assert fast_in_effect.settings_given(AdaptArguments(from_scratch="tiny", train_file=["text.txt"])) == {}
+    assert fast_in_effect.settings_given(AdaptArguments(checkpoint="c", train_file=["text.txt"])) == {}

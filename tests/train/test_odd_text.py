@@ -501,16 +501,14 @@ def test_a_hub_dataset_of_several_configurations_has_an_option_for_its_name(monk
     message = message_of("somebody/texts")
     assert "['ko', 'en']" in message and "`dataset_config_name=NAME`" in message
     assert rows_of("somebody/texts", hub_config="ko") == ROWS
-    arguments = AdaptArguments(from_scratch="tiny", train_file=["somebody/texts"], dataset_config_name="ko")
+    arguments = AdaptArguments(checkpoint="c", train_file=["somebody/texts"], dataset_config_name="ko")
     run_text.read_texts(arguments, seed=0)
     assert collect_texts([], ["somebody/texts"], hub_config="ko") == (ROWS, 0)
     assert asked[1:] == [("somebody/texts", "ko", "train")] * 3
 
 
 def test_a_configuration_of_files_alone_is_refused_before_they_are_read(made, monkeypatch):
-    arguments = AdaptArguments(
-        from_scratch="tiny", train_file=[str(made("a.txt", "글\n말\n"))], dataset_config_name="ko"
-    )
+    arguments = AdaptArguments(checkpoint="c", train_file=[str(made("a.txt", "글\n말\n"))], dataset_config_name="ko")
     with monkeypatch.context() as patched:
         patched.setattr(run_text, "read_text", lambda *_, **__: pytest.fail("was read"))
         with pytest.raises(ValueError, match="`dataset_config_name` is ko, but no Hub dataset is read"):
@@ -525,7 +523,7 @@ def test_a_configuration_of_files_alone_is_refused_before_they_are_read(made, mo
 
 def shown_by_adapt(caplog, **arguments):
     caplog.set_level(logging.INFO, logger="electra_rtd")
-    run_text.read_texts(AdaptArguments(from_scratch="tiny", **arguments), seed=0)
+    run_text.read_texts(AdaptArguments(checkpoint="c", **arguments), seed=0)
     return [record.getMessage() for record in caplog.records]
 
 

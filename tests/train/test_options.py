@@ -86,7 +86,7 @@ def training_args():
 )
 def test_what_cannot_be_done_is_refused_before_the_text_is_read(fields, message, training_args):
     with pytest.raises(ValueError, match=message):
-        adapt(AdaptArguments(from_scratch="tiny", train_file=["missing.txt"]), training_args(**fields))
+        adapt(AdaptArguments(checkpoint="c", train_file=["missing.txt"]), training_args(**fields))
     assert not Path("out").exists()
 
 

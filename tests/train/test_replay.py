@@ -202,7 +202,7 @@ def test_the_best_weights_are_those_of_the_domains_text(again, general):
 
 
 def arguments_of(**named):
-    return AdaptArguments(from_scratch="tiny", train_file=["text.csv"], **named)
+    return AdaptArguments(checkpoint="c", train_file=["text.csv"], **named)
 
 
 def test_as_much_general_text_is_held_out_as_of_the_domain_and_a_tenth_at_most(text, general):

@@ -11,6 +11,7 @@ from electra_rtd.hub_tools.loading import load_tokenizer
 from electra_rtd.hub_tools.vocabulary import SPECIAL_TOKENS
 from electra_rtd.train_tools.arguments import AdaptArguments
 from electra_rtd.train_tools.from_scratch import train_tokenizer
+from electra_rtd.train_tools.pretrain_arguments import PretrainArguments
 from electra_rtd.train_tools.start import freeze_generator, load_start
 
 
@@ -19,7 +20,8 @@ SAME = {"hidden_size": 32, "num_attention_heads": 4}  # widths that two networks
 
 def start(**named):
     """The model and the tokenizer of a run that begins."""
-    return load_start(AdaptArguments(train_file=["text.txt"], **named), None, None)
+    kind = PretrainArguments if "preset" in named else AdaptArguments
+    return load_start(kind(train_file=["text.txt"], **named), None, None)
 
 
 @pytest.mark.parametrize(
@@ -30,11 +32,8 @@ def start(**named):
         ({"discriminator": "d", "generator_layers": 0}, r"`generator_layers` is 0: it must be 1 or more"),
         ({"discriminator": "d", "freeze": "generator"}, r"`freeze=generator` .*new head.*`generator_warmup=0.2`"),
         ({"discriminator": "d", "checkpoint": "c"}, r"one start, not `discriminator` and `checkpoint`"),
-        ({"checkpoint": "c", "from_scratch": "tiny"}, r"one start.*`discriminator=D` \(with.*`from_scratch"),
-        ({}, r"one start, not none"),
+        ({}, r"one start, not none: `discriminator=D` \(with.*random weights: `electra-rtd pretrain`"),
         ({"checkpoint": "c", "train_file": None}, r"`train_file=FILES`"),
-        ({"from_scratch": "tiny", "vocab_size": -5}, "`vocab_size` is -5"),
-        ({"from_scratch": "tiny", "freeze": "generator"}, r"`freeze=generator` keeps its random weights"),
     ],
 )
 def test_one_start_and_a_text_are_needed(fields, message):
@@ -100,7 +99,7 @@ def test_a_bare_vocabulary_is_a_tokenizer(tmp_path):
     (tmp_path / "vocab").mkdir()
     entries = [*SPECIAL_TOKENS, "책", "비", "##다", "온", "Python"]
     (tmp_path / "vocab" / "vocab.txt").write_text("\n".join(entries) + "\n", encoding="utf-8")
-    model, tokenizer = start(from_scratch="tiny", tokenizer="vocab")
+    model, tokenizer = start(preset="tiny", tokenizer="vocab")
     tokenizer.save_pretrained("saved")
     read = AutoTokenizer.from_pretrained("saved")("책 온다 Python python")["input_ids"]
     assert read == [2, 5, 8, 7, 9, 1, 3]  # cased, as the vocabulary is
@@ -152,7 +151,7 @@ def test_each_start_takes_the_switches_of_corruption_and_knows_its_words(kind, p
     starts = {
         "pair": pair_of(pair_folders),
         "checkpoint": {"checkpoint": str(saved_pair)},
-        "scratch": {"from_scratch": "tiny", "tokenizer": str(tmp_path / "vocab.txt")},
+        "scratch": {"preset": "tiny", "tokenizer": str(tmp_path / "vocab.txt")},
     }
     model, tokenizer = start(**starts[kind], exclude_original=True, mask_whole_words=True)
     assert model.config.exclude_original is model.config.mask_whole_words is True
@@ -174,4 +173,4 @@ def test_a_checkpoints_switches_stay_and_can_be_turned_off(make_model, tokenizer
 def test_whole_words_of_a_vocabulary_without_pieces_are_refused(tmp_path):
     (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL_TOKENS, "책", "비"]) + "\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"`mask_whole_words` is for WordPiece vocabularies.* has 0 such tokens of 7"):
-        start(from_scratch="tiny", tokenizer=str(tmp_path / "vocab.txt"), mask_whole_words=True)
+        start(preset="tiny", tokenizer=str(tmp_path / "vocab.txt"), mask_whole_words=True)

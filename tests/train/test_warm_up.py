@@ -9,7 +9,12 @@ from accelerate import Accelerator
 from transformers import TrainerControl, TrainerState
 
 from electra_rtd.modeling_electra_rtd import ElectraRTDForPreTraining
-from electra_rtd.train_tools import AdaptArguments, RTDHealthCallback, RTDMetricsCallback, RTDWarmUpCallback
+from electra_rtd.train_tools import (
+    PretrainArguments,
+    RTDHealthCallback,
+    RTDMetricsCallback,
+    RTDWarmUpCallback,
+)
 from electra_rtd.train_tools.callbacks import warm_up
 from electra_rtd.train_tools.counts import DETAILED, TrainingStatistics
 
@@ -396,7 +401,7 @@ def test_processes_that_wait_for_every_gradient_are_refused(warmed, monkeypatch)
 
 
 def test_a_generator_from_scratch_may_be_frozen_once_it_has_learnt():
-    arguments = {"from_scratch": "tiny", "train_file": ["f"], "freeze": "generator"}
-    assert AdaptArguments(**arguments, generator_warmup="0.2").generator_warmup == 0.2
-    with pytest.raises(ValueError, match=r"or let it learn first with `generator_warmup=0\.2`"):
-        AdaptArguments(**arguments)
+    arguments = {"preset": "tiny", "train_file": ["f"], "freeze": "generator"}
+    assert PretrainArguments(**arguments, generator_warmup="0.2").generator_warmup == 0.2
+    with pytest.raises(ValueError, match=r"or let the generator learn first with `generator_warmup=0\.2`"):
+        PretrainArguments(**arguments)

@@ -179,9 +179,10 @@ def test_screenshots_of_the_sample_run(open_page, tmp_path, monkeypatch):
 
 
 SAMPLE_RUN = [
-    *("adapt", "--from_scratch", "tiny", "--train_file", str(SAMPLE_FILE)),
+    *("pretrain", "--preset", "tiny", "--packing", "no", "--train_file", str(SAMPLE_FILE)),
     *("--vocab_size", "2000", "--max_seq_length", "64", "--learning_rate", "5e-4", "--num_train_epochs", "30"),
-    *("--per_device_train_batch_size", "16", "--warmup_steps", "75", "--validation_split", "0.1"),
+    *("--per_device_train_batch_size", "16", "--gradient_accumulation_steps", "1"),
+    *("--warmup_steps", "75", "--validation_split", "0.1"),
     *("--logging_steps", "10", "--eval_strategy", "steps", "--eval_steps", "75", "--save_strategy", "no"),
     *("--report_to", "none", "--disable_tqdm", "true", "--use_cpu"),
 ]
