@@ -81,8 +81,8 @@ def estimate_memory(
 
     Returns:
         `dict[str, int]`: bytes of `weights`; `gradients`, `optimizer`, `activations` (kept for the backward pass), all
-        0 in evaluation; `logits` (over the vocabulary, at once); `workspace` (of a layer); `peak`, the most of them at
-        one time: activations go while gradients come; and `resident`, their sum.
+        0 in evaluation; `logits` (over the vocabulary, at once); `workspace` (of a layer, or a table); `peak`, the
+        most of them at one time: activations go while gradients come; and `resident`, their sum.
 
     Raises:
         ValueError: a number that is not positive, or another device.
@@ -116,7 +116,7 @@ def estimate_memory(
         optimizer=ADAMW * numbers,
         activations=activations,
         logits=logits,
-        workspace=workspace,
+        workspace=max(workspace, table),
         peak=held + max(moments),
     )
 
