@@ -41,6 +41,7 @@ from .parsers import (
 )
 from .terminal import is_error, messages_shown, print_error, print_interrupt, with_options
 from .train_tools import inspector  # a command imports what it needs when it asks for it: see `lazy_names`
+from .train_tools.nonfinite_error import NonFiniteError
 from .train_tools.report import report_run
 from .train_tools.signals import Stopped, machines_interrupt, undisturbed
 from .train_tools.summary import what_it_did, what_next
@@ -268,6 +269,9 @@ def main(argv=None):
     except CheckpointError as error:
         print(f"electra-rtd {command}: {error}", file=sys.stderr)
         return 2 if command == "diff" else 1  # as with `diff`: 1 is a difference
+    except NonFiniteError as error:
+        print_error(command, error, argv, options)
+        return 1
     except KeyboardInterrupt as interrupt:
         with undisturbed():
             print_interrupt(command, interrupt, rest, options)

@@ -15,6 +15,7 @@ from itertools import pairwise
 from safetensors import SafetensorError
 
 from .hub_tools.secrets import without_tokens
+from .train_tools.nonfinite_error import NonFiniteError
 from .train_tools.shell import command_name, line
 from .train_tools.signals import CTRL_C, Stopped
 
@@ -88,7 +89,7 @@ def print_error(command, error, argv, options=()):
     if not said or not isinstance(error, SPEAKS_FOR_ITSELF) or isinstance(error, RecursionError):
         said = f"{type(error).__name__} {said}".rstrip()
     print(without_tokens(f"electra-rtd {command}: error: {said}", *tokens), file=sys.stderr)
-    if not isinstance(error, (ValueError, OSError)):  # not one of ours: it may need the whole story
+    if not isinstance(error, (ValueError, OSError, NonFiniteError)):  # not one of ours: it may need the whole story
         print("ELECTRA_RTD_TRACEBACK=1 shows where it came from.", file=sys.stderr)
 
 

@@ -10,13 +10,11 @@ import tempfile
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
-from transformers import ElectraForMaskedLM, ElectraForPreTraining
 
-from electra_rtd.objective_electra_rtd import LOGITS_AT_ONCE
+from electra_rtd import ElectraRTDConfig
+from electra_rtd.train_tools import estimate_memory
 
 from .contenders.common import Setup
-from .flops import masked_tokens
 from .machine import add_machine_options, choose_device, describe_machine, write_run
 from .rounds import Worker, run_rounds, spread
 from .shapes import pair_configs
@@ -90,40 +88,13 @@ SWEEPS = {
 }
 
 
-# ---- The formula of memory ------------------------------------------------------------------------------------------
-
-BYTES = 4  # of a float32
-PARAMETER_COPIES = 4  # weight, gradient, two averages of AdamW
-# Kept for the backward pass of a layer, in hidden sizes a token: its input, queries, keys and values, context, what
-# goes into and comes out of the first LayerNorm, what goes into the second; four hidden sizes before and after the
-# activation function; and of two dropouts where they dropped, in int64.
-ACTIVATIONS = 8 + 2 * 4 + 2 * 0.1 * 2
-# In numbers a pair of tokens and head: where attention dropped, in int64. The squares are computed again.
-ATTENTION = 0.1 * 2
-HEAD_COPIES = 3  # logits, log-probabilities and gradient
-
-
 def predicted_memory(generator, discriminator, lengths):
-    """Bytes that a training step needs at most, in float32 and without padding.
+    """Bytes that a process takes for a training step, in float32 and without padding, beside what libraries hold.
 
     Args: generator, discriminator (`ElectraConfig`); lengths (`list[int]`): tokens of each row. Returns: `int`.
     """
-    weights = _parameters(ElectraForMaskedLM, generator) + _parameters(ElectraForPreTraining, discriminator)
-    activations = _activations(generator, lengths) + _activations(discriminator, lengths)
-    masked = sum(map(masked_tokens, lengths))
-    head = HEAD_COPIES * min(generator.vocab_size * masked, LOGITS_AT_ONCE["cpu"])
-    return int(BYTES * (PARAMETER_COPIES * weights + activations + head))
-
-
-def _activations(config, lengths):
-    tokens = config.hidden_size * ACTIVATIONS * sum(lengths)
-    pairs = config.num_attention_heads * ATTENTION * sum(length**2 for length in lengths)
-    return config.num_hidden_layers * (tokens + pairs)
-
-
-def _parameters(model_class, config):
-    with torch.device("meta"):
-        return sum(parameter.numel() for parameter in model_class(config).parameters())
+    config = ElectraRTDConfig(generator_config=generator, discriminator_config=discriminator)
+    return estimate_memory(config, len(lengths), max(lengths), lengths=lengths)["resident"]
 
 
 # ---- Measuring ------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .attention_in_parts import use_attention_in_parts
     from .callbacks import (
         RTDConsoleCallback,
+        RTDFiniteCallback,
         RTDHealthCallback,
         RTDManifestCallback,
         RTDMetricsCallback,
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from .evaluation.evaluate import evaluate
     from .evaluation.evaluation import Evaluation
     from .evaluation.layer_rates import layerwise_parameter_groups
+    from .memory import estimate_memory
+    from .nonfinite_error import NonFiniteError
+    from .nonfinite_folder import reproduce
     from .presets import PRESETS
     from .pretrain_arguments import PretrainArguments
     from .pretraining import pretrain
@@ -40,8 +44,10 @@ __all__ = [
     "AdaptResult",
     "EvaluateArguments",
     "Evaluation",
+    "NonFiniteError",
     "PretrainArguments",
     "RTDConsoleCallback",
+    "RTDFiniteCallback",
     "RTDHealthCallback",
     "RTDManifestCallback",
     "RTDMetricsCallback",
@@ -55,6 +61,7 @@ __all__ = [
     "TextData",
     "VocabularyExtension",
     "adapt",
+    "estimate_memory",
     "evaluate",
     "extend_checkpoint",
     "extend_vocabulary",
@@ -62,6 +69,7 @@ __all__ = [
     "newest_whole_checkpoint",
     "pretrain",
     "read_text",
+    "reproduce",
     "tokenize_text",
     "use_attention_in_parts",
     "use_unpadded_attention",
@@ -74,6 +82,7 @@ __getattr__, __dir__ = lazy_names(
         ".attention_in_parts": ["use_attention_in_parts"],
         ".callbacks": [
             "RTDConsoleCallback",
+            "RTDFiniteCallback",
             "RTDHealthCallback",
             "RTDManifestCallback",
             "RTDMetricsCallback",
@@ -89,6 +98,9 @@ __getattr__, __dir__ = lazy_names(
         ".evaluation.evaluate": ["evaluate"],
         ".evaluation.evaluation": ["Evaluation"],
         ".evaluation.layer_rates": ["layerwise_parameter_groups"],
+        ".memory": ["estimate_memory"],
+        ".nonfinite_error": ["NonFiniteError"],
+        ".nonfinite_folder": ["reproduce"],
         ".presets": ["PRESETS"],
         ".pretrain_arguments": ["PretrainArguments"],
         ".pretraining": ["pretrain"],

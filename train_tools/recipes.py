@@ -16,6 +16,7 @@ from .attention_in_parts import use_attention_in_parts
 from .attention_way import take_way, wanted_way, warn_of_dropout
 from .callbacks import (
     RTDConsoleCallback,
+    RTDFiniteCallback,
     RTDHealthCallback,
     RTDManifestCallback,
     RTDMetricsCallback,
@@ -23,6 +24,8 @@ from .callbacks import (
     RTDSampleCallback,
     RTDSignalCallback,
 )
+from .callbacks.finite import ROW as SKIPPED_ROW
+from .callbacks.finite import say_what_is_not_finite
 from .callbacks.health import PATIENCE
 from .check_options import check_options
 from .compile_choice import choose_compiled
@@ -78,6 +81,7 @@ class AdaptResult:
             sessions before, where it was resumed, too.
         tokens_per_second (`float`), seconds (`float`): of the same, saving and evaluation between steps included.
         checkpoint, discriminator (`str`): folders of the adapted pair and of the exported stock discriminator.
+        skipped (`int`): steps that were left out, since their numbers were not finite (see [`RTDFiniteCallback`]).
         health (`list[dict]`): what [`RTDHealthCallback`] found, as in the log: `step`, `health`, `message`.
         stopped (`bool`): whether it stopped this training.
         vocab_size (`int`, *optional*): tokens in the pair's vocabulary.
@@ -95,6 +99,7 @@ class AdaptResult:
     seconds: float
     checkpoint: str
     discriminator: str
+    skipped: int = 0
     health: list = field(default_factory=list)
     stopped: bool = False
     vocab_size: int | None = None
@@ -185,7 +190,11 @@ def _run_into(folder, arguments, training_args, given, defaults):
             choices = choose(
                 training_args, model, batch, given=given, defaults=defaults, resumed=earlier, train_set=train_set
             )
-        fields = DONE_HERE | without_token(training_args)
+        fields = {
+            **DONE_HERE,
+            **say_what_is_not_finite(training_args, arguments.on_nonfinite),
+            **without_token(training_args),
+        }
         if rows.stream is not None:
             fields |= rows.stream.fields(choices, training_args, given, last_checkpoint)
         training_args = apply(choices, training_args, **fields)
@@ -217,6 +226,7 @@ def _run_into(folder, arguments, training_args, given, defaults):
             callbacks=[
                 metrics,
                 health,
+                RTDFiniteCallback(arguments.on_nonfinite),
                 console,
                 *samples,
                 EpochOrder(),
@@ -279,6 +289,7 @@ def _finish(trainer, totals, health, before, after, by_source, run, finished):
         seconds=totals.seconds,
         checkpoint=str(output_dir),
         discriminator=str(output_dir / DISCRIMINATOR_FOLDER),
+        skipped=sum(SKIPPED_ROW in row for row in trainer.state.log_history),
         health=[row for row in trainer.state.log_history if "health" in row],
         stopped=health.stopped,
     )

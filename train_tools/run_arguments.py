@@ -181,6 +181,14 @@ class RunArguments:
             "choices": ["warn", "stop"],
         },
     )
+    on_nonfinite: str = field(
+        default="stop",
+        metadata={
+            "help": "When a loss or a gradient is NaN or infinite: stop before that step is taken (exit status 1), or "
+            "skip it.",
+            "choices": ["stop", "skip"],
+        },
+    )
     sample_steps: int = field(
         default=500, metadata={"help": "Show what becomes of two held-out sentences every so many steps; 0: never."}
     )

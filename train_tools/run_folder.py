@@ -15,6 +15,7 @@ from ..configuration_electra_rtd import ElectraRTDConfig
 from ..hub_tools.code_files import CODE_EVER
 from ..hub_tools.run_record import RESULTS_FILE, earlier_results, read_own
 from ..hub_tools.staging import PARTIAL_PREFIX
+from .nonfinite_folder import folders_of
 from .run_lock import LOCK_FILE, only_run
 from .signals import in_words, undisturbed
 from .whole_checkpoints import (
@@ -31,7 +32,7 @@ LOGS_FOLDER = "runs"  # of TensorBoard, a folder for each run
 TENSORBOARD = "TENSORBOARD_LOGGING_DIR"  # where its files go, in releases from 5 on
 # What a run leaves in its folder: names of the final pair, its exports and logs.
 RUN_CONTENT = re.compile(
-    r"checkpoint-\d+|discriminator|runs|adapt_results\.json|trainer_state\.json|config\.json|training_args\.bin"
+    r"checkpoint-\d+|_nonfinite-step-\d+|discriminator|runs|adapt_results\.json|trainer_state\.json|config\.json|training_args\.bin"
     r"|model.*\.safetensors|model\.safetensors\.index\.json"
     r"|held_out\.json|report\.html|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.txt"
     rf"|{'|'.join(map(re.escape, sorted(CODE_EVER)))}|{re.escape(PARTIAL_PREFIX)}.*"
@@ -185,6 +186,7 @@ class RunFolder:
         configurations = [self.path / "config.json", *self.path.glob("checkpoint-*/config.json")]
         return (
             (self.path / RESULTS_FILE).is_file()
+            or any(folders_of(self.path))
             or any(read_own(file).get("model_type") == ElectraRTDConfig.model_type for file in configurations)
             or all(map(_is_hardly_begun, self._content()))  # killed when it began to save for the first time
         )
@@ -218,7 +220,8 @@ class RunFolder:
     def _remove_if_nothing_is_whole(self):
         finished = not all(map(is_unfinished, saved_checkpoints(self.path))) or (self.path / RESULTS_FILE).is_file()
         if not finished and not self._held_something:
-            self._remove(self._content())
+            kept = folders_of(self.path)  # why it failed
+            self._remove([child for child in self._content() if child not in kept])
 
     def _remove(self, paths):
         for path in list(paths) if self._is_main_process else ():

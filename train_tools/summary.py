@@ -81,6 +81,7 @@ def what_it_did(result):
         f"({result.tokens_per_second:,.0f} tokens a second)",
         f"  pair           {result.checkpoint}",
         f"  discriminator  {result.discriminator}  (stock ELECTRA, for fine-tuning)",
+        *([f"  SKIPPED        {result.skipped:,} steps whose numbers were not finite"] if result.skipped else []),
         *(line for row in result.health for line in _sign(row)),
     ]
     return "\n".join(rows)

@@ -9,6 +9,8 @@ from itertools import pairwise
 from transformers import TrainerCallback
 
 from ...hub_tools.constant_answer import entropy
+from .finite import RTDFiniteCallback
+from .handler import handler_of
 from .warm_up import ROW
 
 
@@ -58,7 +60,8 @@ class RTDHealthCallback(TrainerCallback):
 
     | `health` | seen where |
     | --- | --- |
-    | `not_a_number` | a loss, or the gradient norm without fp16, is NaN or infinite in one log |
+    | `not_a_number` | a loss, or the gradient norm without fp16, is NaN or infinite in one log; in training only \
+where no [`RTDFiniteCallback`] tells of it |
     | `discriminator_collapsed` | `disc_logit_std` is 0.001 or less in 10 steps or more; or (see below) 0.25 or less \
 while `disc_auc` is within 0.02 of 0.5, in 5 logs: one logit for every token, but for dropout |
     | `nothing_masked` | no token was masked in 20 steps or more: the objective is empty |
@@ -115,7 +118,7 @@ while `disc_auc` is within 0.02 of 0.5, in 5 logs: one logit for every token, bu
 
     def on_log(self, args, state, control, logs=None, model=None, **kwargs):
         logs = logs or {}
-        signs = list(_not_a_number(logs, with_gradients=not args.fp16))
+        signs = list(_not_a_number(logs, with_gradients=not args.fp16, is_seen=self._guard() is not None))
         if "loss" in logs and not signs:
             signs += self._judge(logs, state.global_step, state, model.config, args)
         for sign in signs:
@@ -127,13 +130,15 @@ while `disc_auc` is within 0.02 of 0.5, in 5 logs: one logit for every token, bu
         if rows:
             self._masked_at = self._spread_at = 0
         for row in rows:
-            if not list(_not_a_number(row, with_gradients=not args.fp16)):
+            if not list(_not_a_number(row, with_gradients=not args.fp16, is_seen=self._guard() is not None)):
                 self._judge(row, row["step"], state, config, args)  # what it finds has been said
 
     def _judge(self, logs, step, state, config, args):
         warmed_up = args.get_warmup_steps(state.max_steps)
         if "mlm_loss" not in logs or "replaced_share" not in logs:
-            self._say_missing()
+            guard = self._guard()
+            if guard is None or guard.in_a_row == 0:  # else all steps of this log were left out
+                self._say_missing()
             return []
         if "lucky_hits" in logs:  # a share of the masked tokens, which is left out where there are none
             self._masked_at = step
@@ -154,6 +159,12 @@ while `disc_auc` is within 0.02 of 0.5, in 5 logs: one logit for every token, bu
         if self._is_full(self._rows, warmed_up + self.patience):
             signs.append(_generator_stuck(list(self._rows), config))
         return [sign for sign in signs if sign is not None]
+
+    def _guard(self):
+        """Who tells of numbers in training that are not finite: [`RTDFiniteCallback`], or `None`."""
+        handler = handler_of(self)
+        callbacks = handler.callbacks if handler is not None else ()
+        return next((one for one in callbacks if isinstance(one, RTDFiniteCallback)), None)
 
     def _is_full(self, rows, judged_from):
         return len(rows) == self.window and rows[0]["step"] >= judged_from
@@ -208,10 +219,10 @@ def _end_of_warm_up(state):
 # ---- The signs: training logs in, a sign or nothing out ----------------------------------------------------------
 
 
-def _not_a_number(logs, with_gradients):
+def _not_a_number(logs, with_gradients, is_seen):
     evaluated = [name for name in logs if name.startswith("eval_") and name.endswith("loss")]
     gradients = ["grad_norm"] if with_gradients else []  # fp16 skips steps whose gradients overflow
-    names = [*FINITE, *gradients, *evaluated]
+    names = [*(() if is_seen else (*FINITE, *gradients)), *evaluated]
     broken = [f"{name} is {logs[name]}" for name in names if name in logs and not math.isfinite(logs[name])]
     if broken:
         yield Sign(

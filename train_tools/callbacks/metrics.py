@@ -83,6 +83,14 @@ class RTDMetricsCallback(TrainerCallback):
         """
         return int(reduce(self._tokens.clone(), reduction="sum"))
 
+    def forget_step(self):
+        """Leave the step under way out of what is logged, as a step that is not taken ([`RTDFiniteCallback`]).
+
+        What is counted token by token since the last log is forgotten with it, and begins again.
+        """
+        self._micro_batches, self._training = _Mean(), {}
+        self._seconds, self._resumed_at = 0.0, time.perf_counter()
+
     # ---- Reading the model's outputs ----
 
     def on_init_end(self, args, state, control, model=None, **kwargs):
@@ -222,7 +230,7 @@ class RTDMetricsCallback(TrainerCallback):
         steps, both = self._steps.weight, self._steps.weight - self._alone
         for name in DISCRIMINATOR_PARTS if self._alone else ():  # summed up as 0 where there were none
             means[name] = means[name] * steps / both if both else None
-        counted, *others = self._training.values()
+        counted, *others = self._training.values() or [TrainingStatistics(self._tokens.device)]  # all was forgotten
         for other in others:
             counted.absorb(other)
         figures, tokens = counted.reduce().as_dict()
