@@ -55,7 +55,7 @@ def report_run(run, *, html=None, png=None, lang=None):
 
 
 def _write_png(run, lang, path):
-    if lang == "ko" and not figures.has_glyphs(figures.HANGUL):
+    if lang == "ko" and not figures.hangul_fonts():
         logger.warning("No installed font has Hangul: the labels of the PNG are in English. Install Noto Sans CJK.")
         lang = "en"
     texts = TEXTS[lang]

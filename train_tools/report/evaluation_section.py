@@ -3,10 +3,11 @@
 import math
 import statistics
 
+from ..evaluation import results
 from ..evaluation.result_texts import TEXTS
-from ..evaluation.results import FLOOR, notes, scores, short, tables, task_line, verdicts, ways
-from .charts import Lines, Series
-from .tables import NOTHING, Table
+from ..evaluation.results import FLOOR, scores, short, ways
+from .charts import Chart, Series
+from .tables import number
 
 
 LOOKS = ("before", "after", "third", "fourth", "fifth")  # of arms, in their order
@@ -19,103 +20,61 @@ def describe(evaluation, lang):
     Args: evaluation ([`Evaluation`]); lang (`str`): `"ko"` or `"en"`.
     Returns: `dict`: `task` (`str`), `tables`, `verdicts` and `notes` (`list`)
     """
-    texts = TEXTS[lang]
-    made = {"tables": tables, "verdicts": verdicts, "notes": notes}
-    return {"task": task_line(evaluation, texts), **{name: make(evaluation, texts) for name, make in made.items()}}
+    made = {name: getattr(results, name)(evaluation, TEXTS[lang]) for name in ("tables", "verdicts", "notes")}
+    return {"task": results.task_line(evaluation, TEXTS[lang]), **made}
 
 
 def charts(evaluation, texts):
-    """Differences with their intervals, and the scores behind them: by training rows.
+    """Differences with their intervals, and the scores behind them, by training rows: `list` of [`Chart`].
 
     Args: evaluation ([`Evaluation`]); texts (`dict`): of the report.
-    Returns: `list` of [`Lines`]
     """
     drawn = []
     for way in ways(evaluation):
-        drawn.append(_differences(evaluation, way, texts))
+        drawn.append(_chart(evaluation, "differences", way, _differences(evaluation, way), texts))
         if len(evaluation.train_rows) > 1:
-            drawn.append(_scores(evaluation, way, texts))
+            drawn.append(_chart(evaluation, "scores", way, _scores(evaluation, way, texts), texts))
     return [chart for chart in drawn if chart is not None]
 
 
-def _differences(evaluation, way, texts):
-    baseline, arms = evaluation.baseline, list(evaluation.arms)
-    of_way = [one for one in evaluation.comparisons if one["way"] == way and one["against"] == baseline]
-    figures = {}
-    for arm in arms:
-        rows = {one["train_rows"]: one for one in of_way if one["arm"] == arm and _has_interval(one)}
-        if rows:
-            figures[arm] = dict(sorted(rows.items()))
-    if not figures:
-        return None
-    series = []
-    for place, (arm, rows) in enumerate(figures.items()):
-        points = [(_beside(count, place, len(figures)), 100 * one["difference"]) for count, one in rows.items()]
-        bounds = [(100 * one["low"], 100 * one["high"]) for one in rows.values()]
-        series.append(Series(short(arm), _look(arms.index(arm)), points, bounds))
-    cells = {arm: {count: _interval(one, texts) for count, one in rows.items()} for arm, rows in figures.items()}
-    title = texts["evaluation_differences"].format(metric=evaluation.task["metric"], against=short(baseline))
-    return _chart(f"evaluation_differences_{way}", title, way, series, cells, texts, zero=True)
+def _differences(evaluation, way):
+    """Arm -> number of rows -> difference, and the ends of its interval: in points."""
+    found: dict = {}
+    for one in sorted(evaluation.comparisons, key=lambda one: one["train_rows"]):
+        figures = [one[name] for name in ("difference", "low", "high")]
+        is_whole = all(figure is not None and math.isfinite(figure) for figure in figures)
+        if (one["way"], one["against"]) == (way, evaluation.baseline) and is_whole:
+            found.setdefault(one["arm"], {})[one["train_rows"]] = [100 * figure for figure in figures]
+    return {arm: found[arm] for arm in evaluation.arms if arm in found}
 
 
 def _scores(evaluation, way, texts):
-    arms = [*evaluation.arms]
-    sources = {arm: (arm, way) for arm in arms} | {texts["floor"]: (FLOOR, FLOOR)}
-    found = {
-        name: {
-            count: [100 * score for score in scores(evaluation, arm, count, one)] for count in evaluation.train_rows
-        }
-        for name, (arm, one) in sources.items()
-    }
-    found = {name: {count: values for count, values in rows.items() if values} for name, rows in found.items()}
-    found = {name: rows for name, rows in found.items() if rows}
-    series, cells = [], {}
+    """Arm, and the floor -> number of rows -> mean score, and the lowest and the highest."""
+    sources = {arm: (arm, way) for arm in evaluation.arms} | {texts["floor"]: (FLOOR, FLOOR)}
+    found: dict = {}
+    for name, (arm, one) in sources.items():
+        for count in evaluation.train_rows:
+            values = [100 * score for score in scores(evaluation, arm, count, one)]
+            if values:
+                found.setdefault(name, {})[count] = [statistics.fmean(values), min(values), max(values)]
+    return found
+
+
+def _chart(evaluation, kind, way, found, texts):
+    if not found:
+        return None
+    arms, series, described = list(evaluation.arms), [], []
     for place, (name, rows) in enumerate(found.items()):
-        points = [(_beside(count, place, len(found)), statistics.fmean(values)) for count, values in rows.items()]
-        bounds = [(min(values), max(values)) for values in rows.values()]
-        look = _look(arms.index(name)) if name in arms else "constant"
-        series.append(Series(short(name), look, points, bounds if max(map(len, rows.values())) > 1 else []))
-        cells[name] = {count: f"{statistics.fmean(values):.1f}" for count, values in rows.items()}
-    title = texts["evaluation_scores"].format(metric=evaluation.task["metric"])
-    return _chart(f"evaluation_scores_{way}", title, way, series, cells, texts)
-
-
-def _chart(name, title, way, series, cells, texts, zero=False):
-    counts = sorted({count for rows in cells.values() for count in rows})
-    head = [texts["training_rows"], *map(short, cells)]
-    rows = [[f"{count:,}", *(rows.get(count, NOTHING) for rows in cells.values())] for count in counts]
-    described = [
-        texts["evaluation_described"].format(
-            label=short(arm), values=", ".join(f"{count:,}: {value}" for count, value in rows.items())
-        )
-        for arm, rows in cells.items()
-    ]
+        beside = math.exp(APART * (place - (len(found) - 1) / 2))
+        points = [(count * beside, value) for count, (value, _, _) in rows.items()]
+        look = LOOKS[arms.index(name) % len(LOOKS)] if name in arms else "constant"
+        series.append(Series(short(name), look, points, [(low, high) for _, low, high in rows.values()]))
+        values = ", ".join(f"{count:,}: {number(round(value, 1))}" for count, (value, _, _) in rows.items())
+        described.append(f"{short(name)}: {values}.")
+    names = {"metric": evaluation.task["metric"], "against": short(evaluation.baseline)}
+    title = texts[f"evaluation_{kind}"].format(**names)
     if way != "fine_tuning":
         title = f"{title} ({texts['by_probe']})"
-    return Lines(
-        name,
-        title,
-        texts["training_rows"],
-        series,
-        " ".join(described),
-        Table(title, head, rows),
-        ticks=tuple(counts),
-        zero=zero,
-    )
-
-
-def _look(place):
-    return LOOKS[place % len(LOOKS)]
-
-
-def _beside(count, place, places):
-    return count * math.exp(APART * (place - (places - 1) / 2))
-
-
-def _interval(one, texts):
-    names = {"value": "difference", "low": "low", "high": "high"}
-    return texts["with_interval"].format(**{name: f"{100 * one[field]:+.1f}" for name, field in names.items()})
-
-
-def _has_interval(one):
-    return all(one[name] is not None and math.isfinite(one[name]) for name in ("difference", "low", "high"))
+    ticks = tuple(sorted({count for rows in found.values() for count in rows}))
+    shown = {"description": " ".join(described), "ticks": ticks, "zero": kind == "differences"}
+    return Chart(f"evaluation_{kind}_{way}", title, texts["training_rows"], series, **shown)

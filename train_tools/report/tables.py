@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from ...hub_tools.constant_answer import LOWER, constant_answers, states, verdict
-from ...hub_tools.run_record import CLASSES, EVALUATION, is_number
+from ...hub_tools.run_record import EVALUATION, is_number
+from ..evaluation.results import NOTHING, printable
 from . import measures
-from .measures import TokenScore, Verdicts
+from .translated import reason
 
 
 # The figures of held-out text, in the order of the table: first the one that nothing but detecting can move.
@@ -27,21 +28,13 @@ FIGURES = (
     "lucky_hits",
     "replaced_share",
 )
+UNJUDGED = ("lucky_hits", "replaced_share")  # neither high nor low is good
 SHARES = {"gen_acc", "gen_top1", "gen_top5", "disc_acc", "disc_precision", "disc_recall", "disc_f1", "disc_auc"}
 SHARES |= {"calibration_error", "lucky_hits", "replaced_share"}
-RATES = ("recall", "false_alarm_rate", "precision")
 LIBRARIES = ("torch", "transformers", "datasets")
 STATE_SETTINGS = ("num_train_epochs", "max_steps", "train_batch_size", "logging_steps", "eval_steps", "save_steps")
-MODEL_SETTINGS = (
-    "mask_prob",
-    "gen_weight",
-    "disc_weight",
-    "sampling_temperature",
-    "exclude_original",
-    "mask_whole_words",
-    "embedding_sharing",
-)
-NOTHING = "—"
+MODEL_SETTINGS = ("mask_prob", "gen_weight", "disc_weight", "sampling_temperature", "exclude_original")
+MODEL_SETTINGS += ("mask_whole_words", "embedding_sharing")
 
 
 @dataclass(frozen=True)
@@ -97,41 +90,54 @@ def headline(run, texts):
 
 
 def comparison(run, texts):
-    """Held-out figures before and after.
-
-    Args: run ([`Run`]), texts (`dict`).
-    Returns: [`Table`], or `None` where nothing was evaluated.
-    """
-    before, after = held_out_figures(run, 0), held_out_figures(run, -1)
-    names = [name for name in FIGURES if is_number(before.get(name)) or is_number(after.get(name))]
+    """Held-out figures before and after: [`Table`], or `None` where nothing was evaluated."""
+    sides = held_out_figures(run, 0), held_out_figures(run, -1)
+    names = [name for name in FIGURES if any(is_number(side.get(name)) for side in sides)]
     if not names:
         return None
-    heads = _sides(run, texts)
-    head = [texts["figure"], *heads, texts["verdict"], texts["change"], texts["constant_answer"], texts["better_when"]]
-    return Table(texts["held_out"], head, [_compare(name, before, after, run.vocab_size, texts) for name in names])
+    constants = constant_answers(sides[1], run.vocab_size)
+    rows = [
+        [
+            _named(name, texts),
+            *(figure(name, side.get(name)) for side in sides),
+            _result(name, *sides, run, texts),
+            figure(name, constants.get(name)),
+        ]
+        for name in names
+    ]
+    return Table(
+        texts["held_out"], [texts["figure"], *_sides(run, texts), texts["verdict"], texts["constant_answer"]], rows
+    )
 
 
 def both_texts(run, texts):
-    """What was gained on the domain's text and lost on general text, side by side.
-
-    Args: run ([`Run`]), texts (`dict`).
-    Returns: [`Table`], or `None` where no general text was replayed.
-    """
-    sides = [(held_out_figures(run, 0), held_out_figures(run, -1)), general_figures(run)]
-    names = [name for name in FIGURES if all(is_number(one.get(name)) for side in sides for one in side)]
-    if not names:
-        return None
-    of_each = [
-        f"{texts[text]}: {texts[one]}" for text in ("domain", "general") for one in ("before", "after", "verdict")
+    """What was gained on the domain's text and lost on general text: [`Table`], or `None` where none was replayed."""
+    pairs = [(held_out_figures(run, 0), held_out_figures(run, -1)), general_figures(run)]
+    names = [name for name in FIGURES if all(is_number(side.get(name)) for pair in pairs for side in pair)]
+    rows = [
+        [_named(name, texts)]
+        + [
+            f"{figure(name, before[name])} → {figure(name, after[name])} {_result(name, before, after, run, texts)}"
+            for before, after in pairs
+        ]
+        for name in names
     ]
-    rows = []
-    for name in names:
-        row = [texts[name]]
-        for before, after in sides:
-            said = verdict(name, before, after, run.vocab_size)
-            row += [figure(name, before[name]), figure(name, after[name]), NOTHING if said is None else texts[said]]
-        rows.append(row)
-    return Table(texts["both_texts"], [texts["figure"], *of_each], rows)
+    return Table(texts["both_texts"], [texts["figure"], texts["domain"], texts["general"]], rows) if rows else None
+
+
+def _named(name, texts):
+    """A figure by name, with an arrow to where it should go."""
+    return texts[name] if name in UNJUDGED else f"{texts[name]} {'↓' if name in LOWER else '↑'}"
+
+
+def _result(name, before, after, run, texts):
+    """What became of a figure, in words, and by how much it changed."""
+    first, last = before.get(name), after.get(name)
+    said = verdict(name, before, after, run.vocab_size)
+    parts = [] if said is None else [texts[said]]
+    if is_number(first) and is_number(last):
+        parts.append(points(last - first, texts) if name in SHARES else f"{last - first:+.4g}")
+    return ", ".join(parts) or NOTHING
 
 
 def general_figures(run):
@@ -189,47 +195,26 @@ def _sides(run, texts):
     return [texts["before"] if first == 0 or first == last else at[0], at[1]]
 
 
-def _compare(name, before, after, vocab_size, texts):
-    first, last = before.get(name), after.get(name)
-    said = verdict(name, before, after, vocab_size)
-    wanted = "lower" if name in LOWER else "neither" if name in ("lucky_hits", "replaced_share") else "higher"
-    change = NOTHING
-    if is_number(first) and is_number(last):
-        change = points(last - first, texts) if name in SHARES else f"{last - first:+.4g}"
-    constant = figure(name, constant_answers(after, vocab_size).get(name))
-    result = NOTHING if said is None else texts[said]
-    return [texts[name], figure(name, first), figure(name, last), result, change, constant, texts[wanted]]
-
-
 def points(change, texts):
     """A difference of two shares, in percentage points."""
-    return texts["points_unit"].format(value=f"{100 * change:+.1f}")
+    return texts["points_unit"].format(value=f"{100 * change:+.1f}".replace("-0.0", "+0.0"))
 
 
 def confusion(run, texts):
     """What the discriminator makes of each kind of token: [`Table`]."""
-    head = ["class", "caught", "missed", "right", "false_alarms", "recall_rate", "false_alarm_rate", "precision_rate"]
-    before, after = (class_verdicts(stats) for stats in (run.held_out.before, run.held_out.after))
-    rows = [
-        [texts[name], *(number(getattr(now, part)) for part in head[1:5]), *_rates(before.get(name), now)]
-        for name, now in after.items()
-    ]
-    return Table(texts["confusion_after"], [texts[name] for name in head], rows)
+    before, after = (measures.verdicts(side["classes"]) for side in (run.held_out.before, run.held_out.after))
+    rows = []
+    for kind, rates in after.items():
+        pairs = zip(before.get(kind, [(0, 0)] * len(rates)), rates, strict=True)
+        rows.append([texts[kind], *(_rate(*pair, texts) for pair in pairs)])
+    head = [texts[name] for name in ("class", "recall_rate", "false_alarm_rate", "precision_rate")]
+    return Table(texts["confusion"], head, rows)
 
 
-def class_verdicts(stats):
-    """The verdicts by kind of token, all of them first: `dict[str, Verdicts]`; kinds without tokens are left out."""
-    classes = stats["classes"]
-    by_kind = {name: measures.verdicts(classes[name]) for name in CLASSES if classes.get(name, {}).get("tokens")}
-    halves = [by_kind[name] for name in ("frequent", "rare") if name in by_kind]  # every token is one of the two
-    parts = ("caught", "missed", "right", "false_alarms")
-    total = Verdicts(**{part: sum(getattr(half, part) for half in halves) for part in parts})
-    return {"all": total, **by_kind}
-
-
-def _rates(before, after):
-    pairs = [(getattr(before, rate) if before else None, getattr(after, rate)) for rate in RATES]
-    return [f"{percent(first)} → {percent(second)}" for first, second in pairs]
+def _rate(before, after, texts):
+    shares = {"before": percent(measures.share(*before)), "after": percent(measures.share(*after))}
+    counts = {"part": number(after[0]), "whole": number(after[1])}
+    return texts["rate"].format(**shares, **counts) if before[1] or after[1] else NOTHING
 
 
 def token_tables(run, texts):
@@ -237,49 +222,35 @@ def token_tables(run, texts):
 
     Returns: `list` of (what the shares are, [[`Table`], [`Table`]]), the generator's first.
     """
-    generator = measures.generator_scores(run.held_out.tokens)
-    discriminator = measures.discriminator_scores(run.held_out.tokens)
-    return [
-        (
-            texts["generator_rate"],
-            [
-                _improved(texts["generator_improved"], generator, texts, "masked_places", wrong=False),
-                _worst(texts["generator_worst"], generator, texts, "masked_places", wrong=False),
-            ],
-        ),
-        (
-            texts["discriminator_rate"],
-            [
-                _improved(texts["discriminator_improved"], discriminator, texts, "occurrences", wrong=True),
-                _worst(texts["discriminator_worst"], discriminator, texts, "occurrences", wrong=True),
-            ],
-        ),
-    ]
+    tables = []
+    for network, scores, judged, wrong in (  # the discriminator's shares are of wrong verdicts
+        ("generator", measures.generator_scores(run.held_out.tokens), "masked_places", False),
+        ("discriminator", measures.discriminator_scores(run.held_out.tokens), "occurrences", True),
+    ):
+        head = [texts[name] for name in ("token", "class", judged, "before", "after")]
+        ends = [points(one.sure_gain, texts) for one in measures.most_improved(scores)]
+        improved = _token_rows(measures.most_improved(scores), ends, texts, wrong)
+        bounds = [one.best_case for one in measures.worst(scores)]
+        ends = [percent(1 - bound if wrong else bound) for bound in bounds]
+        worst = _token_rows(measures.worst(scores), ends, texts, wrong)
+        pair = [
+            Table(texts[f"{network}_improved"], [*head, texts["surely"]], improved),
+            Table(texts[f"{network}_worst"], [*head, texts["at_least" if wrong else "at_most"]], worst),
+        ]
+        tables.append((texts[f"{network}_rate"], pair))
+    return tables
 
 
-def _improved(caption, scores, texts, judged, wrong):
-    head = [texts[name] for name in ("token", "class", judged, "before", "after", "surely")]
-    listed = measures.most_improved(scores)
-    rows = [[*_token_cells(score, texts, wrong), points(score.sure_gain, texts)] for score in listed]
-    return Table(caption, head, rows)
-
-
-def _worst(caption, scores, texts, judged, wrong):
-    head = [texts[name] for name in ("token", "class", judged, "before", "after", "at_least" if wrong else "at_most")]
+def _token_rows(scores, ends, texts, wrong):
     rows = []
-    for score in measures.worst(scores):
-        bound = 1 - score.best_case if wrong else score.best_case
-        rows.append([*_token_cells(score, texts, wrong), percent(bound)])
-    return Table(caption, head, rows)
+    for score, end in zip(scores, ends, strict=True):
+        shares = [(score.trials - good if wrong else good) / score.trials for good in (score.before, score.after)]
+        kind = texts.get(score.kind, printable(score.kind))
+        rows.append([printable(score.token), kind, number(score.trials), *map(percent, shares), end])
+    return rows
 
 
-def _token_cells(score: TokenScore, texts, wrong):
-    shares = [good / score.trials for good in (score.before, score.after)]
-    shown = [percent(1 - share if wrong else share) for share in shares]
-    return [printable(score.token), texts.get(score.kind, printable(score.kind)), number(score.trials), *shown]
-
-
-def settings(run, texts):
+def settings(run, texts, lang):
     """Settings and versions: `list` of [`Table`], empty ones left out."""
     given = run.results.get("settings", {})
     libraries = {name: given[name] for name in LIBRARIES if name in given}
@@ -290,8 +261,10 @@ def settings(run, texts):
         kept = {name: run.state[name] for name in STATE_SETTINGS if run.state.get(name) is not None}
     model = {name: run.config[name] for name in MODEL_SETTINGS if name in run.config}
     head = [texts["setting"], texts["value"]]
-    choices = run.results.get("fast", [])
-    fast = [[printable(choice.get(name, NOTHING)) for name in ("setting", "value", "why")] for choice in choices]
+    fast = [
+        [*(printable(choice.get(name, NOTHING)) for name in ("setting", "value")), reason(choice.get("why"), lang)]
+        for choice in run.results.get("fast", [])
+    ]
     tables = [
         Table(texts["run_settings"], head, _pairs(kept)),
         Table(texts["model_settings"], head, _pairs(model)),
@@ -315,8 +288,3 @@ def best_checkpoint(run, texts):
     names = {key for row in rows for key in row if key.startswith("eval_") and row[key] == value}
     metric = names.pop() if len(names) == 1 else texts["best_metric"]  # equal figures do not tell which it was
     return texts["best_checkpoint"].format(checkpoint=name, metric=metric, value=number(value))
-
-
-def printable(value):
-    """Any value as text in which every character can be seen: control characters and the like as escapes."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(value))
