@@ -1,6 +1,5 @@
 """The report of a run: every figure on the page, from a run of which every figure is known."""
 
-import base64
 import json
 import logging
 import re
@@ -8,13 +7,16 @@ from html.parser import HTMLParser
 
 import made_up_run
 import pytest
-from made_up_evaluation import comparison, evaluation, run
+from made_up_evaluation import evaluation
 from made_up_run import STRANGE, write_run
 from PIL import Image
 
-from electra_rtd.train_tools.report import charts, evaluation_section, figures, measures, read_run, report_run, tables
+from electra_rtd.train_tools import RTDHealthCallback
+from electra_rtd.train_tools.fast import dynamic_padding, like_lengths
+from electra_rtd.train_tools.report import charts, figures, measures, read_run, report_run, tables
 from electra_rtd.train_tools.report.report_texts import TEXTS
 from electra_rtd.train_tools.report.tables import printable
+from electra_rtd.train_tools.report.translated import reason
 
 
 EN, KO = TEXTS["en"], TEXTS["ko"]
@@ -111,14 +113,28 @@ def test_the_headline_says_how_much_was_done(page):
 def test_held_out_figures_stand_before_and_after_with_what_is_better(page):
     rows = page.rows(EN["held_out"])
     assert rows["figure"] == ["before", "after", "result", "constant answer"]
-    assert list(rows)[1:4] == ["AUC of “replaced” ↑", "Discriminator's loss ↓", "Discriminator's balanced accuracy ↑"]
+    assert list(rows)[1:4] == [
+        "AUC of “replaced”\N{NO-BREAK SPACE}↑",
+        "Discriminator's loss\N{NO-BREAK SPACE}↓",
+        "Discriminator's balanced accuracy\N{NO-BREAK SPACE}↑",
+    ]
     # The file about the held-out text comes first, then what `adapt` wrote down, then the log.
-    assert rows["AUC of “replaced” ↑"] == ["62.0%", "66.0%", "▲ better, +4.0 points", "50.0%"]
-    assert rows["Loss ↓"] == ["25", "-15", "▲ better, -40", "—"]
-    assert rows["Discriminator's loss ↓"] == ["0.7", "0.3", "▲ better, -0.4", "0.3251"]  # of 10 % replaced
-    assert rows["Discriminator's balanced accuracy ↑"] == ["50.0%", "40.0%", "▼ worse, -10.0 points", "52.0%"]
-    assert rows["Precision of “replaced” ↑"] == ["75.0%", "75.0%", "= same, +0.0 points", "10.0%"]
-    assert rows["Generator's perplexity ↓"] == ["1,788", "1,748", "▲ better, -40", "1,998"]
+    assert rows["AUC of “replaced”\N{NO-BREAK SPACE}↑"] == ["62.0%", "66.0%", "▲ better, +4.0 points", "50.0%"]
+    assert rows["Loss\N{NO-BREAK SPACE}↓"] == ["25", "-15", "▲ better, -40", "—"]
+    assert rows["Discriminator's loss\N{NO-BREAK SPACE}↓"] == [
+        "0.7",
+        "0.3",
+        "▲ better, -0.4",
+        "0.3251",
+    ]  # of 10 % replaced
+    assert rows["Discriminator's balanced accuracy\N{NO-BREAK SPACE}↑"] == [
+        "50.0%",
+        "40.0%",
+        "▼ worse, -10.0 points",
+        "52.0%",
+    ]
+    assert rows["Precision of “replaced”\N{NO-BREAK SPACE}↑"] == ["75.0%", "75.0%", "= same, +0.0 points", "10.0%"]
+    assert rows["Generator's perplexity\N{NO-BREAK SPACE}↓"] == ["1,788", "1,748", "▲ better, -40", "1,998"]
     assert rows["Lucky hits"] == ["4.0%", "4.0%", "+0.0 points", "—"]
 
 
@@ -135,17 +151,31 @@ def held_out_after(**changes):
 @pytest.mark.parametrize(
     ("changes", "results", "name", "figure", "said", "why"),
     [
-        ({"disc_auc": 0.51}, {}, "discriminator_chance", "Discriminator's loss ↓", "chance", "its AUC is 51.0%"),
+        (
+            {"disc_auc": 0.51},
+            {},
+            "discriminator_chance",
+            "Discriminator's loss\N{NO-BREAK SPACE}↓",
+            "chance",
+            "its AUC is 51.0%",
+        ),
         (
             {},
             {"disc_loss": 0.33},
             "discriminator_constant",
-            "Discriminator's loss ↓",
+            "Discriminator's loss\N{NO-BREAK SPACE}↓",
             "constant",
             "(0.33, and 0.3251)",
         ),
-        ({}, {"mlm_loss": 0.0}, "generator_empty", "Loss ↓", "empty", "no token was masked"),
-        ({"frequency_loss": 5.0}, {}, "generator_constant", "Generator's loss ↓", "constant", "has 5."),
+        ({}, {"mlm_loss": 0.0}, "generator_empty", "Loss\N{NO-BREAK SPACE}↓", "empty", "no token was masked"),
+        (
+            {"frequency_loss": 5.0},
+            {},
+            "generator_constant",
+            "Generator's loss\N{NO-BREAK SPACE}↓",
+            "constant",
+            "has 5.",
+        ),
     ],
 )
 def test_what_does_not_beat_a_constant_answer_is_a_finding_and_not_better(
@@ -154,7 +184,7 @@ def test_what_does_not_beat_a_constant_answer_is_a_finding_and_not_better(
     results = {**made_up_run.RESULTS, "after": {**made_up_run.RESULTS["after"], **results}}
     folder = write_run(tmp_path / "run", results=results, held_out=held_out_after(**changes))
     page = report(folder)
-    assert page.rows(EN["held_out"])[figure][2].split(", ")[0] == EN[said]
+    assert page.rows(EN["held_out"])[figure][2].split(", ")[0] == EN["results"][said]
     assert f"{EN['held_out_after']} · {name}" in page.text and why in page.text
     assert EN["no_findings"] not in page.text
     assert f"{KO['held_out_after']} · {name}" in report(folder, "ko").text
@@ -209,15 +239,15 @@ def test_a_run_of_an_earlier_release_has_its_page(tmp_path, no_figures):
             row.pop(name, None)
     page = report(write_run(tmp_path / "run", rows))
     balanced = ["50.0%", "40.0%", "▼ worse, -10.0 points", "50.0%"]
-    assert page.rows(EN["held_out"])["Discriminator's balanced accuracy ↑"] == balanced
-    assert "AUC of “replaced” ↑" not in page.rows(EN["held_out"])
+    assert page.rows(EN["held_out"])["Discriminator's balanced accuracy\N{NO-BREAK SPACE}↑"] == balanced
+    assert "AUC of “replaced”\N{NO-BREAK SPACE}↑" not in page.rows(EN["held_out"])
 
 
 def test_a_missing_or_infinite_figure_is_a_dash(tmp_path, no_figures):
     held_out = made_up_run.held_out()
     held_out["before"]["gen_perplexity"] = None
     page = report(write_run(tmp_path / "run", held_out=held_out))
-    assert page.rows(EN["held_out"])["Generator's perplexity ↓"] == ["—", "1,748", "—", "1,998"]
+    assert page.rows(EN["held_out"])["Generator's perplexity\N{NO-BREAK SPACE}↓"] == ["—", "1,748", "—", "1,998"]
 
 
 def test_findings_stand_with_their_step_and_nan_is_one(tmp_path, no_figures):
@@ -278,10 +308,10 @@ def test_evaluations_of_several_sets_are_said_to_be_left_out(tmp_path, no_figure
 
 def test_every_kind_of_token_has_its_rates_and_counts(page):
     rows = page.rows(EN["confusion"])
-    rates = ["25.0% → 75.0%\n(60 of 80)", "5.0% → 2.5%\n(18 of 720)", "35.7% → 76.9%\n(60 of 78)"]
-    assert rows["frequent"] == rates
-    assert rows["rare"] == ["25.0% → 25.0%\n(5 of 20)", "1.1% → 1.1%\n(2 of 180)", "71.4% → 71.4%\n(5 of 7)"]
-    assert rows["all"][:2] == ["25.0% → 65.0%\n(65 of 100)", "4.2% → 2.2%\n(20 of 900)"]
+    rates = ["25.0% → 75.0%\n60 / 80", "5.0% → 2.5%\n18 / 720", "35.7% → 76.9%\n60 / 78"]
+    assert [cell.replace("\N{NO-BREAK SPACE}", " ") for cell in rows["frequent"]] == rates
+    assert [cell.partition("\n")[2] for cell in rows["rare"]] == ["5 / 20", "2 / 180", "5 / 7"]
+    assert [cell.partition("\n")[2] for cell in rows["all"]] == ["65 / 100", "20 / 900", "65 / 85"]
     assert set(rows) == {"kind", "all", "frequent", "rare", "Korean", "Latin"}  # no row for kinds without tokens
 
 
@@ -289,12 +319,19 @@ def test_a_rate_of_nothing_is_a_dash():
     counts = {"tokens": 5, "replaced": 0, "caught": 0, "false_alarms": 0}
     rates = measures.verdicts({"rare": counts})["rare"]
     assert rates == [(0, 0), (0, 5), (0, 0)]
-    assert [tables._rate(one, one, EN) for one in rates] == ["—", "0.0% → 0.0%\n(0 of 5)", "—"]
+    assert [tables._rate(one, one)[-5:] for one in rates] == ["—", "0 / 5", "—"]
+
+
+def test_a_change_that_rounds_to_nothing_still_tells_better_from_worse():
+    assert [tables.points(change, EN) for change in (0.0, 0.0004, -0.0004, -0.0006)] == [
+        *("+0.0 points", "+0.04 points"),
+        *("-0.04 points", "-0.1 points"),
+    ]
 
 
 def test_the_calibration_error_is_the_distance_weighted_by_tokens(page):
     # |80 - 900 * 0.02| + |20 - 100 * 0.98| = 62 + 78 of 1000 tokens; after: 0 + 16.
-    assert page.rows(EN["held_out"])["Expected calibration error ↓"][:2] == ["14.0%", "1.6%"]
+    assert page.rows(EN["held_out"])["Expected calibration error\N{NO-BREAK SPACE}↓"][:2] == ["14.0%", "1.6%"]
     assert "14.0% before, 1.6% after" in page.text
     rows = page.rows_of("50%-55%")
     assert rows["0%-5%"] == ["900", "2.0%", "8.9%", "900", "2.0%", "2.0%"]
@@ -467,9 +504,40 @@ def test_the_users_own_settings_of_matplotlib_count_neither_way(whole_run):
 # ---- Languages ----
 
 
+REASONS = {  # what `adapt` has written down -> what the Korean page says
+    like_lengths(None, None, None).why: "길이가 비슷한 행끼리 묶어 패딩이 적음",
+    dynamic_padding(None, None, None).why: "배치의 폭은 그 안의 가장 긴 행에 맞춤",
+    "this CPU has amx_bf16; the first batch's loss is 21.5500, in float32 21.5312": (
+        "이 CPU의 amx_bf16; 첫 배치의 손실이 21.5500, float32에서는 21.5312"
+    ),
+    "forward and backward of the first batch take 0.212 s with 1, 0.150 s with 2": (
+        "첫 배치의 순전파와 역전파에 걸린 시간: 스레드 1개 0.212초, 스레드 2개 0.150초"
+    ),
+    "128 rows of 40 tokens on average keep the device busy; 8 x 4 are 32 rows a step": (
+        "평균 40토큰인 행 128개면 장치가 쉬지 않음; 8 x 4 = 한 스텝에 32행"
+    ),
+    "something new": "something new",
+}
+
+
+@pytest.mark.parametrize("why", REASONS)
+def test_a_korean_page_says_in_korean_why_a_setting_was_chosen(why):
+    assert (reason(why, "ko"), reason(why, "en")) == (REASONS[why], why)
+
+
+def test_every_sign_of_a_dead_run_has_its_korean_words_and_figures(tmp_path, no_figures):
+    named = set(re.findall(r"^    \| `(\w+)` \|", RTDHealthCallback.__doc__, re.MULTILINE)) - {"health"}
+    signs = [{"step": 40, "health": name, "message": f"step 40: English {name}."} for name in sorted(named)]
+    page = report(write_run(tmp_path / "run", [*made_up_run.log()[:5], *signs]), "ko")
+    assert len(named) == 9 and "English" not in page.text
+    assert "재현율 0.2, 손실 0.4" in page.text  # of the log at that step
+    unknown = {"step": 40, "health": "new_sign", "message": "step 40: something new."}
+    assert "something new" in report(write_run(tmp_path / "other", [*made_up_run.log()[:5], unknown]), "ko").text
+
+
 def test_a_korean_page_speaks_korean_with_the_same_figures(page, korean):
     assert ("html", {"lang": "ko"}) in korean.elements
-    accuracy = korean.rows(KO["held_out"])["판별기 균형 정확도 ↑"]
+    accuracy = korean.rows(KO["held_out"])["판별기 균형 정확도\N{NO-BREAK SPACE}↑"]
     assert accuracy[:3] == ["50.0%", "40.0%", "▼ 나빠짐, -10.0%p"]
     assert "2분 5초" in korean.text
     english = [EN[name] for name in EN if len(EN[name]) > 12 and "{" not in EN[name] and EN[name] != KO[name]]
@@ -526,7 +594,7 @@ def test_a_stock_run_is_read_from_its_last_checkpoint(tmp_path, no_figures):
     write_run(tmp_path / "run" / "checkpoint-best", [{}], results=None)
     page = report(tmp_path / "run")
     assert "checkpoint-120/trainer_state.json" in page.text
-    assert page.rows(EN["held_out"])["Loss ↓"] == ["45", "33", "▲ better, -12", "—"]
+    assert page.rows(EN["held_out"])["Loss\N{NO-BREAK SPACE}↓"] == ["45", "33", "▲ better, -12", "—"]
     assert "<dt>training time</dt><dd>2 min 5 s</dd>" in page.html
     assert page.rows(EN["run_settings"])["num_train_epochs"] == ["2"]
     assert EN["missing_results"] in page.text and EN["missing_held_out"] in page.text
@@ -618,10 +686,6 @@ def evaluated(tmp_path):
     return write
 
 
-def chart_of(made, name):
-    return next(chart for chart in evaluation_section.charts(made, EN) if chart.name == name)
-
-
 @pytest.mark.parametrize("below", ["", "evaluation"])
 def test_an_evaluation_in_the_folder_has_a_section(evaluated, no_figures, below):
     page = report(evaluated(evaluation(), below))
@@ -645,59 +709,6 @@ def test_the_section_speaks_korean(evaluated, no_figures):
 def test_what_a_reader_must_know_is_a_finding(evaluated, no_figures):
     page = report(evaluated(evaluation(floor=0.72)))
     assert "before is below naive Bayes, which needs no encoder (70.0 against 72.0)" in page.text
-
-
-def test_the_curve_has_a_point_and_an_interval_for_each_count():
-    made = evaluation(counts=(50, 200, 1000))
-    chart = chart_of(made, "evaluation_differences_fine_tuning")
-    (series,) = chart.series
-    assert [round(count) for count, _ in series.points] == [50, 200, 1000]
-    assert [value for _, value in series.points] == pytest.approx([3, 3, 3])
-    assert [bound for pair in series.bounds for bound in pair] == pytest.approx([1, 5] * 3)
-    assert chart.zero and chart.ticks == (50, 200, 1000)
-    assert chart.description == "after: 50: 3, 200: 3, 1,000: 3."
-    scores = chart_of(made, "evaluation_scores_fine_tuning")
-    assert [one.label for one in scores.series] == ["before", "after", EN["floor"]]
-    assert [value for _, value in scores.series[1].points] == pytest.approx([73, 78, 83])
-    assert scores.series[1].bounds[0] == pytest.approx((72, 74))
-    assert scores.description.endswith("naive Bayes: 50: 60, 200: 60, 1,000: 60.")
-
-
-def test_arms_stand_beside_each_other_and_not_on_each_other():
-    made = evaluation(arms={name: name for name in ("before", "after", "merged")})
-    for one in made.comparisons:
-        one["train_rows"] = 400
-    made.comparisons.append(comparison("merged"))
-    first, second = chart_of(made, "evaluation_differences_fine_tuning").series
-    assert first.points[0][0] < 400 < second.points[0][0] and first.look != second.look
-
-
-def test_one_count_has_no_curve_of_scores():
-    assert [chart.name for chart in evaluation_section.charts(evaluation(), EN)] == [
-        "evaluation_differences_fine_tuning"
-    ]
-
-
-def test_a_comparison_without_an_interval_is_not_drawn():
-    made = evaluation()
-    made.comparisons[0].update(low=None, high=None)
-    assert evaluation_section.charts(made, EN) == []
-
-
-def test_a_probe_has_figures_of_its_own():
-    made = evaluation()
-    made.runs += [run(arm, 0.6, None, way="probe") for arm in made.arms]
-    made.comparisons.append(comparison(way="probe"))
-    names = {chart.name: chart.title for chart in evaluation_section.charts(made, EN)}
-    assert names["evaluation_differences_probe"] == "accuracy: points more than before (linear probe)"
-
-
-def test_the_figures_of_an_evaluation_are_drawn(evaluated):
-    """In the page, with the numbers of rows as the places on the axis."""
-    page = report(evaluated(evaluation(counts=(50, 200, 1000))))
-    [picture] = [one["src"] for tag, one in page.elements if tag == "img" and "points more than" in one["alt"]]
-    drawn = base64.b64decode(picture.partition(",")[2]).decode()
-    assert all(f">{count}</text>" in drawn for count in ("50", "200", "1,000"))
 
 
 def test_strange_names_of_arms_are_text(evaluated, no_figures):

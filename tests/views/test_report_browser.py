@@ -126,7 +126,7 @@ def test_figures_are_as_wide_as_a_phone_and_their_text_can_be_read(pages, open_p
     """On a phone the figures of a section are a strip that scrolls sideways, and the next one peeps out."""
     page = open_page(pages["ko"], PHONE)
     drawn = page.evaluate(PICTURES)
-    assert len(drawn) == 17 and all(one["loaded"] for one in drawn)
+    assert len(drawn) == 15 and all(one["loaded"] for one in drawn)
     for one in drawn:
         assert 0.8 * one["strip"] < one["width"] < one["strip"] <= PHONE["width"]
         svg = base64.b64decode(one["source"].partition(",")[2]).decode()
@@ -172,7 +172,7 @@ def test_all_text_stands_out_from_what_is_under_it(pages, open_page, scheme):
 def test_every_figure_speaks_to_those_who_do_not_see_it(pages, open_page):
     page = open_page(pages["en"])
     images = page.get_by_role("img")
-    assert images.count() == page.locator("figure").count() == 17
+    assert images.count() == page.locator("figure").count() == 15
     loss = page.get_by_role("img", name="Loss. training: 40 at step 10")
     assert loss.count() == 1
 

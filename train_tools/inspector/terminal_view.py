@@ -19,12 +19,8 @@ OPENING, CLOSING = "«", "»"  # around a replacement, so that it shows without 
 def sample_view(readings, *, step, epoch, width, lang=None):
     """Held-out texts during training, under a heading with epoch and step.
 
-    Args:
-        readings (`list` of [`Reading`]); step (`int`); epoch (`float` or `None`)
-        width (`int`): columns of the terminal. lang (`str`, *optional*): `"ko"` or `"en"`.
-
-    Returns:
-        a renderable of `rich`
+    Args: readings (`list` of [`Reading`]); step (`int`); epoch (`float` or `None`); width (`int`): columns of the
+        terminal; lang (`str`, *optional*): `"ko"` or `"en"`. Returns: a renderable of `rich`.
     """
     texts = TEXTS[choose_language(lang)]
     heading = texts["sample"].format(epoch="-" if epoch is None else f"{epoch:.2f}", step=step)
@@ -37,8 +33,7 @@ def sample_view(readings, *, step, epoch, width, lang=None):
 def text_view(reading, *, number, of, width, lang=None):
     """One text with all its tokens, and a table of those that there is something to say about.
 
-    Args: reading ([`Reading`]); number, of (`int`): which of how many texts; width (`int`): columns;
-        lang (`str`, *optional*). Returns: a renderable of `rich`.
+    Args: reading ([`Reading`]); number, of (`int`): which of how many texts; width (`int`); lang (`str`, *optional*).
     """
     texts = TEXTS[choose_language(lang)]
     heading = texts["text"].format(number=number, of=of)
@@ -83,8 +78,7 @@ def interlinear(reading, texts, width):
     labels = [Text(texts[name], style="dim") for name in names]
     label_width = max(label.cell_len for label in labels)
     columns = [_column(token, corrupted) for token in reading.tokens]
-    blocks = [_block(labels, block) for block in _blocks(columns, width - label_width - 2)]
-    return [part for block in blocks for part in (Text(""), block)][1:]
+    return [part for block in _blocks(labels, columns, width - label_width - 2) for part in (Text(""), block)][1:]
 
 
 def _column(token, corrupted):
@@ -103,28 +97,26 @@ def _column(token, corrupted):
     ]
 
 
-def _blocks(columns, width):
-    """Columns in groups, each as wide as fits, and never empty."""
-    blocks: list[list] = []
-    used = width + 1  # the first column opens a block
+def _blocks(labels, columns, width):
+    """Columns in tables, each as wide as fits, and never empty: `list` of `rich.table.Table`."""
+    groups: list[list] = []
+    used = width + 1  # the first column opens a group
     for column in columns:
         wide = max(cell.cell_len for cell in column) + 1
         if used + wide > width:
-            blocks.append([])
+            groups.append([])
             used = 0
-        blocks[-1].append(column)
+        groups[-1].append(column)
         used += wide
-    return blocks
-
-
-def _block(labels, columns):
-    table = Table.grid(padding=(0, 1, 0, 0))
-    table.add_column(no_wrap=True)
-    for _ in columns:
-        table.add_column(no_wrap=True, overflow="fold")
-    for row, label in enumerate(labels):
-        table.add_row(label, *(column[row] for column in columns))
-    return table
+    tables = []
+    for group in groups:
+        table = Table.grid(padding=(0, 1, 0, 0))
+        for number in range(len(group) + 1):
+            table.add_column(no_wrap=True, overflow="fold" if number else "ellipsis")
+        for row in zip(labels, *group, strict=True):
+            table.add_row(*row)
+        tables.append(table)
+    return tables
 
 
 def _table(reading, rows, texts):

@@ -49,7 +49,6 @@ class Chart:
     Args:
         name (`str`): unique in a page. title, x_label, description (`str`). series (`list` of [`Series`]).
         shares (`bool`): y is a share. diagonal (`bool`): x and y are shares that should be equal.
-        ticks (`tuple[int]`): the only places on x, which is logarithmic then. zero (`bool`): a line where y is 0.
     """
 
     name: str
@@ -59,16 +58,10 @@ class Chart:
     description: str
     shares: bool = False
     diagonal: bool = False
-    ticks: tuple[int, ...] = ()
-    zero: bool = False
 
 
 def curve_sections(run, texts):
-    """The curves of a run.
-
-    Args: run ([`Run`]); texts (`dict`).
-    Returns: `list` of (name of the section, `list` of [`Chart`], [`Table`] of the figures), empty ones left out.
-    """
+    """The curves of a run: `list` of (section, `list` of [`Chart`], [`Table`] of their figures), no empty ones."""
     sections = []
     for section, names in SECTIONS.items():
         lines = {name: [line for line in _lines(run, name, texts) if line[2]] for name in names}
@@ -127,11 +120,14 @@ def _tokens_per_second(run):
     return speeds
 
 
+def _shown(name):
+    return percent if name in SHARES or name in HELD_OUT_ONLY else number
+
+
 def _chart(name, lines, texts):
-    shares = name in SHARES or name in HELD_OUT_ONLY
-    described = [_describe(label, points, percent if shares else number, texts) for label, _, points in lines]
+    described = [_describe(label, points, _shown(name), texts) for label, _, points in lines]
     series = [Series(label, look, measures.downsample(points)) for label, look, points in lines]
-    return Chart(name, texts[name], texts["step"], series, " ".join(described), shares=shares)
+    return Chart(name, texts[name], texts["step"], series, " ".join(described), shares=_shown(name) is percent)
 
 
 def _describe(label, points, shown, texts):
@@ -148,14 +144,8 @@ def _table(lines, texts):
     for _, points in columns.values():
         known, few = list(points), min(TABLE_ROWS, len(points))
         steps.update(known[round(place * (len(known) - 1) / max(1, few - 1))] for place in range(few))
-    rows = [
-        [f"{step:,}"]
-        + [
-            (percent if name in SHARES or name in HELD_OUT_ONLY else number)(points.get(step))
-            for name, points in columns.values()
-        ]
-        for step in sorted(steps)
-    ]
+    shown = [(_shown(name), points) for name, points in columns.values()]
+    rows = [[f"{step:,}", *(show(points.get(step)) for show, points in shown)] for step in sorted(steps)]
     return Table(texts["numbers"], [texts["step"], *columns], rows)
 
 

@@ -15,22 +15,18 @@ SIZE = (3.1, 2.1)  # inches, of one chart: a quarter of a wide page, and most of
 COLUMNS = 4
 PNG_DPI = 150
 MARKERS = 12  # of a line at most
-MOST_TICKS = 5  # numbers of rows that are named below an axis
 OWN_FONT = "DejaVu Sans"  # comes with matplotlib
 HANGUL_FONTS = ["Noto Sans CJK KR", "Noto Sans CJK JP", "Noto Sans KR", "Source Han Sans KR", "Pretendard"]
 HANGUL_FONTS += ["NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo", "AppleGothic", "UnDotum", "Baekmuk Dotum"]
 INK, FAINT, PAPER = "#222426", "#c9cdd1", "#ffffff"  # a page turns the colours around where it is dark
 # Colours of Okabe and Ito, which colour-blind readers can tell apart; lines differ in dashes and markers too.
-BLUE, RED, GREEN, SKY, ORANGE = "#0072b2", "#d55e00", "#009e73", "#56b4e9", "#e69f00"
+BLUE, RED = "#0072b2", "#d55e00"
 LOOKS: dict[str, dict[str, Any]] = {
     "training": {"color": BLUE, "linestyle": "-", "marker": ""},
     "held_out": {"color": RED, "linestyle": "--", "marker": "o"},
-    "third": {"color": GREEN, "linestyle": ":", "marker": "^"},
     "constant": {"color": INK, "linestyle": ":", "marker": ""},  # what reads nothing
     "before": {"color": RED, "linestyle": "--", "marker": "s"},
     "after": {"color": BLUE, "linestyle": "-", "marker": "o"},
-    "fourth": {"color": ORANGE, "linestyle": "-.", "marker": "D"},
-    "fifth": {"color": SKY, "linestyle": (0, (6, 2)), "marker": "v"},
 }
 STYLE: dict[Any, Any] = {
     **{f"{name}.facecolor": PAPER for name in ("figure", "axes", "savefig")},
@@ -47,11 +43,7 @@ STYLE: dict[Any, Any] = {
 
 
 def require_matplotlib():
-    """Say how to install matplotlib where it is missing.
-
-    Raises:
-        ImportError: it is.
-    """
+    """Say how to install matplotlib where it is missing. Raises: ImportError."""
     if importlib.util.find_spec("matplotlib") is None:
         raise ImportError(f"A report needs matplotlib for its figures: `{python_name()} -m pip install matplotlib`.")
 
@@ -91,7 +83,7 @@ def draw_png(charts, title, path):
             axes.set_title(chart.title, loc="left", pad=26 if axes.get_legend() else 8, fontweight="bold")
         for axes in list(figure.axes)[len(charts) :]:
             axes.remove()
-        if title.isascii() or hangul_fonts():  # never boxes
+        if max(title) < "\u0500" or hangul_fonts():  # never boxes
             figure.suptitle(title, x=0.012, ha="left", fontsize=14)
         figure.savefig(path, format="png", metadata={"Software": None})
 
@@ -124,17 +116,9 @@ def _draw(chart, axes):
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         axes.xaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
         axes.xaxis.set_major_formatter(FuncFormatter(_percent_tick))
-    elif chart.ticks:  # numbers of rows, as far apart as they are as factors; as many of them named as fit
-        axes.set_xscale("log")
-        axes.minorticks_off()
-        named = chart.ticks[:: -(-len(chart.ticks) // MOST_TICKS)]
-        axes.set_xticks(named, [f"{count:,}" for count in named])
-        axes.set_xlim(chart.ticks[0] / 1.3, chart.ticks[-1] * 1.3)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.xaxis.set_major_formatter(FuncFormatter(_number_tick))
-    if chart.zero:
-        axes.axhline(0, color=INK, linewidth=0.8)
     if len(chart.series) > 1:  # above the axes: no line can run under it
         place = {"loc": "lower left", "bbox_to_anchor": (-0.12, 0.99), "ncols": 3, "frameon": False}
         axes.legend(**place, borderpad=0.1, handlelength=1.5, columnspacing=1, handletextpad=0.5)

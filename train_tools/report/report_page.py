@@ -4,15 +4,14 @@ from pathlib import Path
 
 import jinja2
 
-from . import charts, evaluation_section, figures, measures, tables
+from . import charts, figures, measures, tables
 from .tables import number, percent, printable
 from .translated import sign
 
 
 def charts_of(run, texts):
     """Every chart of a run, in the order of the page: `list` of [`Chart`]."""
-    drawn = evaluation_section.charts(run.evaluation, texts) if run.evaluation is not None else []
-    drawn += [chart for _, section, _ in charts.curve_sections(run, texts) for chart in section]
+    drawn = [chart for _, section, _ in charts.curve_sections(run, texts) for chart in section]
     return drawn if run.held_out is None else [*drawn, charts.calibration(run, texts)[0]]
 
 
@@ -25,8 +24,7 @@ def render(run, texts, lang):
     sections = charts.curve_sections(run, texts)
     shown = {
         "findings": _findings(run, texts, lang),
-        "evaluation": run.evaluation and evaluation_section.describe(run.evaluation, lang),
-        "evaluation_charts": evaluation_section.charts(run.evaluation, texts) if run.evaluation else [],
+        "evaluation": run.on_labels(lang),
         "held_out": tables.comparison(run, texts),
         "both_texts": tables.both_texts(run, texts),
         "curves": sections,
@@ -43,7 +41,7 @@ def render(run, texts, lang):
         unfinished=_unfinished(run, texts),
         best_checkpoint=tables.best_checkpoint(run, texts),
         missing=_missing(run, texts),
-        contents=[name for name, content in shown.items() if name in texts and (content or name in always)],
+        contents=[name for name, content in shown.items() if content or name in always],
         has_speed=any(chart.name == "tokens_per_second" for _, section, _ in sections for chart in section),
         limit=measures.CURVE_POINTS,
         least=measures.LEAST_OCCURRENCES,

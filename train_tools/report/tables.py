@@ -11,26 +11,10 @@ from .translated import reason
 
 
 # The figures of held-out text, in the order of the table: first the one that nothing but detecting can move.
-FIGURES = (
-    "disc_auc",
-    "disc_loss",
-    "disc_acc",
-    "disc_precision",
-    "disc_recall",
-    "disc_f1",
-    "calibration_error",
-    "mlm_loss",
-    "gen_perplexity",
-    "gen_acc",
-    "gen_top1",
-    "gen_top5",
-    "loss",
-    "lucky_hits",
-    "replaced_share",
-)
+FIGURES = ("disc_auc", "disc_loss", "disc_acc", "disc_precision", "disc_recall", "disc_f1", "calibration_error")
+FIGURES += ("mlm_loss", "gen_perplexity", "gen_acc", "gen_top1", "gen_top5", "loss", "lucky_hits", "replaced_share")
 UNJUDGED = ("lucky_hits", "replaced_share")  # neither high nor low is good
-SHARES = {"gen_acc", "gen_top1", "gen_top5", "disc_acc", "disc_precision", "disc_recall", "disc_f1", "disc_auc"}
-SHARES |= {"calibration_error", "lucky_hits", "replaced_share"}
+SHARES = set(FIGURES) - {"disc_loss", "mlm_loss", "gen_perplexity", "loss"}
 LIBRARIES = ("torch", "transformers", "datasets")
 STATE_SETTINGS = ("num_train_epochs", "max_steps", "train_batch_size", "logging_steps", "eval_steps", "save_steps")
 MODEL_SETTINGS = ("mask_prob", "gen_weight", "disc_weight", "sampling_temperature", "exclude_original")
@@ -65,28 +49,26 @@ def figure(name, value):
     return percent(value) if name in SHARES else number(value)
 
 
-def duration(seconds, texts):
-    """Seconds in words."""
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return texts["minutes"].format(minutes=minutes, seconds=rest)
-    return texts["hours"].format(hours=minutes // 60, minutes=minutes % 60)
-
-
 def headline(run, texts):
     """The figures at the top: `list` of (name, value)."""
     results, end, state = run.results, run.end, run.state
     seconds = results.get("seconds", end.get("train_runtime"))
-    tokens = results.get("tokens_seen", state.get("num_input_tokens_seen") or None)
     speed = results.get("tokens_per_second", end.get("train_tokens_per_second"))
     values = {
         "steps": number(results.get("steps", state.get("global_step"))),
         "epochs": number(state.get("epoch")),
-        "time": duration(seconds, texts) if is_number(seconds) else NOTHING,
-        "tokens": number(tokens),
+        "time": _duration(seconds, texts) if is_number(seconds) else NOTHING,
+        "tokens": number(results.get("tokens_seen", state.get("num_input_tokens_seen") or None)),
         "tokens_per_second": f"{speed:,.0f}" if is_number(speed) else NOTHING,
     }
     return [(texts[name], texts["unknown"] if value == NOTHING else value) for name, value in values.items()]
+
+
+def _duration(seconds, texts):
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return texts["minutes"].format(minutes=minutes, seconds=rest)
+    return texts["hours"].format(hours=minutes // 60, minutes=minutes % 60)
 
 
 def comparison(run, texts):
@@ -96,45 +78,38 @@ def comparison(run, texts):
     if not names:
         return None
     constants = constant_answers(sides[1], run.vocab_size)
-    rows = [
-        [
-            _named(name, texts),
-            *(figure(name, side.get(name)) for side in sides),
-            _result(name, *sides, run, texts),
-            figure(name, constants.get(name)),
-        ]
-        for name in names
-    ]
-    return Table(
-        texts["held_out"], [texts["figure"], *_sides(run, texts), texts["verdict"], texts["constant_answer"]], rows
-    )
+    rows = []
+    for name in names:
+        values = [figure(name, side.get(name)) for side in (*sides, constants)]
+        rows.append([_named(name, texts), *values[:2], _result(name, *sides, run, texts), values[2]])
+    head = [texts["figure"], *_sides(run, texts), texts["verdict"], texts["constant_answer"]]
+    return Table(texts["held_out"], head, rows)
 
 
 def both_texts(run, texts):
     """What was gained on the domain's text and lost on general text: [`Table`], or `None` where none was replayed."""
     pairs = [(held_out_figures(run, 0), held_out_figures(run, -1)), general_figures(run)]
     names = [name for name in FIGURES if all(is_number(side.get(name)) for pair in pairs for side in pair)]
-    rows = [
-        [_named(name, texts)]
-        + [
+    rows = []
+    for name in names:
+        cells = [
             f"{figure(name, before[name])} → {figure(name, after[name])} {_result(name, before, after, run, texts)}"
             for before, after in pairs
         ]
-        for name in names
-    ]
+        rows.append([_named(name, texts), *cells])
     return Table(texts["both_texts"], [texts["figure"], texts["domain"], texts["general"]], rows) if rows else None
 
 
 def _named(name, texts):
     """A figure by name, with an arrow to where it should go."""
-    return texts[name] if name in UNJUDGED else f"{texts[name]} {'↓' if name in LOWER else '↑'}"
+    return texts[name] if name in UNJUDGED else f"{texts[name]}\N{NO-BREAK SPACE}{'↓' if name in LOWER else '↑'}"
 
 
 def _result(name, before, after, run, texts):
     """What became of a figure, in words, and by how much it changed."""
     first, last = before.get(name), after.get(name)
     said = verdict(name, before, after, run.vocab_size)
-    parts = [] if said is None else [texts[said]]
+    parts = [] if said is None else [texts["results"][said]]
     if is_number(first) and is_number(last):
         parts.append(points(last - first, texts) if name in SHARES else f"{last - first:+.4g}")
     return ", ".join(parts) or NOTHING
@@ -154,17 +129,12 @@ def general_figures(run):
 def no_success(run, texts):
     """What held-out text says against a run: `list` of (name, message), empty where it says nothing."""
     after = held_out_figures(run, -1)
-    constant = constant_answers(after, run.vocab_size)
-    found = []
-    for network, name, state in zip(
-        ("generator", "discriminator"), ("mlm_loss", "disc_loss"), states(after, run.vocab_size), strict=True
-    ):
+    constants, found = constant_answers(after, run.vocab_size), []
+    for loss, state in zip(("mlm_loss", "disc_loss"), states(after, run.vocab_size), strict=True):
         if state is not None:
-            shown = {key: figure(key, after.get(key)) for key in ("disc_auc", name)}
-            message = texts[f"{network}_{state}"].format(
-                auc=shown["disc_auc"], loss=shown[name], constant=number(constant.get(name))
-            )
-            found.append((f"{network}_{state}", message))
+            name = f"{'generator' if loss == 'mlm_loss' else 'discriminator'}_{state}"
+            figures = {"auc": percent(after.get("disc_auc")), "loss": number(after.get(loss))}
+            found.append((name, texts[name].format(**figures, constant=number(constants.get(loss)))))
     return found
 
 
@@ -197,7 +167,10 @@ def _sides(run, texts):
 
 def points(change, texts):
     """A difference of two shares, in percentage points."""
-    return texts["points_unit"].format(value=f"{100 * change:+.1f}".replace("-0.0", "+0.0"))
+    shown = f"{100 * change:+.1f}"
+    if change and not float(shown):  # as many digits as tell better from worse
+        shown = f"{100 * change:+.1g}"
+    return texts["points_unit"].format(value=shown)
 
 
 def confusion(run, texts):
@@ -206,76 +179,73 @@ def confusion(run, texts):
     rows = []
     for kind, rates in after.items():
         pairs = zip(before.get(kind, [(0, 0)] * len(rates)), rates, strict=True)
-        rows.append([texts[kind], *(_rate(*pair, texts) for pair in pairs)])
+        rows.append([texts["kinds"][kind], *(_rate(*pair) for pair in pairs)])
     head = [texts[name] for name in ("class", "recall_rate", "false_alarm_rate", "precision_rate")]
     return Table(texts["confusion"], head, rows)
 
 
-def _rate(before, after, texts):
-    shares = {"before": percent(measures.share(*before)), "after": percent(measures.share(*after))}
-    counts = {"part": number(after[0]), "whole": number(after[1])}
-    return texts["rate"].format(**shares, **counts) if before[1] or after[1] else NOTHING
+def _rate(before, after):
+    if not (before[1] or after[1]):
+        return NOTHING
+    shares = [percent(measures.share(*one)) for one in (before, after)]
+    return "\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}".join(shares) + f"\n{after[0]:,} / {after[1]:,}"
 
 
 def token_tables(run, texts):
-    """The most improved and the worst tokens of both networks.
+    """The most improved and the worst tokens of the generator, then of the discriminator, whose shares are of errors.
 
-    Returns: `list` of (what the shares are, [[`Table`], [`Table`]]), the generator's first.
+    Returns: `list` of (what the shares are, [[`Table`], [`Table`]]).
     """
-    tables = []
-    for network, scores, judged, wrong in (  # the discriminator's shares are of wrong verdicts
-        ("generator", measures.generator_scores(run.held_out.tokens), "masked_places", False),
-        ("discriminator", measures.discriminator_scores(run.held_out.tokens), "occurrences", True),
-    ):
-        head = [texts[name] for name in ("token", "class", judged, "before", "after")]
-        ends = [points(one.sure_gain, texts) for one in measures.most_improved(scores)]
-        improved = _token_rows(measures.most_improved(scores), ends, texts, wrong)
-        bounds = [one.best_case for one in measures.worst(scores)]
-        ends = [percent(1 - bound if wrong else bound) for bound in bounds]
-        worst = _token_rows(measures.worst(scores), ends, texts, wrong)
-        pair = [
-            Table(texts[f"{network}_improved"], [*head, texts["surely"]], improved),
-            Table(texts[f"{network}_worst"], [*head, texts["at_least" if wrong else "at_most"]], worst),
+    scores = measures.generator_scores(run.held_out.tokens), measures.discriminator_scores(run.held_out.tokens)
+    made = []
+    for network, found in zip(("generator", "discriminator"), scores, strict=True):
+        wrong = network == "discriminator"
+        improved, worst = measures.most_improved(found), measures.worst(found)
+        gains = [points(one.sure_gain, texts) for one in improved]
+        bounds = [percent(1 - one.best_case if wrong else one.best_case) for one in worst]
+        head = [
+            texts[name] for name in ("token", "class", "occurrences" if wrong else "masked_places", "before", "after")
         ]
-        tables.append((texts[f"{network}_rate"], pair))
-    return tables
+        both = [
+            Table(texts[f"{network}_{kind}"], [*head, texts[end]], _token_rows(listed, ends, texts, wrong))
+            for kind, end, listed, ends in (
+                ("improved", "surely", improved, gains),
+                ("worst", "at_least" if wrong else "at_most", worst, bounds),
+            )
+        ]
+        made.append((texts[f"{network}_rate"], both))
+    return made
 
 
 def _token_rows(scores, ends, texts, wrong):
     rows = []
     for score, end in zip(scores, ends, strict=True):
         shares = [(score.trials - good if wrong else good) / score.trials for good in (score.before, score.after)]
-        kind = texts.get(score.kind, printable(score.kind))
+        kind = texts["kinds"].get(score.kind, printable(score.kind))
         rows.append([printable(score.token), kind, number(score.trials), *map(percent, shares), end])
     return rows
 
 
 def settings(run, texts, lang):
     """Settings and versions: `list` of [`Table`], empty ones left out."""
-    given = run.results.get("settings", {})
+    given, config = run.results.get("settings", {}), run.config
     libraries = {name: given[name] for name in LIBRARIES if name in given}
-    if not libraries and "transformers_version" in run.config:
-        libraries = {"transformers": run.config["transformers_version"]}
+    if not libraries and "transformers_version" in config:
+        libraries = {"transformers": config["transformers_version"]}
     kept = {name: value for name, value in given.items() if name not in LIBRARIES}
     if not run.results:
         kept = {name: run.state[name] for name in STATE_SETTINGS if run.state.get(name) is not None}
-    model = {name: run.config[name] for name in MODEL_SETTINGS if name in run.config}
-    head = [texts["setting"], texts["value"]]
+    model = {name: config[name] for name in MODEL_SETTINGS if name in config}
     fast = [
         [*(printable(choice.get(name, NOTHING)) for name in ("setting", "value")), reason(choice.get("why"), lang)]
         for choice in run.results.get("fast", [])
     ]
-    tables = [
-        Table(texts["run_settings"], head, _pairs(kept)),
-        Table(texts["model_settings"], head, _pairs(model)),
-        Table(texts["versions"], [texts["library"], texts["value"]], _pairs(libraries)),
-        Table(texts["fast"], [*head, texts["why"]], fast),
-    ]
+    tables = [Table(texts["fast"], [texts[name] for name in ("setting", "value", "why")], fast)]
+    for caption, values in (("versions", libraries), ("model_settings", model), ("run_settings", kept)):
+        head = [texts["library" if caption == "versions" else "setting"], texts["value"]]
+        rows = [[printable(name), printable(value)] for name, value in values.items()]
+        tables.insert(0, Table(texts[caption], head, rows))
     return [table for table in tables if table.rows]
-
-
-def _pairs(values):
-    return [[printable(name), printable(value)] for name, value in values.items()]
 
 
 def best_checkpoint(run, texts):
