@@ -72,7 +72,7 @@ def render(documents, *, model_name, title=None, at=None, lang=None):
             opens_with=opens_with,
             documents=shown,
             odd_words=odd_words[:ODD_WORDS],
-            odd_words_left=max(0, len(odd_words) - ODD_WORDS),
+            odd_words_left=len(odd_words) - ODD_WORDS,
             legend=[mark for mark in LETTERS if (mark == "odd") == suspicious],
             signs=SIGNS,
             data=data,

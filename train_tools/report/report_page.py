@@ -31,21 +31,17 @@ def render(run, texts, lang):
         **(_token_by_token(run, texts) if run.held_out is not None else {}),
         "settings": tables.settings(run, texts, lang),
     }
-    always = ("findings", "settings")
+    head = {"name": printable(run.name), "source": run.source, "headline": tables.headline(run, texts)}
+    head |= {"unfinished": _unfinished(run, texts), "missing": _missing(run, texts)}
     return environment.get_template("report.html.j2").render(
         texts=texts,
         lang=lang,
-        name=printable(run.name),
-        source=run.source,
-        headline=tables.headline(run, texts),
-        unfinished=_unfinished(run, texts),
         best_checkpoint=tables.best_checkpoint(run, texts),
-        missing=_missing(run, texts),
-        contents=[name for name, content in shown.items() if content or name in always],
+        contents=[name for name, content in shown.items() if content or name in ("findings", "settings")],
         has_speed=any(chart.name == "tokens_per_second" for _, section, _ in sections for chart in section),
-        limit=measures.CURVE_POINTS,
-        least=measures.LEAST_OCCURRENCES,
+        counts={"limit": measures.CURVE_POINTS, "least": measures.LEAST_OCCURRENCES},
         datasets=", ".join(map(printable, run.results.get("datasets", []))),
+        **head,
         **shown,
     )
 
