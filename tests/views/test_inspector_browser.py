@@ -481,9 +481,6 @@ def read_sentences(model, tokenizer, temperatures=(0.5, 1.0, 1.5, 2.0)):
     return documents
 
 
-TITLES = {"en": "What the model reads", "ko": "모델이 읽은 글"}
-
-
 @needs_checkpoint
 @pytest.mark.parametrize(
     ("name", "lang", "scheme", "viewport"),
@@ -491,7 +488,7 @@ TITLES = {"en": "What the model reads", "ko": "모델이 읽은 글"}
 )
 def test_pictures_of_readings(open_page, trained, name, lang, scheme, viewport):
     look = {"color_scheme": scheme, "device_scale_factor": 2 if viewport is PHONE else 1}
-    names = {"title": TITLES[lang], "model_name": "electra-rtd-sample"}
+    names = {"title": None, "model_name": "electra-rtd-sample"}
     view = open_page(read_sentences(*trained), lang=lang, at=1.0, viewport=viewport, **names, **look)
     view.locator(".text .caught, .text .missed").first.hover()
     take_picture(view, name)
@@ -503,7 +500,7 @@ def test_picture_of_suspicious_words(open_page, trained):
     documents = [
         {None: join(text, find_suspicious(model, tokenizer, pieces_of_text(text, tokenizer, 64)))} for text in TYPOS
     ]
-    names = {"title": "어색한 낱말 찾기", "model_name": "electra-rtd-sample"}
+    names = {"title": None, "model_name": "electra-rtd-sample"}
     view = open_page(documents, lang="ko", color_scheme="light", **names)
     view.locator(".text .odd").first.hover()
     take_picture(view, "suspicious")
