@@ -2,6 +2,9 @@
 
 import locale
 import os
+from pathlib import Path
+
+import yaml
 
 
 LANGUAGES = ("ko", "en")
@@ -24,6 +27,19 @@ def choose_language(lang=None):
     if lang not in LANGUAGES:
         raise ValueError(f"`lang` is {lang!r}: it must be {' or '.join(map(repr, LANGUAGES))}, or left out.")
     return lang
+
+
+def read_texts(module):
+    """The words of a view in every language, from `texts.en.yaml` and `texts.ko.yaml` beside a module.
+
+    Args:
+        module (`str` or path): `__file__` of the module.
+
+    Returns:
+        `dict[str, dict]`: by language, then by name
+    """
+    files = {lang: Path(module).with_name(f"texts.{lang}.yaml") for lang in LANGUAGES}
+    return {lang: yaml.safe_load(file.read_text(encoding="utf-8")) for lang, file in files.items()}
 
 
 def _locale_name():

@@ -1,10 +1,13 @@
 """Which language the views speak."""
 
+import string
+
 import pytest
 
 from electra_rtd.train_tools import language
-from electra_rtd.train_tools.inspector.inspector_texts import TEXTS
+from electra_rtd.train_tools.inspector.inspector_texts import TEXTS as INSPECTOR
 from electra_rtd.train_tools.language import LANGUAGES, choose_language
+from electra_rtd.train_tools.report.report_texts import TEXTS as REPORT
 
 
 NAMES = ("LC_ALL", "LC_MESSAGES", "LANG")
@@ -47,7 +50,18 @@ def test_what_is_asked_for_wins(monkeypatch):
         choose_language("fr")
 
 
+def gaps(texts):
+    """The gaps of every text, by its name: `{number}`; of texts in groups too."""
+    if isinstance(texts, dict):
+        return {name: gaps(text) for name, text in texts.items()}
+    return {gap for _, gap, _, _ in string.Formatter().parse(texts) if gap}
+
+
+@pytest.mark.parametrize("texts", [INSPECTOR, REPORT], ids=["inspector", "report"])
+def test_both_languages_have_the_same_texts_with_the_same_gaps(texts):
+    assert set(texts) == set(LANGUAGES)
+    assert gaps(texts["ko"]) == gaps(texts["en"])
+
+
 def test_the_terminal_says_everything_in_each_language():
-    assert set(TEXTS) == set(LANGUAGES)
-    assert TEXTS["ko"].keys() == TEXTS["en"].keys()
-    assert all(TEXTS["ko"][name] != TEXTS["en"][name] for name in TEXTS["en"])
+    assert all(INSPECTOR["ko"][name] != INSPECTOR["en"][name] for name in INSPECTOR["en"])

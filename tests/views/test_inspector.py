@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from electra_rtd.cli import main
-from electra_rtd.train_tools.inspector import inspect_texts, write_page
+from electra_rtd.train_tools.inspector import inspect_texts, print_readings, write_page
 from electra_rtd.train_tools.inspector import reading as reading_module
 from electra_rtd.train_tools.inspector.pieces import piece_of_ids, pieces_of_text
 from electra_rtd.train_tools.inspector.reading import at_temperature, find_suspicious, in_eval_mode, read_pieces
@@ -217,6 +217,16 @@ def test_the_view_needs_no_colours_to_be_read(make_model, tokenizer):
     verdicts = next(line for line in shown.splitlines() if line.startswith("says replaced"))
     for verdict, mark in marks.items():
         assert verdicts.count(mark) == sum(token.verdict == verdict for token in reading.tokens)
+
+
+def test_a_text_as_it_is_has_the_signs_and_the_legend_of_its_own_view(make_model, tokenizer, capsys):
+    inspection = inspect_texts((make_model(), tokenizer), [TEXT], suspicious=True)
+    assert any(token.called_replaced for token in inspection.readings[0].tokens)
+    print_readings(inspection.readings, lang="en")
+    shown = capsys.readouterr().out
+    assert shown.rstrip().endswith("? odd   · nothing odd")
+    assert not any(word in shown for word in ("caught", "missed", "false alarm", "replaced", "!", "✓", "✗"))
+    assert shown.count("? odd") == 1 + sum(token.called_replaced for token in inspection.readings[0].tokens)
 
 
 # ---- The command ----------------------------------------------------------------------------------------------------

@@ -169,7 +169,11 @@ def test_the_slider_chooses_the_temperature(open_page):
     assert view.locator("output").inner_text() == "2"
     assert note(view, "학교") == "산 ✗"
     assert closing.inner_text() == "4 of 6 tokens wrong; 0 of 2 replaced tokens caught"
-    assert view.locator(".text .t", has_text="학교").get_attribute("aria-label").endswith("20.0 %, missed")
+    assert (
+        view.locator(".text .t", has_text="학교")
+        .get_attribute("aria-label")
+        .startswith("학교, 20.0 %. Missed: replaced by “산”")
+    )
     slider.press("Home")
     assert note(view, "학교") == "병원 ✓"
 
@@ -202,16 +206,16 @@ def test_pointing_at_a_token_shows_what_happened_and_the_candidates(open_page):
     view = open_page([{1.0: school()}])
     view.locator(".text .t", has_text="학교").hover()
     shown = facts(view)
-    assert shown["paragraphs"] == ["학교", "Caught: it was replaced, and the discriminator says so."]
+    assert shown["paragraphs"] == ["학교", "Caught: replaced by “병원”, and the discriminator says so."]
     assert shown["facts"] == {"The generator read": "[MASK]", "It put there": "병원", "P(replaced)": "93.0 %"}
     assert [one[:3] for one in shown["candidates"]] == [
         ["학교", "original", "61.0 %"],
-        ["병원", "put there", "25.2 %"],
+        ["병원", "It put there", "25.2 %"],
         ["집", "", "4.0 %"],
     ]
     assert [one[3] for one in shown["candidates"]] == pytest.approx([610, 252, 40], abs=15)
     view.locator(".text .t", has_text="나").hover()
-    assert facts(view)["paragraphs"] == ["나", "Right: it is the original, and the discriminator says so."]
+    assert facts(view)["paragraphs"] == ["나", "Right: the original, and the discriminator says so."]
     view.locator(".text .t", has_text="에").hover()
     assert facts(view)["facts"]["Token"] == "##에"
 
@@ -296,21 +300,21 @@ def test_a_tap_opens_the_details_and_the_button_closes_them(open_page):
         (
             "en",
             [
-                "는, masked and guessed right, probability 10.0 %, lucky hit",
-                "학교, replaced by 병원, probability 93.0 %, caught",
-                "에, replaced by 도, probability 30.0 %, missed",
-                "간다, not replaced, probability 75.0 %, false alarm",
-                "., masked and guessed right, probability 60.0 %, false alarm",
+                "는, 10.0 %. Lucky hit: it was masked, and the generator put the original back.",
+                "학교, 93.0 %. Caught: replaced by “병원”, and the discriminator says so.",
+                "에, 30.0 %. Missed: replaced by “도”, but the discriminator takes it for the original.",
+                "간다, 75.0 %. False alarm: the original, but the discriminator says it was replaced.",
+                "., 60.0 %. False alarm on a lucky hit: the generator put the original back.",
             ],
         ),
         (
             "ko",
             [
-                "는, 가렸지만 그대로 맞힘, 확률 10.0%, 우연히 맞힘",
-                "학교, 바뀐 말 병원, 확률 93.0%, 잡아냄",
-                "에, 바뀐 말 도, 확률 30.0%, 놓침",
-                "간다, 바뀌지 않음, 확률 75.0%, 헛짚음",
-                "., 가렸지만 그대로 맞힘, 확률 60.0%, 헛짚음",
+                "는, 10.0%. 우연히 맞힘: 가린 자리에 생성기가 원래 말을 그대로 넣었습니다.",
+                "학교, 93.0%. 잡아냄: 넣은 말은 “병원”이고, 판별기도 바뀌었다고 보았습니다.",
+                "에, 30.0%. 놓침: 넣은 말은 “도”인데, 판별기는 원본으로 보았습니다.",
+                "간다, 75.0%. 헛짚음: 원본인데 판별기는 바뀌었다고 보았습니다.",
+                "., 60.0%. 우연히 맞힌 자리를 헛짚음: 생성기가 원래 말을 그대로 넣었습니다.",
             ],
         ),
     ],
@@ -359,18 +363,18 @@ def test_text_is_legible_at_every_probability(open_page, scheme):
     assert list(paper) == sorted(paper, reverse=scheme == "light") and len(set(paper)) == 5
 
 
-def test_the_button_turns_light_into_dark_and_back(open_page):
-    view = open_page([{1.0: school()}], color_scheme="light")
-    button, background = (
-        view.get_by_role("button", name="Dark colours"),
-        "getComputedStyle(document.body).backgroundColor",
-    )
-    light = view.evaluate(background)
-    assert button.get_attribute("aria-pressed") == "false"
-    button.click()
-    assert view.evaluate(background) != light and button.get_attribute("aria-pressed") == "true"
-    button.click()
-    assert view.evaluate(background) == light
+@pytest.mark.parametrize(
+    ("scheme", "says"), [("light", ["Dark", "Light", "Dark"]), ("dark", ["Light", "Dark", "Light"])]
+)
+def test_the_button_says_what_it_does_and_does_it(open_page, scheme, says):
+    view = open_page([{1.0: school()}], color_scheme=scheme)
+    button, seen = view.locator("#dark"), []
+    for said in says:
+        assert button.inner_text() == said
+        seen.append(view.evaluate("getComputedStyle(document.body).backgroundColor"))
+        button.click()
+    white = "rgb(255, 255, 255)"
+    assert [one == white for one in seen] == [said == "Dark" for said in says] and seen[0] == seen[2]
 
 
 def test_verdicts_differ_without_colour(open_page):
@@ -431,7 +435,9 @@ def test_odd_words_lead_to_their_place_in_the_text(open_page):
     assert shown["paragraphs"] == ["굥", "Odd: the discriminator says it does not belong here."]
     assert shown["facts"] == {"Token": "##굥", "P(does not belong here)": "87.5 %"}
     assert shown["candidates"][0][:3] == ["##교", "", "80.0 %"]
-    assert view.locator(".text [aria-label]").get_attribute("aria-label") == "굥, odd, probability 87.5 %"
+    assert view.locator(".text [aria-label]").get_attribute("aria-label") == (
+        "굥, 87.5 %. Odd: the discriminator says it does not belong here."
+    )
 
 
 def test_printed_it_is_the_texts_alone(open_page):
@@ -475,9 +481,6 @@ def read_sentences(model, tokenizer, temperatures=(0.5, 1.0, 1.5, 2.0)):
     return documents
 
 
-TITLES = {"en": "What the model reads", "ko": "모델이 읽은 글"}
-
-
 @needs_checkpoint
 @pytest.mark.parametrize(
     ("name", "lang", "scheme", "viewport"),
@@ -485,7 +488,7 @@ TITLES = {"en": "What the model reads", "ko": "모델이 읽은 글"}
 )
 def test_pictures_of_readings(open_page, trained, name, lang, scheme, viewport):
     look = {"color_scheme": scheme, "device_scale_factor": 2 if viewport is PHONE else 1}
-    names = {"title": TITLES[lang], "model_name": "electra-rtd-sample"}
+    names = {"title": None, "model_name": "electra-rtd-sample"}
     view = open_page(read_sentences(*trained), lang=lang, at=1.0, viewport=viewport, **names, **look)
     view.locator(".text .caught, .text .missed").first.hover()
     take_picture(view, name)
@@ -497,7 +500,7 @@ def test_picture_of_suspicious_words(open_page, trained):
     documents = [
         {None: join(text, find_suspicious(model, tokenizer, pieces_of_text(text, tokenizer, 64)))} for text in TYPOS
     ]
-    names = {"title": "어색한 낱말 찾기", "model_name": "electra-rtd-sample"}
+    names = {"title": None, "model_name": "electra-rtd-sample"}
     view = open_page(documents, lang="ko", color_scheme="light", **names)
     view.locator(".text .odd").first.hover()
     take_picture(view, "suspicious")

@@ -2,12 +2,10 @@
 
 import json
 import re
-import string
 
 import pytest
 
 from electra_rtd.train_tools.inspector import inspector_page as page
-from electra_rtd.train_tools.inspector.inspector_texts import TEXTS
 from electra_rtd.train_tools.inspector.reading import Candidate, Reading, Token, join
 
 
@@ -110,14 +108,6 @@ def test_closing_lines_count_what_is_wrong_and_what_is_caught(lang, closing, tot
     assert f'aria-live="polite">{total}</p>' in html
 
 
-def test_both_languages_have_the_same_texts_with_the_same_gaps():
-    gaps = {
-        lang: {key: {name for _, name, _, _ in string.Formatter().parse(text) if name} for key, text in texts.items()}
-        for lang, texts in TEXTS.items()
-    }
-    assert gaps["ko"] == gaps["en"]
-
-
 def test_the_page_asks_nothing_of_the_network():
     html = render([{None: odd()}])
     assert "default-src 'none'" in html
@@ -186,6 +176,15 @@ def test_a_long_list_of_odd_words_says_how_many_are_left():
     html = render([{None: odd()}] * 53)
     assert html.count('<th scope="row">') == 50
     assert "… and 3 more, marked in the text" in html
+
+
+def test_a_false_alarm_on_an_unknown_character_says_that_it_is_unk():
+    tokens = (token("☕", 0, name="[UNK]", probability=0.9), token("<unk>", 2, probability=0.9))
+    assert re.findall('data-note="(.*?)">(.*?)<', render([{1.0: Reading("☕ <unk>", tokens, 1.0)}]))[-2:] == [
+        ("[UNK] !", "☕"),
+        ("!", "&lt;unk&gt;"),  # the text says it itself
+    ]
+    assert 'data-note="[UNK] ?"' in render([{None: Reading("☕ <unk>", tokens)}])
 
 
 def test_a_text_without_anything_odd_says_so():

@@ -10,18 +10,8 @@ if TYPE_CHECKING:
     from .reading import Candidate, Reading, Token, Word
     from .terminal_view import print_readings
 
-__all__ = [
-    "PAGE_TEMPERATURES",
-    "Candidate",
-    "Inspection",
-    "Reading",
-    "Token",
-    "Word",
-    "collect_texts",
-    "inspect_texts",
-    "print_readings",
-    "write_page",
-]
+__all__ = ["PAGE_TEMPERATURES", "Candidate", "Inspection", "Reading", "Token", "Word"]
+__all__ += ["collect_texts", "inspect_texts", "print_readings", "write_page"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,

@@ -9,9 +9,7 @@ import torch
 from ...hub_tools.loading import load_pair, open_tokenizer
 from ...hub_tools.staging import files_for_folder
 from ..data import read_text
-from ..language import choose_language
 from .inspector_page import render
-from .inspector_texts import TEXTS
 from .pieces import pieces_of_text
 from .reading import at_temperature, find_suspicious, join, read_pieces
 
@@ -134,8 +132,7 @@ def write_page(inspection, path, *, model_name, lang=None):
     path = Path(path)
     if path.is_dir() or not path.parent.is_dir():
         raise ValueError(f"{path} cannot be written: give a file in a folder that exists, such as page.html.")
-    title = TEXTS[choose_language(lang)]["title_suspicious" if inspection.temperature is None else "title"]
-    html = render(inspection.documents, title=title, model_name=str(model_name), at=inspection.temperature, lang=lang)
+    html = render(inspection.documents, model_name=str(model_name), at=inspection.temperature, lang=lang)
     with files_for_folder(path.parent) as staged:
         (staged / path.name).write_text(html, encoding="utf-8", newline="\n")
     return path

@@ -4,7 +4,7 @@ The page holds every text once, as readable HTML at the temperature it opens wit
 and the details of the tokens, travel as JSON beside it, and a short script (`page.js.j2`) puts them in place.
 """
 
-from dataclasses import dataclass
+import re
 from pathlib import Path
 
 import jinja2
@@ -12,31 +12,22 @@ from markupsafe import Markup, escape
 
 from ..language import choose_language
 from .inspector_texts import TEXTS
-from .reading import CAUGHT, FALSE_ALARM, MISSED, Token, Word
+from .reading import SIGNS, closing
 
 
-# A mark: its letter in the JSON and its sign in the page, which says without colour what the colour says.
-LETTERS = {
-    "caught": "c",
-    "missed": "m",
-    "false_alarm": "f",
-    "lucky": "l",  # masked, and the generator put the original back
-    "lucky_alarm": "g",
-    "right": ".",
-    "odd": "o",  # the last two: of a text as it is
-    "plain": ".",
-}
-SIGNS = {"caught": "✓", "missed": "✗", "false_alarm": "!", "lucky": "=", "lucky_alarm": "= !", "odd": "?"}
+# The letter of a mark in the JSON. What is right and what is plain look alike: a page has one of the two.
+LETTERS = {"caught": "c", "missed": "m", "false_alarm": "f", "lucky": "l", "lucky_alarm": "g", "odd": "o"}
 ODD_WORDS = 50  # at most, in the list above the texts
+SPECIAL = re.compile(r"\[[^\]]+\]|<[^>]+>")  # [UNK]: a token that does not show what it stands for
 
 
-def render(documents, *, title, model_name, at=None, lang=None):
+def render(documents, *, model_name, title=None, at=None, lang=None):
     """A self-contained page: texts coloured by P(replaced), with replacements, verdicts and candidates.
 
     Args:
         documents (`list` of `dict`): one for each text. A key is a temperature (`float`), or the only key is `None`,
             where the text was read as it is. A value is the [`Reading`] of the whole text.
-        title, model_name (`str`): stand at the head.
+        model_name (`str`), title (`str`, *optional*): stand at the head.
         at (`float`, *optional*): the temperature that the page opens with; left out, the first.
         lang (`str`, *optional*): `"ko"` or `"en"`; left out, that of the locale.
 
@@ -48,18 +39,26 @@ def render(documents, *, title, model_name, at=None, lang=None):
     """
     lang = choose_language(lang)
     temperatures = _temperatures(documents)
-    opens_with = _place_of(at, temperatures)
+    if at is not None and at not in temperatures:
+        raise ValueError(f"`at` is {at}: it must be one of the temperatures {temperatures}, or left out.")
+    opens_with = temperatures.index(at) if at is not None else 0
     suspicious = temperatures == [None]
-    texts = _page_texts(lang, suspicious)
-    shown = [_Document(number, document, texts) for number, document in enumerate(documents)]
-    odd_words = _odd_words(shown) if suspicious else []
-    totals = [_total(shown, column, texts) for column in range(len(temperatures))]
+    texts = dict(TEXTS[lang]["page"])
+    odd_page = texts.pop("odd_page")
+    texts |= odd_page if suspicious else {}
+    by_temperature = [list(readings) for readings in zip(*(document.values() for document in documents), strict=True)]
+    totals = [
+        texts["total"].format(texts=len(documents), closing=closing(readings, TEXTS[lang]))
+        for readings in by_temperature
+    ]
+    shown = [_document(list(document.values()), number, opens_with, lang) for number, document in enumerate(documents)]
+    odd_words = _odd_words(by_temperature[0]) if suspicious and documents else []
     data = {
         "texts": texts,
-        "marks": {LETTERS[mark]: mark for mark in LETTERS if mark != ("right" if suspicious else "plain")},
-        "temperatures": [_number(one) for one in temperatures],
+        "marks": {letter: mark for mark, letter in LETTERS.items()} | {".": "plain" if suspicious else "right"},
+        "temperatures": ["" if one is None else f"{one:g}" for one in temperatures],
         "totals": totals,
-        "documents": [document.data() for document in shown],
+        "documents": [document["data"] for document in shown],
     }
     return (
         _environment()
@@ -67,223 +66,135 @@ def render(documents, *, title, model_name, at=None, lang=None):
         .render(
             lang=lang,
             texts=texts,
-            title=title,
+            title=texts["title"] if title is None else title,
             model_name=model_name,
             suspicious=suspicious,
-            temperatures=data["temperatures"],
             opens_with=opens_with,
             documents=shown,
-            totals=totals,
             odd_words=odd_words[:ODD_WORDS],
-            odd_words_left=max(0, len(odd_words) - ODD_WORDS),
-            legend=("odd",) if suspicious else ("caught", "missed", "false_alarm", "lucky", "lucky_alarm"),
+            odd_words_left=len(odd_words) - ODD_WORDS,
+            legend=[mark for mark in LETTERS if (mark == "odd") == suspicious],
             signs=SIGNS,
             data=data,
         )
     )
 
 
-@dataclass(frozen=True)
-class _OddWord:
-    """A word that the discriminator finds odd. Args: text; probability; instead: words of the generator; link."""
-
-    text: str
-    probability: float
-    instead: tuple[str, ...]
-    link: str
-
-
-@dataclass(frozen=True)
-class _Span:
-    """A token in the page. Args: before: text between the last token and this one; text; number: in the document."""
-
-    before: str
-    text: str
-    number: int
-
-
-class _Document:
-    """One text of the page.
-
-    Args: number (`int`), from 0; by_temperature (`dict` of temperature to [`Reading`]); texts (`dict`).
-    """
-
-    def __init__(self, number, by_temperature, texts):
-        self.number = number
-        self.readings = list(by_temperature.values())
-        if len({reading.text for reading in self.readings}) > 1:
-            raise ValueError(f"`documents[{number}]` has another text at each temperature: it must be the same one.")
-        self.views = [_view(reading, texts) for reading in self.readings]
-
-    @property
-    def reading(self):
-        """What does not change with the temperature can be asked of any reading: the first."""
-        return self.readings[0]
-
-    @property
-    def lang(self):
-        return _language_of(self.reading.text)
-
-    @property
-    def words(self):
-        """`list` of `(gap, spans)`: the text before a word, and its tokens; `tail` is what follows the last word."""
-        words, number, done = [], 0, 0
-        for word in self.reading.words:
-            gap, spans = self.reading.text[done : word.start], []
-            done = max(done, word.start)
-            for token in word.tokens:  # tokens of one character (an emoji in bytes) have the same place: show it once
-                start, end = max(done, token.start), max(done, token.end)
-                spans.append(_Span(self.reading.text[done:start], self.reading.text[start:end], number))
-                number, done = number + 1, end
-            words.append((gap, spans))
-        return words
-
-    @property
-    def tail(self):
-        return self.reading.text[max((token.end for token in self.reading.tokens), default=0) :]
-
-    def data(self):
-        """What the script needs: `dict`. Views that are equal stand there once."""
-        text, tokens = self.reading.text, self.reading.tokens
-        unlike = {n: one.token for n, one in enumerate(tokens) if one.token != text[one.start : one.end]}
-        candidates = {
-            n: [[other.token, _per_mille(other.probability)] for other in one.candidates]
-            for n, one in enumerate(tokens)
-            if one.candidates
-        }
-        views = [view for n, view in enumerate(self.views) if view not in self.views[:n]]
-        return {
-            "names": unlike,
-            "read": {n: one.generator_read for n, one in enumerate(tokens) if one.masked},
-            "candidates": candidates,
-            "views": views,
-            "view_at": [views.index(view) for view in self.views],
-        }
-
-
 def _temperatures(documents):
+    """Those of all documents, in their order: a text that was read as it is has the one temperature `None`."""
     sets = [list(document) for document in documents]
-    for number, one in enumerate(sets):
-        if one != sets[0] or not one:
+    for number, of_this in enumerate(sets):
+        if of_this != sets[0] or not of_this:
             raise ValueError(
-                f"`documents[{number}]` has the temperatures {one}, and `documents[0]` has {sets[0]}: "
-                "give every document the same ones, in the same order, at least one."
+                f"`documents[{number}]` has the temperatures {of_this}, the first document {sets[0]}: give every "
+                "document the same ones, in the same order, at least one."
             )
+        if len({reading.text for reading in documents[number].values()}) > 1:
+            raise ValueError(f"`documents[{number}]` has another text at each temperature: it must be the same one.")
     return sets[0] if sets else [None]
 
 
-def _place_of(at, temperatures):
-    if at is None:
-        return 0
-    if at not in temperatures:
-        raise ValueError(f"`at` is {at}: it must be one of the temperatures {temperatures}, or left out.")
-    return temperatures.index(at)
+def _document(readings, number, opens_with, lang):
+    """A text of the page: what stands in it, and the `data` that its script needs. Views that are equal are one."""
+    text, tokens = readings[0].text, readings[0].tokens
+    every = [_view(reading, lang) for reading in readings]
+    views = [view for n, view in enumerate(every) if view not in every[:n]]
+    candidates = {n: one.candidates for n, one in enumerate(tokens) if one.candidates}
+    data = {
+        "names": {n: one.token for n, one in enumerate(tokens) if one.token != text[one.start : one.end]},
+        "read": {n: one.generator_read for n, one in enumerate(tokens) if one.masked},
+        "candidates": {n: [[one.token, _per_mille(one)] for one in some] for n, some in candidates.items()},
+        "views": views,
+        "view_at": [views.index(view) for view in every],
+    }
+    html = _html(readings[opens_with], every[opens_with], number)
+    closing_line = every[opens_with]["closing"] if tokens else TEXTS[lang]["page"]["empty"]
+    return {"data": data, "html": html, "lang": _language_of(text), "closing": closing_line}
 
 
-def _page_texts(lang, suspicious):
-    """The texts of the page without their prefix; those of a page of suspicious words take the place of others."""
-    texts = {key.removeprefix("page_"): text for key, text in TEXTS[lang].items() if key.startswith("page_")}
-    texts["closing"] = TEXTS[lang]["odd" if suspicious else "closing"]
-    special = {key: text for key, text in texts.items() if key.endswith("_suspicious")}
-    for key, text in special.items():
-        del texts[key]
-        if suspicious:
-            texts[key.removesuffix("_suspicious")] = text
-    return texts
-
-
-def _view(reading, texts):
+def _view(reading, lang):
     """What a text looks like at one temperature: `dict`. `notes` is what stands below a token."""
-    marks = [_mark(one, reading.temperature is not None) for one in reading.tokens]
-    notes = {n: _note(one, mark) for n, (one, mark) in enumerate(zip(reading.tokens, marks, strict=True))}
+    marks = [reading.mark(one) for one in reading.tokens]
     return {
-        "probabilities": [_per_mille(one.probability) for one in reading.tokens],
-        "marks": "".join(LETTERS[mark] for mark in marks),
-        "notes": {n: note for n, note in notes.items() if note},
+        "probabilities": [_per_mille(one) for one in reading.tokens],
+        "marks": "".join(LETTERS.get(mark, ".") for mark in marks),
+        "notes": {
+            n: _note(reading, one, mark)
+            for n, (one, mark) in enumerate(zip(reading.tokens, marks, strict=True))
+            if mark in LETTERS
+        },
         "put": {n: one.discriminator_read for n, one in enumerate(reading.tokens) if one.masked},
-        "closing": _closing([reading], texts),
+        "closing": closing([reading], TEXTS[lang]),
     }
 
 
-def _mark(token, corrupted):
-    if not corrupted:
-        return "odd" if token.called_replaced else "plain"
-    if token.verdict in (CAUGHT, MISSED):
-        return token.verdict
-    if token.masked:
-        return "lucky_alarm" if token.verdict == FALSE_ALARM else "lucky"
-    return token.verdict
+def _note(reading, token, mark):
+    """The token that stands there now, or a special one that the text does not show, and the sign."""
+    read = token.discriminator_read
+    if not token.replaced and (read == reading.text[token.start : token.end] or not SPECIAL.fullmatch(read)):
+        return SIGNS[mark]
+    # `##` goes where it goes without saying, and stays where it tells something.
+    return f"{read.removeprefix('##') if token.token.startswith('##') else read} {SIGNS[mark]}"
 
 
-def _note(token: Token, mark):
-    put = [_as_in_text(token.discriminator_read, token.token)] if token.replaced else []
-    return " ".join([*put, SIGNS[mark]]) if mark in SIGNS else ""
+def _html(reading, view, number):
+    """A text as HTML: words in spans, in them tokens in spans, and every character of it once."""
+    parts, done, n = [], 0, 0
+    for word in reading.words:
+        parts += [_exact(reading.text[done : word.start]), Markup('<span class="w">')]
+        done = max(done, word.start)
+        for token in word.tokens:  # tokens of one character (an emoji in bytes) have the same place: show it once
+            start, end = max(done, token.start), max(done, token.end)
+            mark, note = reading.mark(token), view["notes"].get(n)
+            parts += [
+                _exact(reading.text[done:start]),
+                Markup('<span class="t {}" style="--p:{}%"').format(mark, view["probabilities"][n] / 10),
+                Markup(' id="t{}-{}"').format(number, n) if mark == "odd" else "",
+                Markup(' data-note="{}"').format(note) if note else "",
+                Markup(">"),
+                _exact(reading.text[start:end]),
+                Markup("</span>"),
+            ]
+            done, n = end, n + 1
+        parts.append(Markup("</span>"))
+    return Markup("").join([*parts, _exact(reading.text[done:])])
 
 
-def _as_in_text(other, original):
-    """A token that stands where another stood: `##` goes where it goes without saying, and stays where it tells."""
-    return other.removeprefix("##") if original.startswith("##") else other
-
-
-def _closing(readings, texts):
-    tokens = [token for reading in readings for token in reading.tokens]
-    return texts["closing"].format(
-        tokens=len(tokens),
-        odd=sum(token.called_replaced for token in tokens),
-        wrong=sum(reading.wrong for reading in readings),
-        replaced=sum(reading.replaced for reading in readings),
-        caught=sum(reading.caught for reading in readings),
-    )
-
-
-def _total(documents, column, texts):
-    closing = _closing([document.readings[column] for document in documents], texts)
-    return texts["total"].format(texts=len(documents), closing=closing)
-
-
-def _odd_words(documents):
-    """The words of texts read as they are that hold an odd token, oddest first: `list` of [`_OddWord`]."""
-    words = []
-    for document in documents:
-        number = 0  # of the word's first token in its document
-        for word in document.reading.words:
-            oddest = max(range(len(word.tokens)), key=lambda n: word.tokens[n].probability)
-            if word.tokens[oddest].called_replaced:
-                link = f"t{document.number}-{number + oddest}"
-                words.append(_odd_word(document.reading.text, word, word.tokens[oddest], link))
-            number += len(word.tokens)
-    return sorted(words, key=lambda word: -word.probability)
-
-
-def _odd_word(text, word: Word, oddest: Token, link):
-    before, after = text[word.start : oddest.start], text[oddest.end : word.end]
-    continues = oddest.token.startswith("##")
-    instead = [
-        before + one.token.removeprefix("##") + after if one.token.startswith("##") == continues else one.token
-        for one in oddest.candidates
-        if one.token != oddest.token
-    ]
-    return _OddWord(text[word.start : word.end], oddest.probability, tuple(instead), link)
+def _odd_words(readings):
+    """The words of texts read as they are that hold an odd token, oddest first: `list` of `dict`."""
+    found = []
+    for number, reading in enumerate(readings):
+        first = 0  # of the word's tokens in the text
+        for word in reading.words:
+            place = max(range(len(word.tokens)), key=lambda n: word.tokens[n].probability)
+            oddest = word.tokens[place]
+            if oddest.called_replaced:
+                before, after = reading.text[word.start : oddest.start], reading.text[oddest.end : word.end]
+                continues = oddest.token.startswith("##")
+                instead = [
+                    before + one.token.removeprefix("##") + after
+                    if one.token.startswith("##") == continues
+                    else one.token
+                    for one in oddest.candidates
+                    if one.token != oddest.token
+                ]
+                shown = {"text": reading.text[word.start : word.end], "instead": instead}
+                found.append({**shown, "per_mille": _per_mille(oddest), "link": f"t{number}-{first + place}"})
+            first += len(word.tokens)
+    return sorted(found, key=lambda word: -word["per_mille"])
 
 
 def _language_of(text):
     """The `lang` of a text for voices and line breaks: `"ko"` with Hangul, `"en"` in ASCII letters, else unknown."""
-    letters = [character for character in text if character.isalpha()]
-    if any("가" <= one <= "힣" or "\u1100" <= one <= "\u11ff" or "\u3131" <= one <= "\u318e" for one in letters):
+    if re.search("[가-힣\u1100-\u11ff\u3131-\u318e]", text):
         return "ko"
+    letters = [character for character in text if character.isalpha()]
     return "en" if letters and all(one.isascii() for one in letters) else ""
 
 
-def _per_mille(probability):
-    return round(probability * 1000)
-
-
-def _percent(per_mille, texts):
-    return texts["percent"].format(number=f"{per_mille / 10:.1f}")
-
-
-def _number(temperature):
-    return "" if temperature is None else f"{temperature:g}"
+def _per_mille(one):
+    """Of a [`Token`] or a [`Candidate`]."""
+    return round(one.probability * 1000)
 
 
 def _exact(text):
@@ -292,13 +203,8 @@ def _exact(text):
 
 
 def _environment():
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    options = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    environment = jinja2.Environment(loader=loader, autoescape=True, **options)
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":"), "sort_keys": False}
-    environment.filters |= {"exact": _exact, "percent": _percent, "per_mille": _per_mille}
     return environment

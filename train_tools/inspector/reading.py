@@ -10,6 +10,17 @@ from .pieces import token_name
 
 REPLACED = 0.5  # from this probability on, the discriminator says "replaced"
 CAUGHT, MISSED, FALSE_ALARM, RIGHT = "caught", "missed", "false_alarm", "right"
+# What a view says of a token, and the sign that says it without colour.
+SIGNS = {
+    CAUGHT: "✓",
+    MISSED: "✗",
+    FALSE_ALARM: "!",
+    RIGHT: "·",
+    "lucky": "=",  # masked, and the generator put the original back
+    "lucky_alarm": "= !",
+    "odd": "?",  # the last two: of a text as it is
+    "plain": "·",
+}
 ODD_TOKENS = 32  # of a text, at most: so many get the generator's candidates where nothing was masked
 
 
@@ -113,33 +124,46 @@ class Reading:
         """`int`: replaced tokens that the discriminator calls replaced."""
         return sum(token.verdict == CAUGHT for token in self.tokens)
 
+    def mark(self, token):
+        """What a view says of a token: `str`, a key of [`SIGNS`]."""
+        if self.temperature is None:
+            return "odd" if token.called_replaced else "plain"
+        if token.masked and not token.replaced:
+            return "lucky_alarm" if token.called_replaced else "lucky"
+        return token.verdict
+
     def as_dict(self):
         """The reading for programs: `dict` of what JSON knows, probabilities rounded to six digits."""
-        return {
-            "text": self.text,
-            "temperature": self.temperature,
-            "tokens": [
-                {
-                    "token": token.token,
-                    "text": self.text[token.start : token.end],
-                    "start": token.start,
-                    "end": token.end,
-                    "masked": token.masked,
-                    "generator_read": token.generator_read,
-                    "discriminator_read": token.discriminator_read,
-                    "replaced": token.replaced,
-                    "probability": round(token.probability, 6),
-                    "verdict": token.verdict,
-                    "candidates": [
-                        {"token": one.token, "probability": round(one.probability, 6)} for one in token.candidates
-                    ],
-                }
-                for token in self.tokens
-            ],
-            "wrong": self.wrong,
-            "replaced": self.replaced,
-            "caught": self.caught,
-        }
+        tokens = [
+            {
+                **vars(token),
+                "text": self.text[token.start : token.end],
+                "probability": round(token.probability, 6),
+                "verdict": token.verdict,
+                "candidates": [
+                    {"token": one.token, "probability": round(one.probability, 6)} for one in token.candidates
+                ],
+            }
+            for token in self.tokens
+        ]
+        counts = {name: getattr(self, name) for name in ("wrong", "replaced", "caught")}
+        return {"text": self.text, "temperature": self.temperature, "tokens": tokens, **counts}
+
+
+def closing(readings, texts):
+    """The line that ends one text or more.
+
+    Args: readings (`list` of [`Reading`]), of one kind; texts (`dict`), of a language. Returns: `str`.
+    """
+    tokens = [token for reading in readings for token in reading.tokens]
+    key = "odd" if readings and readings[0].temperature is None else "closing"
+    return texts[key].format(
+        tokens=len(tokens),
+        odd=sum(token.called_replaced for token in tokens),
+        wrong=sum(reading.wrong for reading in readings),
+        replaced=sum(reading.replaced for reading in readings),
+        caught=sum(reading.caught for reading in readings),
+    )
 
 
 @torch.no_grad()
@@ -161,19 +185,20 @@ def read_pieces(model, tokenizer, pieces, *, top_k=5):
         output = model(**batch, return_loss=False, return_dict=True)
         asked = output.masked_input_ids, batch["attention_mask"], output.masked_positions
         candidates = _candidates(model, tokenizer, *asked, top_k) if top_k else {}
-    generator_read, discriminator_read = output.masked_input_ids.tolist(), output.disc_input_ids.tolist()
+    read, put = output.masked_input_ids.tolist(), output.disc_input_ids.tolist()
     masked, probabilities = output.masked_positions.tolist(), torch.sigmoid(output.logits.float()).tolist()
     readings = []
     for row, piece in enumerate(pieces):
         tokens = [
-            Token(
-                **_in_the_text(piece, tokenizer, column),
+            _token(
+                tokenizer,
+                piece,
+                column,
+                probabilities[row][column],
+                candidates.get((row, column), ()),
+                put=put[row][column],
+                read=read[row][column],
                 masked=masked[row][column],
-                generator_read=token_name(tokenizer, generator_read[row][column]),
-                discriminator_read=token_name(tokenizer, discriminator_read[row][column]),
-                replaced=discriminator_read[row][column] != piece.input_ids[column],
-                probability=probabilities[row][column],
-                candidates=candidates.get((row, column), ()),
             )
             for column in piece.columns()
         ]
@@ -203,20 +228,10 @@ def _as_it_is(model, tokenizer, piece, probabilities, top_k):
         (column for column in piece.columns() if probabilities[column] > REPLACED), key=lambda one: -probabilities[one]
     )[:ODD_TOKENS]
     candidates = _candidates_one_by_one(model, tokenizer, piece, odd, top_k) if odd else {}
-    tokens = []
-    for column in piece.columns():
-        place = _in_the_text(piece, tokenizer, column)
-        tokens.append(
-            Token(
-                **place,
-                masked=False,
-                generator_read=place["token"],
-                discriminator_read=place["token"],
-                replaced=False,
-                probability=probabilities[column],
-                candidates=candidates.get(column, ()),
-            )
-        )
+    tokens = [
+        _token(tokenizer, piece, column, probabilities[column], candidates.get(column, ()))
+        for column in piece.columns()
+    ]
     return Reading(piece.text, tuple(tokens))
 
 
@@ -294,7 +309,10 @@ def _candidates(model, tokenizer, masked_input_ids, attention_mask, positions, t
     }
 
 
-def _in_the_text(piece, tokenizer, column) -> dict:
-    """The fields `token`, `start` and `end` of a [`Token`]."""
-    place = piece.places[column]
-    return {"token": token_name(tokenizer, piece.input_ids[column]), "start": place[0], "end": place[1]}
+def _token(tokenizer, piece, column, probability, candidates, put=None, read=None, masked=False):
+    """The [`Token`] of a column, which both networks read as it is unless ids say what they read."""
+    original = piece.input_ids[column]
+    put, read = (original if one is None else one for one in (put, read))
+    names = (token_name(tokenizer, one) for one in (read, put))
+    start, end = piece.places[column]
+    return Token(token_name(tokenizer, original), start, end, masked, *names, put != original, probability, candidates)

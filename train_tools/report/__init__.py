@@ -30,10 +30,8 @@ def report_run(run, *, html=None, png=None, lang=None):
     Returns:
         `list[Path]`: the files that were written; each is whole, or as it was before.
 
-    Raises:
-        ImportError: matplotlib is not installed.
-        ValueError: no folder, no `trainer_state.json` in it, a file that cannot be read, or no such language.
-        OSError: a file cannot be written.
+    Raises: ImportError: matplotlib is not installed. ValueError: no folder, no `trainer_state.json` in it, a file that
+        cannot be read, or no such language. OSError: a file cannot be written.
     """
     lang = choose_language(lang)
     targets = {"html": Path(html) if html is not None else Path(run) / PAGE_FILE}
@@ -55,7 +53,7 @@ def report_run(run, *, html=None, png=None, lang=None):
 
 
 def _write_png(run, lang, path):
-    if lang == "ko" and not figures.has_glyphs(figures.HANGUL):
+    if lang == "ko" and not figures.hangul_fonts():
         logger.warning("No installed font has Hangul: the labels of the PNG are in English. Install Noto Sans CJK.")
         lang = "en"
     texts = TEXTS[lang]

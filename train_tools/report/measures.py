@@ -6,18 +6,16 @@ from dataclasses import dataclass
 
 Z = 1.96  # 95 %
 CURVE_POINTS = 400
-# Ranks stand on bounds, so a minimum only keeps out what says nothing at all.
-LEAST_OCCURRENCES = 5
+LEAST_OCCURRENCES = 5  # ranks stand on bounds, so a minimum only keeps out what says nothing at all
 LISTED_TOKENS = 10
 
 
 def downsample(points, limit=CURVE_POINTS):
     """A curve of at most `limit` points in which every spike can still be seen.
 
-    The points are cut into buckets of like number; each keeps its lowest and its highest, the curve its two ends.
+    The points are cut into buckets of similar number; each keeps its lowest and its highest, the curve its two ends.
 
-    Args: points (`list` of (step, value)); limit (`int`): 4 or more.
-    Returns: `list` of (step, value), in order.
+    Args: points (`list` of (step, value)); limit (`int`): 4 or more. Returns: `list` of (step, value), in order.
     """
     if len(points) <= limit:
         return list(points)
@@ -25,8 +23,7 @@ def downsample(points, limit=CURVE_POINTS):
     kept = [points[0]]
     for bucket in range(buckets):
         part = inner[len(inner) * bucket // buckets : len(inner) * (bucket + 1) // buckets]
-        ends = {min(part, key=lambda point: point[1]), max(part, key=lambda point: point[1])}
-        kept += sorted(ends)
+        kept += sorted({choose(part, key=lambda point: point[1]) for choose in (min, max)})
     return [*kept, points[-1]]
 
 
@@ -45,8 +42,7 @@ def least_gain(before, after, trials):
 
     Both shares are taken as independent. They are of the same places, so that the true bound is rather higher.
 
-    Args: before, after (`int`): hits; trials (`int`): of both, 1 or more.
-    Returns: `float` in [-1, 1]
+    Args: before, after (`int`): hits; trials (`int`): of both, 1 or more. Returns: `float` in [-1, 1].
     """
     first, second = before / trials, after / trials
     down = second - wilson(after, trials)[0]
@@ -58,8 +54,7 @@ def least_gain(before, after, trials):
 class TokenScore:
     """How a network did on a token, before and after.
 
-    Args:
-        token, kind (`str`); trials (`int`): places that were judged; before, after (`int`): of those, the good ones.
+    Args: token, kind (`str`); trials (`int`): places that were judged; before, after (`int`): of those, the good ones.
     """
 
     token: str
@@ -69,13 +64,8 @@ class TokenScore:
     after: int
 
     @property
-    def gain(self):
-        """`float`: what the share of good ones grew by."""
-        return (self.after - self.before) / self.trials
-
-    @property
     def sure_gain(self):
-        """`float`: what it grew by at least."""
+        """`float`: what the share of good ones grew by at least."""
         return least_gain(self.before, self.after, self.trials)
 
     @property
@@ -85,7 +75,7 @@ class TokenScore:
 
 
 def generator_scores(tokens):
-    """Top-5 hits at masked places: `list` of [`TokenScore`], of tokens masked often enough and alike both times."""
+    """Top-5 hits at masked places: `list` of [`TokenScore`], of tokens masked often enough and equally both times."""
     return [
         TokenScore(one.token, one.kind, one.after["masked"], one.before["gen_top5"], one.after["gen_top5"])
         for one in tokens
@@ -95,15 +85,12 @@ def generator_scores(tokens):
 
 def discriminator_scores(tokens):
     """Right verdicts: `list` of [`TokenScore`], of tokens that occur often enough."""
-    return [
-        TokenScore(one.token, one.kind, one.count, _right(one.count, one.before), _right(one.count, one.after))
-        for one in tokens
-        if one.count >= LEAST_OCCURRENCES
-    ]
-
-
-def _right(count, counts):
-    return count - (counts["replaced"] - counts["caught"]) - counts["false_alarms"]
+    scores = []
+    for one in tokens:
+        if one.count >= LEAST_OCCURRENCES:
+            wrong = [side["replaced"] - side["caught"] + side["false_alarms"] for side in (one.before, one.after)]
+            scores.append(TokenScore(one.token, one.kind, one.count, *(one.count - count for count in wrong)))
+    return scores
 
 
 def most_improved(scores):
@@ -118,39 +105,24 @@ def worst(scores):
     return sorted(wrong, key=lambda score: (score.best_case, -score.trials, score.token))[:LISTED_TOKENS]
 
 
-@dataclass(frozen=True)
-class Verdicts:
-    """What the discriminator said of tokens (`int` each): replaced ones caught or missed, others right or not."""
+def verdicts(classes):
+    """What the discriminator said of each kind of token, and of all: every token is frequent or rare.
 
-    caught: int
-    missed: int
-    right: int
-    false_alarms: int
-
-    @property
-    def recall(self):
-        """`float` or `None`: the share of replaced tokens that is caught."""
-        return share(self.caught, self.caught + self.missed)
-
-    @property
-    def false_alarm_rate(self):
-        """`float` or `None`: the share of original tokens that is called replaced."""
-        return share(self.false_alarms, self.right + self.false_alarms)
-
-    @property
-    def precision(self):
-        """`float` or `None`: the share of alarms that is right."""
-        return share(self.caught, self.caught + self.false_alarms)
-
-
-def verdicts(counts):
-    """The verdicts of a class: `counts` is a `dict` with `tokens`, `replaced`, `caught`, `false_alarms`."""
-    return Verdicts(
-        caught=counts["caught"],
-        missed=counts["replaced"] - counts["caught"],
-        right=counts["tokens"] - counts["replaced"] - counts["false_alarms"],
-        false_alarms=counts["false_alarms"],
-    )
+    Args: classes (`dict`): of counts `tokens`, `replaced`, `caught` and `false_alarms`, by kind.
+    Returns: `dict` of three (part, whole): caught of replaced, false alarms of original, caught of alarms.
+    """
+    kinds = {name: counts for name, counts in classes.items() if counts.get("tokens")}
+    halves = [kinds[name] for name in ("frequent", "rare") if name in kinds]
+    names = ("tokens", "replaced", "caught", "false_alarms")
+    kinds = {"all": {name: sum(half[name] for half in halves) for name in names}, **kinds}
+    return {
+        name: [
+            (one["caught"], one["replaced"]),
+            (one["false_alarms"], one["tokens"] - one["replaced"]),
+            (one["caught"], one["caught"] + one["false_alarms"]),
+        ]
+        for name, one in kinds.items()
+    }
 
 
 def share(part, whole):

@@ -3,91 +3,64 @@
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup
 
-from . import charts, evaluation_section, figures, measures, tables
+from . import charts, figures, measures, tables
 from .tables import number, percent, printable
-
-
-TEMPLATE = Path(__file__).parent / "report.html.j2"
+from .translated import sign
 
 
 def charts_of(run, texts):
-    """Every chart of a run, in the order of the page: `list` of [`charts.Lines`] and [`charts.Bars`]."""
-    drawn = [chart for _, section in charts.curve_sections(run, texts) for chart in section]
-    if run.evaluation is not None:
-        drawn += evaluation_section.charts(run.evaluation, texts)
-    if run.held_out is None:
-        return drawn
-    return [*drawn, *charts.confusion_charts(run, texts), *charts.calibration_charts(run, texts)]
+    """Every chart of a run, in the order of the page: `list` of [`Chart`]."""
+    drawn = [chart for _, section, _ in charts.curve_sections(run, texts) for chart in section]
+    return drawn if run.held_out is None else [*drawn, charts.calibration(run, texts)[0]]
 
 
 def render(run, texts, lang):
-    """One self-contained HTML page.
-
-    Args: run ([`Run`]); texts (`dict`): of the language. lang (`str`): `"ko"` or `"en"`.
-    Returns: `str`
-    """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(
+    """One self-contained HTML page: `str`. Args: run ([`Run`]); texts (`dict`); lang (`str`): `"ko"` or `"en"`."""
+    options = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(loader=loader, autoescape=True, **options)
+    environment.globals |= {"draw": figures.draw_svg}
+    sections = charts.curve_sections(run, texts)
+    shown = {
+        "findings": _findings(run, texts, lang),
+        "evaluation": run.on_labels(lang),
+        "held_out": tables.comparison(run, texts),
+        "both_texts": tables.both_texts(run, texts),
+        "curves": sections,
+        **(_token_by_token(run, texts) if run.held_out is not None else {}),
+        "settings": tables.settings(run, texts, lang),
+    }
+    head = {"name": printable(run.name), "source": run.source, "headline": tables.headline(run, texts)}
+    head |= {"unfinished": _unfinished(run, texts), "missing": _missing(run, texts)}
+    return environment.get_template("report.html.j2").render(
         texts=texts,
         lang=lang,
-        name=printable(run.name),
-        source=run.source,
-        headline=tables.headline(run, texts),
-        unfinished=_unfinished(run, texts),
         best_checkpoint=tables.best_checkpoint(run, texts),
-        findings=_findings(run, texts),
-        missing=_missing(run, texts),
-        evaluation=_evaluation(run, texts, lang),
-        comparison=tables.comparison(run, texts),
-        both_texts=tables.both_texts(run, texts),
-        sections=[(name, [_drawn(chart) for chart in section]) for name, section in charts.curve_sections(run, texts)],
-        has_speed=any(
-            chart.name == "tokens_per_second" for _, section in charts.curve_sections(run, texts) for chart in section
-        ),
-        limit=measures.CURVE_POINTS,
-        held_out=_held_out(run, texts),
-        settings=tables.settings(run, texts),
+        contents=[name for name, content in shown.items() if content or name in ("findings", "settings")],
+        has_speed=any(chart.name == "tokens_per_second" for _, section, _ in sections for chart in section),
+        counts={"limit": measures.CURVE_POINTS, "least": measures.LEAST_OCCURRENCES},
         datasets=", ".join(map(printable, run.results.get("datasets", []))),
+        **head,
+        **shown,
     )
 
 
-def _drawn(chart):
-    return {"chart": chart, "svg": Markup(figures.draw_svg(chart))}  # matplotlib and ElementTree have escaped it
-
-
-def _evaluation(run, texts, lang):
-    """The part about labels that `evaluation.json` makes possible, or `None`."""
-    if run.evaluation is None:
-        return None
-    drawn = [_drawn(chart) for chart in evaluation_section.charts(run.evaluation, texts)]
-    return {**evaluation_section.describe(run.evaluation, lang), "charts": drawn}
-
-
-def _held_out(run, texts):
-    """The parts that `held_out.json` makes possible, or `None`."""
-    if run.held_out is None:
-        return None
+def _token_by_token(run, texts):
+    """The parts that `held_out.json` makes possible."""
     errors = [measures.calibration_error(getattr(run.held_out, side)["calibration"]) for side in ("before", "after")]
+    bins = len(run.held_out.after["calibration"]["count"])
+    note = texts["calibration_note"].format(bins=bins, before=percent(errors[0]), after=percent(errors[1]))
     return {
         "confusion": tables.confusion(run, texts),
-        "confusion_charts": [_drawn(chart) for chart in charts.confusion_charts(run, texts)],
-        "calibration_charts": [_drawn(chart) for chart in charts.calibration_charts(run, texts)],
-        "calibration_note": texts["calibration_note"].format(
-            bins=len(run.held_out.after["calibration"]["count"]), before=percent(errors[0]), after=percent(errors[1])
-        ),
+        "calibration": (*charts.calibration(run, texts), note),
         "token_tables": tables.token_tables(run, texts),
-        "least": measures.LEAST_OCCURRENCES,
     }
 
 
-def _findings(run, texts):
-    """What was found to be wrong: `list` of (step, name, message)."""
-    found = [(row.get("step", 0), printable(row["health"]), printable(row["message"])) for row in run.signs]
+def _findings(run, texts, lang):
+    """What was found to be wrong: `list` of (when, name, message)."""
+    found = [(row.get("step", 0), printable(row["health"]), sign(row, run.log, number, lang)) for row in run.signs]
     for name, steps in run.not_finite().items():
         message = texts["not_finite"].format(name=printable(name), count=len(steps), step=f"{min(steps):,}")
         found.append((min(steps), "nan", message))

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ...hub_tools.run_record import EVALUATION, STATE_FILE, RunRecord, is_number, read_object, read_record
+from ..evaluation import results
 from ..evaluation.evaluation import EVALUATION_FILE, Evaluation
+from ..evaluation.result_texts import TEXTS
 from ..language import LANGUAGES
-from .evaluation_section import describe
 
 
 CONFIG_FILE = "config.json"
@@ -54,10 +55,7 @@ class Run(RunRecord):
         return sorted({row["step"]: row[key] for row in rows if "step" in row and is_number(row.get(key))}.items())
 
     def not_finite(self):
-        """Figures that were logged as NaN or infinite.
-
-        Returns: `dict[str, list[int]]`: the steps where they were, by name.
-        """
+        """Figures that were logged as NaN or infinite: `dict[str, list[int]]`, the steps by name."""
         found: dict[str, list[int]] = {}
         for row in [*self.training, *self.evaluations]:
             for name, value in row.items():
@@ -65,18 +63,21 @@ class Run(RunRecord):
                     found.setdefault(name, []).append(row.get("step", 0))
         return found
 
+    def on_labels(self, lang):
+        """What an evaluation says: `dict` of `task` (`str`), `tables`, `verdicts` and `notes` (`list`); or `None`."""
+        return self.evaluation and _describe(self.evaluation, lang)
+
+
+def _describe(evaluation, lang):
+    made = {name: getattr(results, name)(evaluation, TEXTS[lang]) for name in ("tables", "verdicts", "notes")}
+    return {"task": results.task_line(evaluation, TEXTS[lang]), **made}
+
 
 def read_run(folder):
     """Read a run: the output folder of `electra-rtd adapt` or of a stock Trainer, or one checkpoint of it.
 
-    Args:
-        folder (`str` or path)
-
-    Returns:
-        [`Run`]
-
-    Raises:
-        ValueError: there is no such folder, no `trainer_state.json` in it, or a file that cannot be read.
+    Args: folder (`str` or path). Returns: [`Run`].
+    Raises: ValueError: there is no such folder, no `trainer_state.json` in it, or a file that cannot be read.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -99,9 +100,9 @@ def _read_evaluation(folder):
         return None
     evaluation = Evaluation.read(found)
     try:
-        describe(evaluation, LANGUAGES[0])
+        _describe(evaluation, LANGUAGES[0])
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{found} is no evaluation: {error!r}. Let `electra-rtd evaluate` write it anew.") from error
+        raise ValueError(f"{found} is no evaluation: {error!r}. Let `electra-rtd evaluate` write it again.") from error
     return evaluation
 
 
@@ -109,16 +110,14 @@ def _find_state(folder):
     """Where `trainer_state.json` lies: with the run, else in its last checkpoint, as a stock Trainer leaves it."""
     if (folder / STATE_FILE).is_file():
         return folder
-    checkpoints = [path.parent for path in folder.glob(f"checkpoint-*/{STATE_FILE}")]
-    checkpoints = [checkpoint for checkpoint in checkpoints if _step(checkpoint) is not None]
+    checkpoints = {
+        int(path.parent.name.removeprefix("checkpoint-")): path.parent
+        for path in folder.glob(f"checkpoint-*/{STATE_FILE}")
+        if path.parent.name.removeprefix("checkpoint-").isdecimal()
+    }
     if not checkpoints:
         raise ValueError(
             f"{folder} holds no {STATE_FILE}, and no checkpoint-N in it does. Give the `output_dir` of a run; a "
             "stock Trainer writes this file with `trainer.save_state()` and into each checkpoint."
         )
-    return max(checkpoints, key=_step)
-
-
-def _step(checkpoint):
-    number = checkpoint.name.removeprefix("checkpoint-")
-    return int(number) if number.isdecimal() else None
+    return checkpoints[max(checkpoints)]

@@ -4,44 +4,21 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from ...hub_tools.constant_answer import LOWER, constant_answers, states, verdict
-from ...hub_tools.run_record import CLASSES, EVALUATION, is_number
+from ...hub_tools.run_record import EVALUATION, is_number
+from ..evaluation.results import NOTHING, printable
 from . import measures
-from .measures import TokenScore, Verdicts
+from .translated import reason
 
 
 # The figures of held-out text, in the order of the table: first the one that nothing but detecting can move.
-FIGURES = (
-    "disc_auc",
-    "disc_loss",
-    "disc_acc",
-    "disc_precision",
-    "disc_recall",
-    "disc_f1",
-    "calibration_error",
-    "mlm_loss",
-    "gen_perplexity",
-    "gen_acc",
-    "gen_top1",
-    "gen_top5",
-    "loss",
-    "lucky_hits",
-    "replaced_share",
-)
-SHARES = {"gen_acc", "gen_top1", "gen_top5", "disc_acc", "disc_precision", "disc_recall", "disc_f1", "disc_auc"}
-SHARES |= {"calibration_error", "lucky_hits", "replaced_share"}
-RATES = ("recall", "false_alarm_rate", "precision")
+FIGURES = ("disc_auc", "disc_loss", "disc_acc", "disc_precision", "disc_recall", "disc_f1", "calibration_error")
+FIGURES += ("mlm_loss", "gen_perplexity", "gen_acc", "gen_top1", "gen_top5", "loss", "lucky_hits", "replaced_share")
+UNJUDGED = ("lucky_hits", "replaced_share")  # neither high nor low is good
+SHARES = set(FIGURES) - {"disc_loss", "mlm_loss", "gen_perplexity", "loss"}
 LIBRARIES = ("torch", "transformers", "datasets")
 STATE_SETTINGS = ("num_train_epochs", "max_steps", "train_batch_size", "logging_steps", "eval_steps", "save_steps")
-MODEL_SETTINGS = (
-    "mask_prob",
-    "gen_weight",
-    "disc_weight",
-    "sampling_temperature",
-    "exclude_original",
-    "mask_whole_words",
-    "embedding_sharing",
-)
-NOTHING = "—"
+MODEL_SETTINGS = ("mask_prob", "gen_weight", "disc_weight", "sampling_temperature", "exclude_original")
+MODEL_SETTINGS += ("mask_whole_words", "embedding_sharing")
 
 
 @dataclass(frozen=True)
@@ -72,66 +49,70 @@ def figure(name, value):
     return percent(value) if name in SHARES else number(value)
 
 
-def duration(seconds, texts):
-    """Seconds in words."""
+def headline(run, texts):
+    """The figures at the top: `list` of (name, value)."""
+    results, end, state = run.results, run.end, run.state
+    seconds = results.get("seconds", end.get("train_runtime"))
+    speed = results.get("tokens_per_second", end.get("train_tokens_per_second"))
+    values = {
+        "steps": number(results.get("steps", state.get("global_step"))),
+        "epochs": number(state.get("epoch")),
+        "time": _duration(seconds, texts) if is_number(seconds) else NOTHING,
+        "tokens": number(results.get("tokens_seen", state.get("num_input_tokens_seen") or None)),
+        "tokens_per_second": f"{speed:,.0f}" if is_number(speed) else NOTHING,
+    }
+    return [(texts[name], texts["unknown"] if value == NOTHING else value) for name, value in values.items()]
+
+
+def _duration(seconds, texts):
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return texts["minutes"].format(minutes=minutes, seconds=rest)
     return texts["hours"].format(hours=minutes // 60, minutes=minutes % 60)
 
 
-def headline(run, texts):
-    """The figures at the top: `list` of (name, value)."""
-    results, end, state = run.results, run.end, run.state
-    seconds = results.get("seconds", end.get("train_runtime"))
-    tokens = results.get("tokens_seen", state.get("num_input_tokens_seen") or None)
-    speed = results.get("tokens_per_second", end.get("train_tokens_per_second"))
-    values = {
-        "steps": number(results.get("steps", state.get("global_step"))),
-        "epochs": number(state.get("epoch")),
-        "time": duration(seconds, texts) if is_number(seconds) else NOTHING,
-        "tokens": number(tokens),
-        "tokens_per_second": f"{speed:,.0f}" if is_number(speed) else NOTHING,
-    }
-    return [(texts[name], texts["unknown"] if value == NOTHING else value) for name, value in values.items()]
-
-
 def comparison(run, texts):
-    """Held-out figures before and after.
-
-    Args: run ([`Run`]), texts (`dict`).
-    Returns: [`Table`], or `None` where nothing was evaluated.
-    """
-    before, after = held_out_figures(run, 0), held_out_figures(run, -1)
-    names = [name for name in FIGURES if is_number(before.get(name)) or is_number(after.get(name))]
+    """Held-out figures before and after: [`Table`], or `None` where nothing was evaluated."""
+    sides = held_out_figures(run, 0), held_out_figures(run, -1)
+    names = [name for name in FIGURES if any(is_number(side.get(name)) for side in sides)]
     if not names:
         return None
-    heads = _sides(run, texts)
-    head = [texts["figure"], *heads, texts["verdict"], texts["change"], texts["constant_answer"], texts["better_when"]]
-    return Table(texts["held_out"], head, [_compare(name, before, after, run.vocab_size, texts) for name in names])
+    constants = constant_answers(sides[1], run.vocab_size)
+    rows = []
+    for name in names:
+        values = [figure(name, side.get(name)) for side in (*sides, constants)]
+        rows.append([_named(name, texts), *values[:2], _result(name, *sides, run, texts), values[2]])
+    head = [texts["figure"], *_sides(run, texts), texts["verdict"], texts["constant_answer"]]
+    return Table(texts["held_out"], head, rows)
 
 
 def both_texts(run, texts):
-    """What was gained on the domain's text and lost on general text, side by side.
-
-    Args: run ([`Run`]), texts (`dict`).
-    Returns: [`Table`], or `None` where no general text was replayed.
-    """
-    sides = [(held_out_figures(run, 0), held_out_figures(run, -1)), general_figures(run)]
-    names = [name for name in FIGURES if all(is_number(one.get(name)) for side in sides for one in side)]
-    if not names:
-        return None
-    of_each = [
-        f"{texts[text]}: {texts[one]}" for text in ("domain", "general") for one in ("before", "after", "verdict")
-    ]
+    """What was gained on the domain's text and lost on general text: [`Table`], or `None` where none was replayed."""
+    pairs = [(held_out_figures(run, 0), held_out_figures(run, -1)), general_figures(run)]
+    names = [name for name in FIGURES if all(is_number(side.get(name)) for pair in pairs for side in pair)]
     rows = []
     for name in names:
-        row = [texts[name]]
-        for before, after in sides:
-            said = verdict(name, before, after, run.vocab_size)
-            row += [figure(name, before[name]), figure(name, after[name]), NOTHING if said is None else texts[said]]
-        rows.append(row)
-    return Table(texts["both_texts"], [texts["figure"], *of_each], rows)
+        cells = [
+            f"{figure(name, before[name])} → {figure(name, after[name])} {_result(name, before, after, run, texts)}"
+            for before, after in pairs
+        ]
+        rows.append([_named(name, texts), *cells])
+    return Table(texts["both_texts"], [texts["figure"], texts["domain"], texts["general"]], rows) if rows else None
+
+
+def _named(name, texts):
+    """A figure by name, with an arrow to where it should go."""
+    return texts[name] if name in UNJUDGED else f"{texts[name]}\N{NO-BREAK SPACE}{'↓' if name in LOWER else '↑'}"
+
+
+def _result(name, before, after, run, texts):
+    """What became of a figure, in words, and by how much it changed."""
+    first, last = before.get(name), after.get(name)
+    said = verdict(name, before, after, run.vocab_size)
+    parts = [] if said is None else [texts["results"][said]]
+    if is_number(first) and is_number(last):
+        parts.append(points(last - first, texts) if name in SHARES else f"{last - first:+.4g}")
+    return ", ".join(parts) or NOTHING
 
 
 def general_figures(run):
@@ -148,17 +129,12 @@ def general_figures(run):
 def no_success(run, texts):
     """What held-out text says against a run: `list` of (name, message), empty where it says nothing."""
     after = held_out_figures(run, -1)
-    constant = constant_answers(after, run.vocab_size)
-    found = []
-    for network, name, state in zip(
-        ("generator", "discriminator"), ("mlm_loss", "disc_loss"), states(after, run.vocab_size), strict=True
-    ):
+    constants, found = constant_answers(after, run.vocab_size), []
+    for loss, state in zip(("mlm_loss", "disc_loss"), states(after, run.vocab_size), strict=True):
         if state is not None:
-            shown = {key: figure(key, after.get(key)) for key in ("disc_auc", name)}
-            message = texts[f"{network}_{state}"].format(
-                auc=shown["disc_auc"], loss=shown[name], constant=number(constant.get(name))
-            )
-            found.append((f"{network}_{state}", message))
+            name = f"{'generator' if loss == 'mlm_loss' else 'discriminator'}_{state}"
+            figures = {"auc": percent(after.get("disc_auc")), "loss": number(after.get(loss))}
+            found.append((name, texts[name].format(**figures, constant=number(constants.get(loss)))))
     return found
 
 
@@ -189,120 +165,87 @@ def _sides(run, texts):
     return [texts["before"] if first == 0 or first == last else at[0], at[1]]
 
 
-def _compare(name, before, after, vocab_size, texts):
-    first, last = before.get(name), after.get(name)
-    said = verdict(name, before, after, vocab_size)
-    wanted = "lower" if name in LOWER else "neither" if name in ("lucky_hits", "replaced_share") else "higher"
-    change = NOTHING
-    if is_number(first) and is_number(last):
-        change = points(last - first, texts) if name in SHARES else f"{last - first:+.4g}"
-    constant = figure(name, constant_answers(after, vocab_size).get(name))
-    result = NOTHING if said is None else texts[said]
-    return [texts[name], figure(name, first), figure(name, last), result, change, constant, texts[wanted]]
-
-
 def points(change, texts):
     """A difference of two shares, in percentage points."""
-    return texts["points_unit"].format(value=f"{100 * change:+.1f}")
+    shown = f"{100 * change:+.1f}"
+    if change and not float(shown):  # as many digits as tell better from worse
+        shown = f"{100 * change:+.1g}"
+    return texts["points_unit"].format(value=shown)
 
 
 def confusion(run, texts):
     """What the discriminator makes of each kind of token: [`Table`]."""
-    head = ["class", "caught", "missed", "right", "false_alarms", "recall_rate", "false_alarm_rate", "precision_rate"]
-    before, after = (class_verdicts(stats) for stats in (run.held_out.before, run.held_out.after))
-    rows = [
-        [texts[name], *(number(getattr(now, part)) for part in head[1:5]), *_rates(before.get(name), now)]
-        for name, now in after.items()
-    ]
-    return Table(texts["confusion_after"], [texts[name] for name in head], rows)
+    before, after = (measures.verdicts(side["classes"]) for side in (run.held_out.before, run.held_out.after))
+    rows = []
+    for kind, rates in after.items():
+        pairs = zip(before.get(kind, [(0, 0)] * len(rates)), rates, strict=True)
+        rows.append([texts["kinds"][kind], *(_rate(*pair) for pair in pairs)])
+    head = [texts[name] for name in ("class", "recall_rate", "false_alarm_rate", "precision_rate")]
+    return Table(texts["confusion"], head, rows)
 
 
-def class_verdicts(stats):
-    """The verdicts by kind of token, all of them first: `dict[str, Verdicts]`; kinds without tokens are left out."""
-    classes = stats["classes"]
-    by_kind = {name: measures.verdicts(classes[name]) for name in CLASSES if classes.get(name, {}).get("tokens")}
-    halves = [by_kind[name] for name in ("frequent", "rare") if name in by_kind]  # every token is one of the two
-    parts = ("caught", "missed", "right", "false_alarms")
-    total = Verdicts(**{part: sum(getattr(half, part) for half in halves) for part in parts})
-    return {"all": total, **by_kind}
-
-
-def _rates(before, after):
-    pairs = [(getattr(before, rate) if before else None, getattr(after, rate)) for rate in RATES]
-    return [f"{percent(first)} → {percent(second)}" for first, second in pairs]
+def _rate(before, after):
+    if not (before[1] or after[1]):
+        return NOTHING
+    shares = [percent(measures.share(*one)) for one in (before, after)]
+    return "\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}".join(shares) + f"\n{after[0]:,} / {after[1]:,}"
 
 
 def token_tables(run, texts):
-    """The most improved and the worst tokens of both networks.
+    """The most improved and the worst tokens of the generator, then of the discriminator, whose shares are of errors.
 
-    Returns: `list` of (what the shares are, [[`Table`], [`Table`]]), the generator's first.
+    Returns: `list` of (what the shares are, [[`Table`], [`Table`]]).
     """
-    generator = measures.generator_scores(run.held_out.tokens)
-    discriminator = measures.discriminator_scores(run.held_out.tokens)
-    return [
-        (
-            texts["generator_rate"],
-            [
-                _improved(texts["generator_improved"], generator, texts, "masked_places", wrong=False),
-                _worst(texts["generator_worst"], generator, texts, "masked_places", wrong=False),
-            ],
-        ),
-        (
-            texts["discriminator_rate"],
-            [
-                _improved(texts["discriminator_improved"], discriminator, texts, "occurrences", wrong=True),
-                _worst(texts["discriminator_worst"], discriminator, texts, "occurrences", wrong=True),
-            ],
-        ),
-    ]
+    scores = measures.generator_scores(run.held_out.tokens), measures.discriminator_scores(run.held_out.tokens)
+    made = []
+    for network, found in zip(("generator", "discriminator"), scores, strict=True):
+        wrong = network == "discriminator"
+        improved, worst = measures.most_improved(found), measures.worst(found)
+        gains = [points(one.sure_gain, texts) for one in improved]
+        bounds = [percent(1 - one.best_case if wrong else one.best_case) for one in worst]
+        head = [
+            texts[name] for name in ("token", "class", "occurrences" if wrong else "masked_places", "before", "after")
+        ]
+        both = [
+            Table(texts[f"{network}_{kind}"], [*head, texts[end]], _token_rows(listed, ends, texts, wrong))
+            for kind, end, listed, ends in (
+                ("improved", "surely", improved, gains),
+                ("worst", "at_least" if wrong else "at_most", worst, bounds),
+            )
+        ]
+        made.append((texts[f"{network}_rate"], both))
+    return made
 
 
-def _improved(caption, scores, texts, judged, wrong):
-    head = [texts[name] for name in ("token", "class", judged, "before", "after", "surely")]
-    listed = measures.most_improved(scores)
-    rows = [[*_token_cells(score, texts, wrong), points(score.sure_gain, texts)] for score in listed]
-    return Table(caption, head, rows)
-
-
-def _worst(caption, scores, texts, judged, wrong):
-    head = [texts[name] for name in ("token", "class", judged, "before", "after", "at_least" if wrong else "at_most")]
+def _token_rows(scores, ends, texts, wrong):
     rows = []
-    for score in measures.worst(scores):
-        bound = 1 - score.best_case if wrong else score.best_case
-        rows.append([*_token_cells(score, texts, wrong), percent(bound)])
-    return Table(caption, head, rows)
+    for score, end in zip(scores, ends, strict=True):
+        shares = [(score.trials - good if wrong else good) / score.trials for good in (score.before, score.after)]
+        kind = texts["kinds"].get(score.kind, printable(score.kind))
+        rows.append([printable(score.token), kind, number(score.trials), *map(percent, shares), end])
+    return rows
 
 
-def _token_cells(score: TokenScore, texts, wrong):
-    shares = [good / score.trials for good in (score.before, score.after)]
-    shown = [percent(1 - share if wrong else share) for share in shares]
-    return [printable(score.token), texts.get(score.kind, printable(score.kind)), number(score.trials), *shown]
-
-
-def settings(run, texts):
+def settings(run, texts, lang):
     """Settings and versions: `list` of [`Table`], empty ones left out."""
-    given = run.results.get("settings", {})
+    given, config = run.results.get("settings", {}), run.config
     libraries = {name: given[name] for name in LIBRARIES if name in given}
-    if not libraries and "transformers_version" in run.config:
-        libraries = {"transformers": run.config["transformers_version"]}
+    if not libraries and "transformers_version" in config:
+        libraries = {"transformers": config["transformers_version"]}
     kept = {name: value for name, value in given.items() if name not in LIBRARIES}
     if not run.results:
         kept = {name: run.state[name] for name in STATE_SETTINGS if run.state.get(name) is not None}
-    model = {name: run.config[name] for name in MODEL_SETTINGS if name in run.config}
-    head = [texts["setting"], texts["value"]]
-    choices = run.results.get("fast", [])
-    fast = [[printable(choice.get(name, NOTHING)) for name in ("setting", "value", "why")] for choice in choices]
-    tables = [
-        Table(texts["run_settings"], head, _pairs(kept)),
-        Table(texts["model_settings"], head, _pairs(model)),
-        Table(texts["versions"], [texts["library"], texts["value"]], _pairs(libraries)),
-        Table(texts["fast"], [*head, texts["why"]], fast),
+    model = {name: config[name] for name in MODEL_SETTINGS if name in config}
+    fast = [
+        [*(printable(choice.get(name, NOTHING)) for name in ("setting", "value")), reason(choice.get("why"), lang)]
+        for choice in run.results.get("fast", [])
     ]
+    tables = [Table(texts["fast"], [texts[name] for name in ("setting", "value", "why")], fast)]
+    for caption, values in (("versions", libraries), ("model_settings", model), ("run_settings", kept)):
+        head = [texts["library" if caption == "versions" else "setting"], texts["value"]]
+        rows = [[printable(name), printable(value)] for name, value in values.items()]
+        tables.insert(0, Table(texts[caption], head, rows))
     return [table for table in tables if table.rows]
-
-
-def _pairs(values):
-    return [[printable(name), printable(value)] for name, value in values.items()]
 
 
 def best_checkpoint(run, texts):
@@ -315,8 +258,3 @@ def best_checkpoint(run, texts):
     names = {key for row in rows for key in row if key.startswith("eval_") and row[key] == value}
     metric = names.pop() if len(names) == 1 else texts["best_metric"]  # equal figures do not tell which it was
     return texts["best_checkpoint"].format(checkpoint=name, metric=metric, value=number(value))
-
-
-def printable(value):
-    """Any value as text in which every character can be seen: control characters and the like as escapes."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(value))
