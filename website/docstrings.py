@@ -1,14 +1,33 @@
 """Docstrings as Markdown, for the reference pages: an extension of griffe, which mkdocstrings reads Python with."""
 
+import ast
 import re
+from pathlib import Path
 
 import griffe
 
 
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("electra_rtd", "electra_rtd.hub_tools", "electra_rtd.train_tools")  # a page each
 HEADING = re.compile(r"^(Args|Attributes|Returns|Yields|Raises):(.*)$")
 NAMES = re.compile(r"^(\*{0,2}\w+(?:, \*{0,2}\w+)*)(?= \()")  # of an entry, before its types
 OPENING = re.compile(r"^(\w+(?:, \w+)*):(?= )")  # of an error, before when it is raised
 REFERENCE = re.compile(r"\[`([\w.]+)`\](?![\[(])")
+
+
+def public_names(package):
+    """What a package says of itself, without importing it. Args: package (`str`).
+
+    Returns: its docstring (`str`), and `list[str]`: its `__all__`.
+    """
+    folder = ROOT.joinpath(*package.split(".")[1:])
+    tree = ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))
+    is_all = lambda node: isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"  # noqa: E731
+    names = ast.literal_eval(next(filter(is_all, tree.body)).value)
+    return ast.get_docstring(tree), [name for name in names if not name.startswith("__")]
+
+
+HOMES = {name: f"{package}.{name}" for package in PACKAGES for name in public_names(package)[1]}
 
 
 class Docstrings(griffe.Extension):
@@ -48,7 +67,9 @@ def as_markdown(text):
             lines.append(f"- {with_names(line.strip())}")
         else:
             lines.append(f"    {line.strip()}")
-    return REFERENCE.sub(r"`\1`", "\n".join(lines))
+    return REFERENCE.sub(
+        lambda found: f"[`{found[1]}`][{HOMES[found[1]]}]" if found[1] in HOMES else f"`{found[1]}`", "\n".join(lines)
+    )
 
 
 def with_names(entry):

@@ -4,18 +4,18 @@ Every file keeps the path that it has in the repository, so that links between f
 Notebooks and Python files that are linked become pages; Korean pages get a Korean interface.
 """
 
-import ast
 import json
+import os
 import re
 import shutil
 from pathlib import Path
 
+from docstrings import PACKAGES, public_names  # beside this file
 from mkdocs.structure.files import File, Files
 
 
 ROOT = Path(__file__).parents[1]
 START = ("README.md", "README.ko.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "examples/README.md")
-PACKAGES = {"": "electra_rtd", "hub_tools": "electra_rtd.hub_tools", "train_tools": "electra_rtd.train_tools"}
 LINK = re.compile(r"(\]\()(?![a-z]+:|/)([^)#\s]+)")
 FENCED = re.compile(r"^( *)(```|~~~).*?^\1\2", re.MULTILINE | re.DOTALL)
 MADE_PAGES = (".ipynb", ".py")
@@ -30,10 +30,11 @@ def on_config(config):
     for source in (*ROOT.glob("*.py"), ROOT / "hub_tools", ROOT / "train_tools"):
         (package / source.name).symlink_to(source)
     guides = sorted((ROOT / "docs").glob("*.md"))
-    korean = ["README.ko.md", "docs/tutorial.ko.ipynb.md", *(f"docs/{path.name}" for path in guides if is_korean(path))]
+    korean = [{"시작하기": "README.ko.md"}, "docs/tutorial.ko.ipynb.md"]
+    korean += [f"docs/{path.name}" for path in guides if is_korean(path)]
     filled = {
         "docs/*": [f"docs/{path.name}" for path in guides if not is_korean(path)],
-        "reference/*": [f"reference/{name}.md" for name in PACKAGES.values()],
+        "reference/*": ["reference/commands.md", *(f"reference/{name}.md" for name in PACKAGES)],
         "*.ko": korean,
     }
     for row in config.nav:
@@ -57,7 +58,9 @@ def on_files(files, config):
     Returns:
         `Files`: by their paths in the repository.
     """
-    kept = [file for file in files if file.src_uri.startswith(("assets/", "website.css")) or file.inclusion.is_excluded()]
+    kept = [
+        file for file in files if file.src_uri.startswith(("assets/", "website.css")) or file.inclusion.is_excluded()
+    ]
     wanted = [*START, *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
     wanted += [f"docs/{path.name}" for path in (ROOT / "docs").glob("*.ipynb")]
     found = {}
@@ -69,9 +72,12 @@ def on_files(files, config):
         if found[name].is_documentation_page():
             links = LINK.findall(FENCED.sub("", found[name].content_string))
             folder = Path(name).parent
-            wanted += [resolved(folder / link.removesuffix(".md") if made(link) else folder / link) for _, link in links]
-    for name in PACKAGES.values():
+            wanted += [
+                resolved(folder / link.removesuffix(".md") if made(link) else folder / link) for _, link in links
+            ]
+    for name in PACKAGES:
         found[name] = File.generated(config, f"reference/{name}.md", content=reference(name))
+    found["commands"] = File.generated(config, "reference/commands.md", content=commands())
     style = File.generated(config, "website.css", abs_src_path=str(ROOT / "website" / "website.css"))
     return Files([*kept, style, *found.values()])
 
@@ -153,16 +159,20 @@ def output(one):
 
 def reference(package):
     """The page of a package: its public names, in the order of its `__all__`. Args: package (`str`). Returns: `str`."""
-    folder = ROOT.joinpath(*package.split(".")[1:])
-    tree = ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))
-    names = next(
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "__all__"
-    )
-    public = [name for name in names if not name.startswith("__")]
-    rows = [f"# {package}", ast.get_docstring(tree), f"`from {package} import {public[0]}`"]
-    return "\n\n".join([*rows, *(f"::: {package}.{name}" for name in public)])
+    about, names = public_names(package)
+    rows = [f"# {package}", about, f"```python\nfrom {package} import {names[-1]}\n```"]
+    return "\n\n".join([*rows, *(f"::: {package}.{name}" for name in names)])
+
+
+def commands():
+    """The page of the commands: what `--help` says of each. Returns: `str`."""
+    os.environ["COLUMNS"] = "100"  # argparse breaks lines there
+    from electra_rtd.parsers import PARSERS  # here, because it takes seconds
+
+    rows = ["# Commands", "What `electra-rtd COMMAND --help` prints."]
+    for name, parser in PARSERS.items():
+        rows.append(f"## electra-rtd {name}\n\n```text\n{parser().format_help().strip()}\n```")
+    return "\n\n".join(rows)
 
 
 def on_page_context(context, page, config, nav):
@@ -181,3 +191,8 @@ def on_page_context(context, page, config, nav):
         {"name": "한국어", "lang": "ko", "link": f"./{relative['ko']}"},
     ]
     return context
+
+
+def on_post_page(output, page, config):
+    """Without the list of languages that Material's script would look for a sitemap by: there is none."""
+    return re.sub(r'<link rel="alternate"[^>]*hreflang[^>]*>', "", output)
