@@ -26,7 +26,7 @@ STUDY_OPTIONS ?=
 # A machine with CUDA has its own torch: `make gpu` takes the Python that is named, or .venv's where there is one.
 GPU_PYTHON = $(if $(and $(filter file,$(origin PYTHON)),$(wildcard $(BIN)/python)),$(BIN)/python,$(PYTHON))
 
-.PHONY: help adapt test test-rest test-all style killed docs common compat clients lowest build clean
+.PHONY: help adapt test test-rest test-all style killed docs site space common compat clients lowest build clean
 .PHONY: bench-step bench-data bench-trainer bench-watching bench-scaling bench-report gpu gpu-data study
 
 help: ## this list
@@ -58,6 +58,12 @@ killed test-rest: export ELECTRA_RTD_KILL_POINTS := 45
 
 docs: $(VENV)/installed ## run docs/hub.md and the tutorial, and write what they print into them
 	ELECTRA_RTD_WRITE_DOCS=1 $(BIN)/python -m pytest tests/docs/test_hub_docs.py tests/docs/test_tutorial.py
+
+site: $(VENV)/installed ## build the documentation site, build/site; a broken link or anchor is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --config-file website/mkdocs.yml
+
+space: $(VENV)/installed ## build a page for a static Space of the Hub, build/space: the inspector on the pair in the package
+	$(BIN)/python -m website.space build/space
 
 common: $(VENV)/installed ## run transformers' own model tests over the model
 	$(PYTEST) tests/common
