@@ -9,7 +9,7 @@ from .configuration_electra_rtd import ElectraRTDConfig
 from .modeling_electra_rtd import ElectraRTDForPreTraining, ElectraRTDOutput
 
 
-__version__ = "0.9.0"
+__version__ = "0.10.0"
 
 AutoConfig.register(ElectraRTDConfig.model_type, ElectraRTDConfig)
 AutoModel.register(ElectraRTDConfig, ElectraRTDForPreTraining)
