@@ -188,7 +188,7 @@ def _warn_of_best(checkpoint):
     reason = why_not_whole(best) if best != checkpoint and best.is_dir() else None
     if reason is not None:
         logger.warning(
-            f"{best}, the best one so far, is not whole: {reason}. Where none better comes, the run ends with what "
+            f"{best}, the best one so far, is not whole: {reason}. If none better comes, the run ends with what "
             f"is left of its weights. Put back a good copy, or remove {checkpoint} and all others since, and resume again."
         )
 
