@@ -188,8 +188,8 @@ def _warn_of_best(checkpoint):
     reason = why_not_whole(best) if best != checkpoint and best.is_dir() else None
     if reason is not None:
         logger.warning(
-            f"{best}, the best one so far, is not whole: {reason}. If none better comes, the run ends with what is left "
-            f"of its weights. Put back a good copy, or remove {checkpoint} and all others since, and resume again."
+            f"{best}, the best one so far, is not whole: {reason}. If none better comes, the run ends with what is "
+            f"left of its weights. Put back a good copy, or remove {checkpoint} and the others since, and resume."
         )
 
 
