@@ -88,6 +88,7 @@ def newest_whole_checkpoint(output_dir, *, checks=True):
             logger.info(f"Goes on from {kept}, the newest checkpoint that is whole.")
             if not has_manifest(kept):
                 logger.warning(say_weaker(kept))
+            _warn_of_best(kept)
     return None if kept is None else str(kept)
 
 
@@ -178,6 +179,18 @@ def say_weaker(checkpoint):
         f"{checkpoint} has no {MANIFEST} (an earlier release, or a Trainer without {WRITER}): its files were checked "
         "as far as they allow (all there and readable, no NaN in the weights), which is less than their hashes."
     )
+
+
+def _warn_of_best(checkpoint):
+    """With `load_best_model_at_end`, a run may end with the weights of another checkpoint than the resumed one."""
+    named = read_own(checkpoint / STATE_FILE).get("best_model_checkpoint")
+    best = checkpoint.with_name(Path(named).name) if isinstance(named, str) else checkpoint
+    reason = why_not_whole(best) if best != checkpoint and best.is_dir() else None
+    if reason is not None:
+        logger.warning(
+            f"{best}, the best one so far, is not whole: {reason}. If none better comes, the run ends with what is "
+            f"left of its weights. Put back a good copy, or remove {checkpoint} and the others since, and resume."
+        )
 
 
 def _was_to_have_manifest(state):

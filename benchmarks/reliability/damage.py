@@ -84,6 +84,8 @@ def tables(figures):
     ]
     if unseen:
         words.append(f"Not seen without a manifest, and trained to something else: {', '.join(unseen)}.")
+    if "note" in figures:
+        words.append(f"{figures['note']}.")
     return "\n".join(rows) + "\n\n" + " ".join(words)
 
 

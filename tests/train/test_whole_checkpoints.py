@@ -153,6 +153,16 @@ def test_a_damaged_checkpoint_that_a_user_names_is_refused(again, tmp_path):
     assert again("--overwrite", "--resume_from_checkpoint", "there/last-checkpoint").steps == 4
 
 
+def test_damage_to_the_best_checkpoint_is_said_where_another_one_is_resumed(again, caplog):
+    best = {"best_model_checkpoint": "somewhere/out/checkpoint-2"}
+    change_json(Path("out/checkpoint-4/trainer_state.json"), lambda state: state.update(best))
+    write_manifest("out/checkpoint-4")
+    assert newest_whole_checkpoint("out") == "out/checkpoint-4" and "best" not in caplog.text
+    os.truncate("out/checkpoint-2/model.safetensors", 9)
+    assert newest_whole_checkpoint("out") == "out/checkpoint-4"
+    assert "out/checkpoint-2, the best one so far, is not whole: model.safetensors has 9 bytes" in caplog.text
+
+
 def test_they_are_counted_by_number_and_other_names_are_none(tmp_path):
     for name in ("checkpoint-10", "checkpoint-9", "checkpoint-x", "last-checkpoint", ".partial-removed-checkpoint-11"):
         (tmp_path / name).mkdir()
