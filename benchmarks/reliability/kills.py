@@ -102,7 +102,7 @@ def tables(figures):
     header = [
         "killed in",
         "kills",
-        "left something half-written",
+        "left something (its lock, half a folder)",
         "went on from a checkpoint",
         "began anew",
         "ended as undisturbed, nothing half-written",

@@ -12,12 +12,14 @@ import mmap
 import os
 import signal
 import sys
+import threading
 import time
 from functools import wraps
 
 import datasets
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tqdm import tqdm
 from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining, PreTrainedTokenizerFast, Trainer
 from transformers.utils import logging as transformers_logging
 
@@ -114,6 +116,7 @@ class Run:
             os.dup2(shown, 2)
             # Everything that handles signals begins as in a fresh process.
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            tqdm.set_lock(threading.RLock())  # its own is one for all forks: who is killed with it stops the others
             faulthandler.dump_traceback_later(HANGS)
             for phase, (owner, name) in PHASES.items():
                 setattr(owner, name, self.place.reported(phase, getattr(owner, name)))
