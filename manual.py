@@ -23,6 +23,10 @@ pair: at the rates of pretraining (5e-4 small, 2e-4 base) it can lose quality, a
 Forgetting. With --replay_file GENERAL a share of every epoch (--replay_share, 0.1) is general text, such as the pair
 was pretrained on. Some of it is held out, so that what the pair lost there stands beside what it gained.
 
+Large text. --streaming --max_steps N reads the text while it trains, without a copy on the disk, and --resume goes on
+in the middle of it; --dataloader_num_workers are processes that read. --mixture 0.7 0.3 weighs the sources that
+--train_file names, and each gets held-out figures of its own. docs/streaming.md says more.
+
 Over the run. --temperature 2.0:1.0 (or --disc_weight, --mask_prob) changes a setting from step to step; held-out text
 is always read at the last value. --generator_warmup 0.1, or until-flat, lets the generator learn alone at first,
 without the cost of the discriminator; with --freeze generator the discriminator learns alone after it.
