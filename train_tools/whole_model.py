@@ -20,21 +20,17 @@ def before_training(trainer):
     Args:
         trainer (`Trainer`): not trained yet.
     """
-    model, flags = trainer.model, {}
-    is_apart = trainer.is_deepspeed_enabled and trainer.accelerator.state.deepspeed_plugin.zero_stage == 3
-    if is_apart:
+    if trainer.is_deepspeed_enabled and trainer.accelerator.state.deepspeed_plugin.zero_stage == 3:
         yield
         return
-    device = model.device
-    for name in ("is_fsdp_enabled", "is_deepspeed_enabled"):
-        flags[name] = getattr(trainer, name)
-        setattr(trainer, name, False)
+    model, device = trainer.model, trainer.model.device
+    by_fsdp, by_deepspeed = trainer.is_fsdp_enabled, trainer.is_deepspeed_enabled
+    trainer.is_fsdp_enabled = trainer.is_deepspeed_enabled = False
     model.to(trainer.args.device)  # where training takes weights apart, the Trainer leaves them where they are
     try:
         yield
     finally:
-        for name, value in flags.items():
-            setattr(trainer, name, value)
+        trainer.is_fsdp_enabled, trainer.is_deepspeed_enabled = by_fsdp, by_deepspeed
         forget_preparation(model)
         trainer.accelerator._models.clear()
         trainer.model_wrapped = model

@@ -59,7 +59,8 @@ def tables(figures):
     """Args: figures (`dict`): of [`measure`]. Returns: `str`, Markdown."""
     rows = [
         f"Runs of {figures['processes']} processes and {figures['steps']} steps that save every {figures['every']}, "
-        "with dropout, killed with SIGKILL after the first save:",
+        "with dropout, killed with SIGKILL within half a second after a save began (0: none was whole yet, and the "
+        "run was begun again):",
         "",
         "| way | killed | runs | went on from step | ended with the weights and the log of the undisturbed run |",
         "| --- | --- | ---: | --- | ---: |",

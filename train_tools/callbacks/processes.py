@@ -53,7 +53,8 @@ class RTDProcessesCallback(TrainerCallback):
     on_epoch_end = on_step_end
 
     def on_evaluate(self, args, state, control, model=None, **kwargs):
-        if args.world_size > 1 and not trainer_of(self).is_in_train:
+        trainer = trainer_of(self) if args.world_size > 1 else None
+        if trainer is not None and not trainer.is_in_train:
             forget_preparation(model)
         if self._state is not None:
             torch.set_rng_state(self._state)
