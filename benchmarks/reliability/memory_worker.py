@@ -23,7 +23,7 @@ STEPS = 3  # the first one has no averages of AdamW yet
 SPECIAL = {"mask_token_id": 4, "pad_token_id": 0, "special_token_ids": [0, 1, 2, 3, 4]}
 VOCAB = 35_000
 # Ways to evaluate: fields of `TrainingArguments`.
-WAYS = {
+WAYS: dict[str, dict] = {
     "evaluate": {},
     "predict": {},
     "predict, prediction_loss_only": {"prediction_loss_only": True},
