@@ -82,7 +82,8 @@ def estimate_memory(
     Returns:
         `dict[str, int]`: bytes of `weights`; `gradients`, `optimizer`, `activations` (kept for the backward pass), all
         0 in evaluation; `logits` (over the vocabulary, at once); `workspace` (of a layer, or a table); `peak`, the
-        most of them at one time: activations go while gradients come; and `resident`, their sum.
+        most of them at one time: activations go while gradients come; and `resident`, their sum, with the gradients
+        once more where these accumulate: they stand where activations were, which need other places then.
 
     Raises:
         ValueError: a number that is not positive, or another device.
@@ -117,6 +118,7 @@ def estimate_memory(
         activations=activations,
         logits=logits,
         workspace=max(workspace, table),
+        again=gradients if accumulates else 0,
         peak=held + max(moments),
     )
 
@@ -127,9 +129,9 @@ def count_numbers(config):
         return sum(parameter.numel() for parameter in ElectraRTDForPreTraining(config).parameters())
 
 
-def _named(**sizes):
+def _named(again=0, **sizes):
     parts = {name: int(sizes.get(name, 0)) for name in PARTS}
-    return {**parts, "peak": int(sizes["peak"]), "resident": sum(parts.values())}
+    return {**parts, "peak": int(sizes["peak"]), "resident": sum(parts.values()) + int(again)}
 
 
 def _of_layer(network, tokens, squares, kind):

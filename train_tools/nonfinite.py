@@ -36,7 +36,7 @@ class MicroBatch:
     inputs: dict[str, torch.Tensor]
     options: dict[str, Any] = field(default_factory=dict)
     random: dict[str, torch.Tensor] = field(default_factory=dict)
-    losses: torch.Tensor | None = None
+    losses: torch.Tensor = field(default_factory=lambda: torch.zeros(len(LOSSES)))
 
 
 @dataclass(frozen=True)
@@ -143,14 +143,15 @@ def find(model, batches, *, before=None, history=(), dtype=None, again=True):
     gradients: dict[str, int] = {}
     if place is None and not weights and again:
         place, gradients = _find_gradients(model, batches, dtype)
-    found = {
-        "values": {} if place is None else values[place],
-        "gradients": dict(list(gradients.items())[:MOST_NAMES]),
-        "weights": dict(list(weights.items())[:MOST_NAMES]),
-        "micro_batch": place,
-    }
     cause, why = _cause(model, batches[place or 0], bool(weights), before, history, dtype, again)
-    return Finding(**found, cause=cause, why=why)
+    return Finding(
+        values={} if place is None else values[place],
+        gradients=dict(list(gradients.items())[:MOST_NAMES]),
+        weights=dict(list(weights.items())[:MOST_NAMES]),
+        micro_batch=place,
+        cause=cause,
+        why=why,
+    )
 
 
 def _find_gradients(model, batches, dtype):

@@ -76,7 +76,7 @@ def write_step(output_dir, step, model, batches, finding, *, dtype, said, tokeni
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
     for number, batch in enumerate(batches):
         named = batch.inputs | {f"random.{kind}": state for kind, state in batch.random.items()}
         tensors |= {f"{number}.{name}": value.cpu().contiguous() for name, value in named.items()}

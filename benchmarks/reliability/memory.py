@@ -67,7 +67,7 @@ def _growth(options, way):
     """One way to evaluate, with once and with twenty times as much text."""
     counts = ROWS[options.size]
     found = [
-        _run(options, PINNED, what=way, shape="tiny", rows=BATCH, length=512, batches=count // BATCH)
+        _run(options, PINNED, what=way, shape="tiny", vocab=500, rows=BATCH, length=512, batches=count // BATCH)
         for count in counts
     ]
     measured = [one["measured"] for one in found]

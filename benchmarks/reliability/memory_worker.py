@@ -23,7 +23,7 @@ STEPS = 3  # the first one has no averages of AdamW yet
 SPECIAL = {"mask_token_id": 4, "pad_token_id": 0, "special_token_ids": [0, 1, 2, 3, 4]}
 VOCAB = 35_000
 # Ways to evaluate: fields of `TrainingArguments`.
-WAYS = {
+WAYS: dict[str, dict] = {
     "evaluate": {},
     "predict": {},
     "predict, prediction_loss_only": {"prediction_loss_only": True},
@@ -33,11 +33,11 @@ WAYS = {
 }
 
 
-def build(shape, vocab=VOCAB):
+def build(shape, vocab=None):
     """A pair. Args: shape (`str`): `mini`, or of `benchmarks.shapes`, with random weights; vocab (`int`)."""
     if shape == "mini":
         return ElectraRTDForPreTraining.from_pretrained(MINI_PAIR, dtype=torch.float32)  # its file holds float16
-    generator, discriminator = pair_configs(shape, vocab)
+    generator, discriminator = pair_configs(shape, vocab or VOCAB)
     config = ElectraRTDConfig(generator_config=generator, discriminator_config=discriminator, **SPECIAL)
     return ElectraRTDForPreTraining(config)
 
@@ -61,6 +61,7 @@ def run(
     rows=8,
     length=64,
     batches=1,
+    vocab=None,
     accumulation=1,
     checkpointing=False,
     bf16=False,
@@ -70,7 +71,7 @@ def run(
 
     Args:
         folder (`str`); what (`str`): `train`, or one of `WAYS`; shape (`str`): see [`build`].
-        rows, length, batches (`int`): of a batch, and how many to evaluate.
+        rows, length, batches (`int`): of a batch, and how many to evaluate; vocab (`int`, *optional*): V.
         accumulation (`int`), checkpointing, bf16 (`bool`), device (`str`): as of `TrainingArguments`.
 
     Returns:
@@ -105,9 +106,9 @@ def run(
     first.train()
     first.evaluate(text(99, 8, rows))
     del first
-    data = text(8000, length, rows * (STEPS * accumulation if trains else batches))
+    data = text(vocab or 8000, length, rows * (STEPS * accumulation if trains else batches))
     memory, began = PeakMemory(args.device), time.process_time()
-    model = build(shape)
+    model = build(shape, vocab)
     trainer = Trainer(
         model=model,
         args=args,

@@ -101,6 +101,7 @@ def test_logits_have_a_bound_and_peak_counts_what_is_there_at_once(make_config):
         assert one["weights"] + one["optimizer"] < one["peak"] < one["resident"]
     accumulated = estimate_memory(config, 64, 100, accumulates=True)
     assert accumulated["peak"] == many["peak"] + many["gradients"]
+    assert accumulated["resident"] == many["resident"] + many["gradients"]
 
 
 def test_evaluation_needs_neither_gradients_nor_averages(make_config):

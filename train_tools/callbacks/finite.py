@@ -187,6 +187,7 @@ class RTDFiniteCallback(TrainerCallback, ExportableState):
 
     def _signs(self):
         """Whether a loss, and a gradient, of any process is not finite."""
+        assert self._model is not None  # its outputs are here
         losses = self._losses()
         gradients = [local_part(one.grad) for one in self._model.parameters() if one.grad is not None]
         gradients = [gradient for gradient in gradients if gradient.numel()]
