@@ -313,6 +313,6 @@ def _token(tokenizer, piece, column, probability, candidates, put=None, read=Non
     """The [`Token`] of a column, which both networks read as it is unless ids say what they read."""
     original = piece.input_ids[column]
     put, read = (original if one is None else one for one in (put, read))
-    names = (token_name(tokenizer, one) for one in (read, put))
+    name, read_name, put_name = (token_name(tokenizer, one) for one in (original, read, put))
     start, end = piece.places[column]
-    return Token(token_name(tokenizer, original), start, end, masked, *names, put != original, probability, candidates)
+    return Token(name, start, end, masked, read_name, put_name, put != original, probability, candidates)

@@ -17,9 +17,10 @@ def charts_of(run, texts):
 
 def render(run, texts, lang):
     """One self-contained HTML page: `str`. Args: run ([`Run`]); texts (`dict`); lang (`str`): `"ko"` or `"en"`."""
-    options = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(loader=loader, autoescape=True, **options)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.globals |= {"draw": figures.draw_svg}
     sections = charts.curve_sections(run, texts)
     shown = {

@@ -11,14 +11,18 @@ from .translated import reason
 
 
 # The figures of held-out text, in the order of the table: first the one that nothing but detecting can move.
-FIGURES = ("disc_auc", "disc_loss", "disc_acc", "disc_precision", "disc_recall", "disc_f1", "calibration_error")
-FIGURES += ("mlm_loss", "gen_perplexity", "gen_acc", "gen_top1", "gen_top5", "loss", "lucky_hits", "replaced_share")
+FIGURES = (
+    *("disc_auc", "disc_loss", "disc_acc", "disc_precision", "disc_recall", "disc_f1", "calibration_error"),
+    *("mlm_loss", "gen_perplexity", "gen_acc", "gen_top1", "gen_top5", "loss", "lucky_hits", "replaced_share"),
+)
 UNJUDGED = ("lucky_hits", "replaced_share")  # neither high nor low is good
 SHARES = set(FIGURES) - {"disc_loss", "mlm_loss", "gen_perplexity", "loss"}
 LIBRARIES = ("torch", "transformers", "datasets")
 STATE_SETTINGS = ("num_train_epochs", "max_steps", "train_batch_size", "logging_steps", "eval_steps", "save_steps")
-MODEL_SETTINGS = ("mask_prob", "gen_weight", "disc_weight", "sampling_temperature", "exclude_original")
-MODEL_SETTINGS += ("mask_whole_words", "embedding_sharing")
+MODEL_SETTINGS = (
+    *("mask_prob", "gen_weight", "disc_weight", "sampling_temperature", "exclude_original"),
+    *("mask_whole_words", "embedding_sharing"),
+)
 
 
 @dataclass(frozen=True)
