@@ -114,7 +114,7 @@ def make_file(name, config):
         file = File.generated(config, f"{name}.md", content=f"# {path.name}\n\n```python\n{path.read_text()}```\n")
     elif path.suffix == ".md":
         text = FRONT_MATTER.sub("", path.read_text(encoding="utf-8"))  # a card's: not for mkdocs
-        file = File.generated(config, name, content=with_made_pages(text))
+        file = File.generated(config, name, content=indented(with_made_pages(text)))
     else:
         file = File.generated(config, name, abs_src_path=str(path))
     file.dest_uri = file.dest_uri.removeprefix("docs/")
@@ -127,6 +127,21 @@ def with_made_pages(text):
     Args: text (`str`). Returns: `str`.
     """
     return LINK.sub(lambda link: link[0] + ".md" if link[2].endswith(MADE_PAGES) else link[0], text)
+
+
+def indented(text):
+    """Markdown whose lists Python-Markdown reads as GitHub does: what belongs to an entry is indented by four.
+
+    Args: text (`str`). Returns: `str`.
+    """
+    lines, fence = [], None  # in a fence, all lines move as its first one did
+    for line in text.split("\n"):
+        indent = len(line) - len(line.lstrip(" "))
+        more = fence[1] if fence else 4 - indent if indent in (2, 3) else 0
+        if line.lstrip().startswith(("```", "~~~")):
+            fence = None if fence and line.strip() == fence[0] else fence or (line.lstrip()[:3], more)
+        lines.append(" " * more + line if line else line)
+    return "\n".join(lines)
 
 
 def notebook(path):
@@ -158,9 +173,12 @@ def output(one):
 
 
 def reference(package):
-    """The page of a package: its public names, in the order of its `__all__`. Args: package (`str`). Returns: `str`."""
+    """The page of a package: its public names, in the order of its `__all__`.
+
+    Args: package (`str`). Returns: `str`.
+    """
     about, names = public_names(package)
-    rows = [f"# {package}", about, f"```python\nfrom {package} import {names[-1]}\n```"]
+    rows = [f"# {package}", about, f"What `from {package} import ...` gives."]
     return "\n\n".join([*rows, *(f"::: {package}.{name}" for name in names)])
 
 
