@@ -17,6 +17,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[1]
 START = ("README.md", "README.ko.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "examples/README.md")
 LINK = re.compile(r"(\]\()(?![a-z]+:|/)([^)#\s]+)")
+ENTRY = re.compile(r"(?:\d+\.|[-*]) ")  # of a list
 FENCED = re.compile(r"^( *)(```|~~~).*?^\1\2", re.MULTILINE | re.DOTALL)
 MADE_PAGES = (".ipynb", ".py")
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
@@ -135,11 +136,18 @@ def indented(text):
     Args: text (`str`). Returns: `str`.
     """
     lines, fence = [], None  # in a fence, all lines move as its first one did
+    second = False  # in a later paragraph of an entry: the next entry needs an empty line before it
     for line in text.split("\n"):
         indent = len(line) - len(line.lstrip(" "))
         more = fence[1] if fence else 4 - indent if indent in (2, 3) else 0
         if line.lstrip().startswith(("```", "~~~")):
             fence = None if fence and line.strip() == fence[0] else fence or (line.lstrip()[:3], more)
+        elif line and not indent and not fence:
+            if second and ENTRY.match(line):
+                lines.append("")
+            second = False
+        elif line and not fence:
+            second = second or not lines[-1]
         lines.append(" " * more + line if line else line)
     return "\n".join(lines)
 
