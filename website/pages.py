@@ -25,7 +25,7 @@ FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 
 def on_config(config):
     """Put the package, and nothing else of the repository, where its docstrings are read; fill in the navigation."""
-    package = ROOT / "build" / "reference" / "electra_rtd"
+    package = ROOT / ".site" / "reference" / "electra_rtd"
     shutil.rmtree(package.parent, ignore_errors=True)
     package.mkdir(parents=True)
     for source in (*ROOT.glob("*.py"), ROOT / "hub_tools", ROOT / "train_tools"):

@@ -41,7 +41,7 @@ def site(tmp_path_factory):
         capture_output=True,
         text=True,
     )
-    return process, copy / "build" / "site"
+    return process, copy / ".site" / "pages"
 
 
 @pytest.fixture
