@@ -59,11 +59,11 @@ killed test-rest: export ELECTRA_RTD_KILL_POINTS := 45
 docs: $(VENV)/installed ## run docs/hub.md and the tutorial, and write what they print into them
 	ELECTRA_RTD_WRITE_DOCS=1 $(BIN)/python -m pytest tests/docs/test_hub_docs.py tests/docs/test_tutorial.py
 
-site: $(VENV)/installed ## build the documentation site, build/site; a broken link or anchor is an error
+site: $(VENV)/installed ## build the documentation site, .site/pages; a broken link or anchor is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --config-file website/mkdocs.yml
 
-space: $(VENV)/installed ## build a page for a static Space of the Hub, build/space: the inspector on the pair in the package
-	$(BIN)/python -m website.space build/space
+space: $(VENV)/installed ## build a page for a static Space of the Hub, .site/space: the inspector on the pair in the package
+	$(BIN)/python -m website.space .site/space
 
 common: $(VENV)/installed ## run transformers' own model tests over the model
 	$(PYTEST) tests/common
@@ -118,7 +118,7 @@ build: $(VENV)/installed ## build the wheel, and try it in a clean environment
 	$(VENV)-wheel/bin/electra-rtd adapt --example --max_steps 2 --output_dir $(VENV)-wheel/sample
 
 clean: ## remove environments, caches and builds
-	rm -rf $(VENV) $(VENV)-wheel .style .bench .gpu .compat build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-wheel .style .site .bench .gpu .compat build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 $(VENV)/installed: pyproject.toml constraints.txt __init__.py  # which holds the version
 	@echo "Setting up $(VENV), once: about a hundred packages, torch the largest. It takes some minutes."

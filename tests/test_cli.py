@@ -260,12 +260,15 @@ def test_next_commands_work_as_printed_with_and_without_an_activated_environment
             for row in next_commands(RESULT)
         ]
         names = [Path(words[0]).name for words in printed]
-        assert names == ["electra-rtd", "python", "electra-rtd", "electra-rtd"]
+        assert names == [*["electra-rtd"] * 3, "python", "electra-rtd", "electra-rtd"]
         assert printed[0][1:] == ["report", "--run", RESULT.checkpoint]
-        assert printed[2][1:4] == ["adapt", "--checkpoint", RESULT.checkpoint]
-        assert printed[3][1:] == ["push", RESULT.checkpoint, "USER/NAME", "--private"]
+        assert vars(parsers.PARSERS["inspect"]().parse_args(printed[1][2:]))["checkpoint"] == RESULT.checkpoint
+        arguments, _ = parsers.parse_evaluate(printed[2][2:])
+        assert (arguments.before, arguments.after) == ("START", RESULT.discriminator)
+        assert printed[4][1:4] == ["adapt", "--checkpoint", RESULT.checkpoint]
+        assert printed[5][1:] == ["push", RESULT.checkpoint, "USER/NAME", "--private"]
         stub = SimpleNamespace(from_pretrained=lambda folder, num_labels: folder)
-        assert eval(printed[1][2].split("; ")[1], {"M": stub}) == RESULT.discriminator
+        assert eval(printed[3][2].split("; ")[1], {"M": stub}) == RESULT.discriminator
 
 
 def test_programs_are_called_by_their_path_where_the_shell_does_not_find_them(environment, monkeypatch, tmp_path):

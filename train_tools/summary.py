@@ -220,15 +220,19 @@ def next_commands(result):
     """
     command, adapted = command_name(), result.checkpoint
     report = f"{command} {line('report', '--run', adapted)}"
+    inspect = f"{command} {line('inspect', '--checkpoint', adapted, '--file', 'TEXT.txt')}"
     if what_to_try(result):
-        return [report, f"{command} {line('inspect', '--checkpoint', adapted, '--file', 'TEXT.txt')}"]
+        return [report, inspect]
     folder = json.dumps(result.discriminator, ensure_ascii=False)  # quoted as in Python
     code = (
         f"from transformers import AutoModelForSequenceClassification as M; M.from_pretrained({folder}, num_labels=2)"
     )
+    compare = line("evaluate", "--labels", "LABELS.csv", "--before", "START", "--after", result.discriminator)
     more = line("adapt", "--checkpoint", adapted, "--train_file", "MORE.txt", "--output_dir", f"{adapted}-2")
     return [
         report,
+        inspect,
+        f"{command} {compare}",
         f"{python_name()} {line('-c', code)}",
         f"{command} {more}",
         f"{command} {line('push', adapted, 'USER/NAME', '--private')}",

@@ -17,6 +17,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[1]
 START = ("README.md", "README.ko.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "examples/README.md")
 LINK = re.compile(r"(\]\()(?![a-z]+:|/)([^)#\s]+)")
+ENTRY = re.compile(r"(?:\d+\.|[-*]) ")  # of a list
 FENCED = re.compile(r"^( *)(```|~~~).*?^\1\2", re.MULTILINE | re.DOTALL)
 MADE_PAGES = (".ipynb", ".py")
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
@@ -24,7 +25,7 @@ FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 
 def on_config(config):
     """Put the package, and nothing else of the repository, where its docstrings are read; fill in the navigation."""
-    package = ROOT / "build" / "reference" / "electra_rtd"
+    package = ROOT / ".site" / "reference" / "electra_rtd"
     shutil.rmtree(package.parent, ignore_errors=True)
     package.mkdir(parents=True)
     for source in (*ROOT.glob("*.py"), ROOT / "hub_tools", ROOT / "train_tools"):
@@ -114,7 +115,7 @@ def make_file(name, config):
         file = File.generated(config, f"{name}.md", content=f"# {path.name}\n\n```python\n{path.read_text()}```\n")
     elif path.suffix == ".md":
         text = FRONT_MATTER.sub("", path.read_text(encoding="utf-8"))  # a card's: not for mkdocs
-        file = File.generated(config, name, content=with_made_pages(text))
+        file = File.generated(config, name, content=indented(with_made_pages(text)))
     else:
         file = File.generated(config, name, abs_src_path=str(path))
     file.dest_uri = file.dest_uri.removeprefix("docs/")
@@ -127,6 +128,28 @@ def with_made_pages(text):
     Args: text (`str`). Returns: `str`.
     """
     return LINK.sub(lambda link: link[0] + ".md" if link[2].endswith(MADE_PAGES) else link[0], text)
+
+
+def indented(text):
+    """Markdown whose lists Python-Markdown reads as GitHub does: what belongs to an entry is indented by four.
+
+    Args: text (`str`). Returns: `str`.
+    """
+    lines, fence = [], None  # in a fence, all lines move as its first one did
+    second = False  # in a later paragraph of an entry: the next entry needs an empty line before it
+    for line in text.split("\n"):
+        indent = len(line) - len(line.lstrip(" "))
+        more = fence[1] if fence else 4 - indent if indent in (2, 3) else 0
+        if line.lstrip().startswith(("```", "~~~")):
+            fence = None if fence and line.strip() == fence[0] else fence or (line.lstrip()[:3], more)
+        elif line and not indent and not fence:
+            if second and ENTRY.match(line):
+                lines.append("")
+            second = False
+        elif line and not fence:
+            second = second or not lines[-1]
+        lines.append(" " * more + line if line else line)
+    return "\n".join(lines)
 
 
 def notebook(path):
@@ -158,9 +181,12 @@ def output(one):
 
 
 def reference(package):
-    """The page of a package: its public names, in the order of its `__all__`. Args: package (`str`). Returns: `str`."""
+    """The page of a package: its public names, in the order of its `__all__`.
+
+    Args: package (`str`). Returns: `str`.
+    """
     about, names = public_names(package)
-    rows = [f"# {package}", about, f"```python\nfrom {package} import {names[-1]}\n```"]
+    rows = [f"# {package}", about, f"What `from {package} import ...` gives."]
     return "\n\n".join([*rows, *(f"::: {package}.{name}" for name in names)])
 
 

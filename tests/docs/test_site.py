@@ -41,7 +41,15 @@ def site(tmp_path_factory):
         capture_output=True,
         text=True,
     )
-    return process, copy / "build" / "site"
+    return process, copy / ".site" / "pages"
+
+
+@pytest.fixture
+def website(monkeypatch):
+    """The folder whose modules mkdocs imports by their bare names."""
+    for module in ("mkdocs", "griffe"):
+        pytest.importorskip(module, reason=f"{module} is not installed: `pip install -e '.[docs]'`")
+    monkeypatch.syspath_prepend(ROOT / "website")
 
 
 @pytest.mark.slow
@@ -93,13 +101,16 @@ def test_a_page_asks_for_nothing_elsewhere_and_its_lists_and_tables_are_such(sit
         assert not re.search(r"^(- |\d\. |\| )", prose, flags=re.MULTILINE), page
 
 
-def test_a_docstring_becomes_lists_and_loses_no_word():
-    pytest.importorskip("griffe", reason="griffe is not installed: `pip install -e '.[docs]'`")
-    sys.path.insert(0, str(ROOT / "website"))
-    try:
-        from docstrings import as_markdown
-    finally:
-        sys.path.remove(str(ROOT / "website"))
+def test_entries_of_a_list_keep_what_belongs_to_them(website):
+    import pages
+
+    text = "1. one\n\n   more\n2. two\n\n   ```\n     code\n   ```\n- - -\n  x\n- y"
+    assert pages.indented(text) == ("1. one\n\n    more\n\n2. two\n\n    ```\n      code\n    ```\n- - -\n    x\n- y")
+
+
+def test_a_docstring_becomes_lists_and_loses_no_word(website):
+    from docstrings import as_markdown
+
     text = """Adapt a pair.
 
     code(1)

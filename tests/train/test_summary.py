@@ -56,7 +56,11 @@ def test_the_area_under_the_curve_comes_first_and_the_accuracy_says_that_it_is_b
 
 def test_a_success_ends_with_what_to_do_with_it():
     commands = next_commands(result())
-    assert [command.split()[0] for command in commands] == ["electra-rtd", "python", "electra-rtd", "electra-rtd"]
+    assert [" ".join(command.split()[:2]) for command in commands] == [
+        "electra-rtd report", "electra-rtd inspect", "electra-rtd evaluate", "python -c", "electra-rtd adapt",
+        "electra-rtd push",
+    ]  # fmt: skip
+    assert commands[2] == "electra-rtd evaluate --labels LABELS.csv --before START --after out/discriminator"
     assert commands[-1] == "electra-rtd push out USER/NAME --private" and what_to_try(result()) == []
     assert "not worth" not in summary(result())
 

@@ -30,6 +30,6 @@ def build_space(folder):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m website.space", description=__doc__)
-    parser.add_argument("folder", nargs="?", default="build/space")
+    parser.add_argument("folder", nargs="?", default=".site/space")
     page = build_space(parser.parse_args().folder)
     print(f"{page}\nTo publish it: hf upload USER/NAME {page.parent} --repo-type space")
