@@ -25,6 +25,8 @@ from electra_rtd.hub_tools import (
 )
 from electra_rtd.hub_tools.checks.code import known_releases
 from electra_rtd.hub_tools.code_files import EARLIER_RELEASES, INSTALLED
+from electra_rtd.hub_tools.run_record import STATE_FILE
+from electra_rtd.train_tools.manifest import MANIFEST
 
 
 pytestmark = pytest.mark.xdist_group("earlier releases")  # the checkpoints of all are made once
@@ -253,6 +255,15 @@ def test_its_discriminator_is_exported(checkpoint, tmp_path):
 # ---- Going on -------------------------------------------------------------------------------------------------------
 
 
+def without_manifest(checkpoint):
+    """Earlier releases wrote none, and `trainer_state.json` had no word of one."""
+    (Path(checkpoint) / MANIFEST).unlink()
+    file = Path(checkpoint) / STATE_FILE
+    state = json.loads(file.read_text(encoding="utf-8"))
+    del state["stateful_callbacks"]["RTDManifestCallback"]
+    file.write_text(json.dumps(state), encoding="utf-8")
+
+
 def test_a_run_of_an_earlier_release_is_resumed(checkpoints, tmp_path, monkeypatch):
     """As a run that was killed after `checkpoint-2` leaves it: code beside it, and in the folder above."""
     monkeypatch.chdir(tmp_path)
@@ -272,6 +283,7 @@ def test_a_run_of_an_earlier_release_is_resumed(checkpoints, tmp_path, monkeypat
             (folder / name).unlink(missing_ok=True)
         for name in TWO:
             shutil.copy(checkpoints[0] / NEWEST / name, folder)
+    without_manifest("run/checkpoint-2")
     assert cli.main([*options, "--resume"]) == 0
     resumed = load_file(Path("run", layout.WEIGHTS))
     assert all(torch.equal(resumed[name], value) for name, value in whole.items())

@@ -149,7 +149,7 @@ def hub_shards(name, dataset, split="train"):
 
 
 def _hub_table(name, dataset):
-    first = next(iter(dataset.take(LOOKED_AT).iter(LOOKED_AT)), {})
+    first: dict = next(iter(dataset.take(LOOKED_AT).iter(LOOKED_AT)), {})
     columns = list(first)
     rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*first.values(), strict=True)]
 

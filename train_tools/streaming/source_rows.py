@@ -104,7 +104,9 @@ class SourceRows:
 
     def _tokenize(self):
         self._began = self._here()
-        texts, documents, characters = [], [], 0
+        texts: list[str] = []
+        documents: list = []
+        characters = 0
         while len(texts) < TEXTS and characters < CHARACTERS:
             document, text = next(self._text) or (None, "")  # the end of a pass ends a document
             texts.append(text)
