@@ -23,22 +23,19 @@ from .hub_tools import (
 )
 from .hub_tools.pull import last_lock, read_lock
 from .parsers import (
-    ADAPT_DEFAULTS,
-    PRETRAIN_DEFAULTS,
     diff_parser,
     export_parser,
     extend_parser,
     inspect_parser,
     option_names,
-    parse_adapt,
     parse_evaluate,
     parse_merge,
-    parse_pretrain,
     pull_parser,
     push_parser,
     report_parser,
     verify_parser,
 )
+from .run_parsers import ADAPT_DEFAULTS, PRETRAIN_DEFAULTS, parse_adapt, parse_pretrain
 from .terminal import is_error, messages_shown, print_error, print_interrupt, with_options
 from .train_tools import inspector  # a command imports what it needs when it asks for it: see `lazy_names`
 from .train_tools.nonfinite_error import NonFiniteError

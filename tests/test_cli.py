@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from electra_rtd import __version__, cli, parsers
+from electra_rtd import __version__, cli, parsers, run_parsers
 from electra_rtd.train_tools import shell
 from electra_rtd.train_tools.arguments import MINI_PAIR
 from electra_rtd.train_tools.recipes import AdaptResult
@@ -173,7 +173,7 @@ def test_a_word_that_belongs_to_no_option_is_named_before_what_is_missing(capsys
 def test_a_list_that_is_given_twice_is_refused_as_the_first_would_be_forgotten(capsys):
     shown = refused(capsys, *START, "--train-file", "g")
     assert "--train_file is given twice: give all its values after one of them." in shown
-    assert parsers.parse_adapt([*START[1:], "--max_steps", "1", "--max_steps", "2"])[1].max_steps == 2
+    assert run_parsers.parse_adapt([*START[1:], "--max_steps", "1", "--max_steps", "2"])[1].max_steps == 2
 
 
 @pytest.mark.parametrize("value", ["-1", "-1e-5", "-.5"])
@@ -193,30 +193,30 @@ def test_after_two_dashes_everything_is_text():
 def test_a_file_of_arguments_beside_the_program_is_not_read(tmp_path, monkeypatch):
     (tmp_path / "electra-rtd.args").write_text("--max_steps 7")
     monkeypatch.setattr(sys, "argv", [str(tmp_path / "electra-rtd"), *START])
-    assert parsers.parse_adapt(START[1:])[1].max_steps == -1
+    assert run_parsers.parse_adapt(START[1:])[1].max_steps == -1
 
 
 # ---- The example ----
 
 
 def test_the_example_is_the_packages_own_pair_on_the_sample_text_and_what_is_given_wins():
-    arguments, training_args, given = parsers.parse_adapt(["--example"])
+    arguments, training_args, given = run_parsers.parse_adapt(["--example"])
     assert arguments.checkpoint == str(MINI_PAIR) and arguments.overwrite
     files = [*arguments.train_file, *arguments.validation_file]
     assert [Path(path).name for path in files] == ["techdocs_train.csv.gz", "techdocs_held_out.csv.gz"]
     assert all(map(os.path.isfile, files)) and training_args.output_dir == "electra-rtd-sample"
-    assert (
-        given >= {"learning_rate", "eval_strategy"} and training_args.learning_rate == parsers.EXAMPLE["learning_rate"]
-    )
+    assert given >= {"learning_rate", "eval_strategy"}
+    assert training_args.learning_rate == run_parsers.EXAMPLE["learning_rate"]
 
-    arguments, training_args, given = parsers.parse_adapt(["--learning_rate", "1e-3", "--example", "--max_steps", "2"])
+    options = ["--learning_rate", "1e-3", "--example", "--max_steps", "2"]
+    arguments, training_args, given = run_parsers.parse_adapt(options)
     assert (training_args.learning_rate, training_args.max_steps, arguments.checkpoint) == (1e-3, 2, str(MINI_PAIR))
     assert {"learning_rate", "max_steps"} <= given
 
 
 @pytest.mark.parametrize("option", [["--output_dir", "mine"], ["--output-dir=mine"], ["--resume"]])
 def test_the_example_replaces_its_own_folder_and_no_other(option):
-    assert not parsers.parse_adapt(["--example", *option])[0].overwrite
+    assert not run_parsers.parse_adapt(["--example", *option])[0].overwrite
 
 
 # ---- What to type next ----

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from electra_rtd import cli, parsers
+from electra_rtd import cli, run_parsers
 from electra_rtd.hub_tools import card as card_file
 from electra_rtd.hub_tools import continuation_tokens, layout, push_checkpoint
 from electra_rtd.hub_tools.card import METRICS
@@ -302,7 +302,7 @@ def test_a_run_is_described_by_names_and_no_path(files, datasets, shown, tmp_pat
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.csv").touch()
     given = ["--checkpoint", str(tmp_path / "secret" / "pair"), "--output_dir", "o", "--use_cpu", "--seed", "0"]
-    arguments, training_args = parsers.adapt_parser().parse_args_into_dataclasses([*given, "--train_file", *files])
+    arguments, training_args = run_parsers.adapt_parser().parse_args_into_dataclasses([*given, "--train_file", *files])
     run = describe_run(arguments, training_args)
     assert run["datasets"] == datasets
     assert run["settings"]["train_file"] == shown

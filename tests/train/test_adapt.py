@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer, ElectraForPreTraining
 
-from electra_rtd import cli, parsers
+from electra_rtd import cli, run_parsers
 from electra_rtd.hub_tools.code_files import CODE
 from electra_rtd.train_tools import recipes
 from electra_rtd.train_tools.counts import DETAILED
@@ -176,7 +176,7 @@ def test_held_out_sentences_are_shown_in_the_language_asked_for(text, pair, caps
 
 def test_the_defaults_are_those_for_a_released_pair():
     arguments = ["--checkpoint", "c", "--train_file", "f", "--output_dir", "o"]
-    _, training_args = parsers.adapt_parser().parse_args_into_dataclasses(arguments)
+    _, training_args = run_parsers.adapt_parser().parse_args_into_dataclasses(arguments)
     assert training_args.learning_rate == 5e-5
     assert training_args.get_warmup_steps(1000) == 100
     assert training_args.save_total_limit == 2

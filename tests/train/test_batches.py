@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModel, Trainer, TrainingArguments
 
-from electra_rtd import cli, parsers
+from electra_rtd import cli, run_parsers
 from electra_rtd.train_tools import RTDHealthCallback, RTDMetricsCallback, batches, fast, fast_in_effect, hardware
 from electra_rtd.train_tools.batches import LEAST_STEPS, TextSize, plan_batches
 from electra_rtd.train_tools.fast import Choice
@@ -292,9 +292,9 @@ def test_workers_are_of_the_cores_that_a_device_has(cores, processes, workers, c
 def test_a_default_of_the_command_is_open_and_the_same_number_of_a_user_is_not(card):
     base = ["--checkpoint", "c", "--train_file", "f", "--output_dir", "o", "--use_cpu"]
     for options, expected in (([], True), ([f"--{ROWS}", "32"], False)):
-        _, training_args, given = parsers.parse_adapt([*base, *options])
+        _, training_args, given = run_parsers.parse_adapt([*base, *options])
         stand_in = on_cuda(**{name: getattr(training_args, name) for name in fast.BATCHES})
-        chosen = choose(stand_in, rows_of(10**6, 30), given=given, defaults=parsers.ADAPT_DEFAULTS)
+        chosen = choose(stand_in, rows_of(10**6, 30), given=given, defaults=run_parsers.ADAPT_DEFAULTS)
         assert (ROWS in chosen) == expected and chosen[EVALUATION].value == 256
     assert ROWS not in choose(on_cuda(**{ROWS: 32}), rows_of(10**6, 30))  # in Python, 32 is somebody's wish
 

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer, ElectraConfig, set_seed
 
-from electra_rtd import ElectraRTDConfig, ElectraRTDForPreTraining, cli, parsers
+from electra_rtd import ElectraRTDConfig, ElectraRTDForPreTraining, cli, run_parsers
 from electra_rtd.train_tools import example
 from electra_rtd.train_tools.arguments import MINI_PAIR, SAMPLE
 from electra_rtd.train_tools.evaluation import extra
@@ -139,8 +139,8 @@ def small(stand_in, sample, tmp_path, monkeypatch):
             writer = csv.DictWriter(opened, ("text", "project"))
             writer.writeheader()
             writer.writerows(sample[part][:40])
-        monkeypatch.setitem(parsers.EXAMPLE, name, [str(file)])
-    monkeypatch.setitem(parsers.EXAMPLE, "checkpoint", str(stand_in))
+        monkeypatch.setitem(run_parsers.EXAMPLE, name, [str(file)])
+    monkeypatch.setitem(run_parsers.EXAMPLE, "checkpoint", str(stand_in))
     monkeypatch.setattr(example, "HELD_OUT", tmp_path / "held_out.csv")
     return ["adapt", "--example", "--max_steps", "2", "--disable_tqdm", "true", "--use_cpu", "--report_to", "none"]
 
@@ -162,7 +162,7 @@ def test_the_example_trains_in_float32_replaces_itself_and_ends_with_its_words(s
 
 def test_other_runs_end_without_the_examples_words(small, monkeypatch):
     monkeypatch.setattr(example, "example_words", lambda *_: pytest.fail("it is no example"))
-    arguments = ["--checkpoint", parsers.EXAMPLE["checkpoint"], "--train_file", *parsers.EXAMPLE["train_file"]]
+    arguments = ["--checkpoint", run_parsers.EXAMPLE["checkpoint"], "--train_file", *run_parsers.EXAMPLE["train_file"]]
     assert cli.main(["adapt", *arguments, "--text_column", "text", "--output_dir", "mine", *small[2:]]) == 0
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModel, Trainer, TrainingArguments
 
-from electra_rtd import cli, parsers
+from electra_rtd import cli, run_parsers
 from electra_rtd.train_tools import fast, fast_in_effect, hardware, recipes
 from electra_rtd.train_tools.arguments import AdaptArguments
 from electra_rtd.train_tools.data import tokenize_text
@@ -82,7 +82,7 @@ def test_what_is_open_is_chosen_printed_and_written_down(start, has_bfloat16, ca
 )
 def test_options_count_as_given_in_every_spelling_and_at_their_defaults(options, names):
     base = ["--checkpoint", "c", "--train_file", "f", "--output_dir", "o"]
-    assert parsers.given_options([*base, *options]) == {"checkpoint", "train_file", "output_dir"} | names
+    assert run_parsers.given_options([*base, *options]) == {"checkpoint", "train_file", "output_dir"} | names
 
 
 def test_what_a_user_gave_wins(start, make_model, make_batch, has_bfloat16):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import TrainingArguments
 
-from electra_rtd import cli, parsers
+from electra_rtd import cli, run_parsers
 from electra_rtd.train_tools import AdaptArguments, adapt, hardware
 from electra_rtd.train_tools.check_options import METRICS, check_options, check_rows
 
@@ -139,9 +139,9 @@ def test_held_out_rows_that_are_not_evaluated_are_counted(training_args, caplog)
 
 
 def test_bf16_can_be_given_where_there_is_no_accelerator(monkeypatch):
-    monkeypatch.setattr(parsers, "has_accelerator", lambda: False)
+    monkeypatch.setattr(run_parsers, "has_accelerator", lambda: False)
     given = ["--checkpoint", "c", "--train_file", "f", "--output_dir", "o", "--bf16", "true"]
-    assert parsers.adapt_parser().parse_args_into_dataclasses(given)[1].bf16
+    assert run_parsers.adapt_parser().parse_args_into_dataclasses(given)[1].bf16
     # transformers would advise --use_cpu, after which it is refused all the same
     with pytest.raises(ValueError, match="`bf16_full_eval` is True: leave it out"):
         cli.run_adapt([*given[:-2], "--bf16_full_eval", "true"])
@@ -225,5 +225,5 @@ def test_an_error_that_repeats_the_token_is_printed_without_it(hub, run):
 )
 def test_switches_of_corruption_are_on_off_or_the_checkpoints(typed, expected):
     given = ["--checkpoint", "c", "--train_file", "f", "--output_dir", "o", "--use_cpu", *typed]
-    arguments = parsers.adapt_parser().parse_args_into_dataclasses(given)[0]
+    arguments = run_parsers.adapt_parser().parse_args_into_dataclasses(given)[0]
     assert (arguments.exclude_original, arguments.mask_whole_words) == expected
