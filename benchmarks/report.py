@@ -6,6 +6,8 @@ else in the page is written by hand, and stays.
 
 import json
 import re
+import shutil
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -74,6 +76,18 @@ def replace_between_markers(page, name, text):
 
 
 # ---- Tables ---------------------------------------------------------------------------------------------------------
+
+
+def page_or_copy(page, output):
+    """Where a page is to be written.
+
+    Args: page (`Path`): of the project; output (`Path`, *optional*): a folder for a copy in its place, which is made.
+    Returns: `Path`
+    """
+    if output is None:
+        return page
+    output.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copy(page, output / page.name))
 
 
 def step_tables(runs):

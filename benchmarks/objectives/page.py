@@ -1,11 +1,10 @@
 """Puts what was measured into docs/objective.md; all else in it is written by hand, and stays."""
 
 import math
-import shutil
 import statistics
 
 from .. import ROOT
-from ..report import replace_between_markers
+from ..report import page_or_copy, replace_between_markers
 from .variants import PLAIN, VARIANTS
 
 
@@ -36,11 +35,7 @@ def write_page(content, output=None):
     Args: content (`dict`): of the record; output (`Path`, *optional*): a folder for a copy of the page.
     Returns: `Path`: what was written.
     """
-    page = PAGE
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        page = output / PAGE.name
-        shutil.copy(PAGE, page)
+    page = page_or_copy(PAGE, output)
     text = replace_between_markers(page.read_text(encoding="utf-8"), NAME, tables(content))
     page.write_text(text, encoding="utf-8")
     return page

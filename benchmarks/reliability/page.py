@@ -2,10 +2,9 @@
 
 import importlib
 import json
-import shutil
 
 from .. import ROOT
-from ..report import machine_words, replace_between_markers
+from ..report import machine_words, page_or_copy, replace_between_markers
 
 
 PAGE = ROOT / "docs" / "reliability.md"
@@ -31,11 +30,7 @@ def write_page(results, output=None):
     Args: results (`Path`): the folder of results; output (`Path`, *optional*): a folder for a copy of the page.
     Returns: `Path`: what was written.
     """
-    page = PAGE
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        page = output / PAGE.name
-        shutil.copy(PAGE, page)
+    page = page_or_copy(PAGE, output)
     text = page.read_text(encoding="utf-8")
     for what in WHATS:
         file = results / f"{name_of(what)}.json"

@@ -1,9 +1,9 @@
 """Puts tables and figure into docs/study.md and docs/recipes.md; all else in them is written by hand, and stays."""
 
 import re
-import shutil
 
 from .. import ROOT
+from ..report import page_or_copy
 from .figure import draw_gains
 from .results import Results
 from .tables import advice, study_tables
@@ -23,10 +23,7 @@ def write_pages(content, form, output=None):
     Returns:
         `list[Path]`: what was written.
     """
-    pages = [PAGE, RECIPES]
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        pages = [shutil.copy(page, output / page.name) for page in pages]
+    pages = [page_or_copy(page, output) for page in (PAGE, RECIPES)]
     study, recipes = pages
     results = Results(content, form.seeds)
     text = study_tables(results, form)
