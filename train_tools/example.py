@@ -100,7 +100,7 @@ def read_twice(start, adapted, texts):
 
 
 def _read(model, tokenizer, pieces):
-    """Readings of pieces, in batches of like length."""
+    """Readings of pieces, in batches of similar length."""
     order = sorted(range(len(pieces)), key=lambda place: len(pieces[place].input_ids))
     readings: dict[int, Reading] = {}
     for first in range(0, len(order), AT_ONCE):

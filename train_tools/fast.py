@@ -122,8 +122,8 @@ def first_batch(training_args, tokenizer, train_set, *, first=0):
 
 
 def like_lengths(training_args, model, batch):
-    """Batches of like length. (The Trainer ignores it for streams; `adapt` has none.)"""
-    return Choice(*GROUPING, "batches of like length, so that little is padding")
+    """Batches of similar length. (The Trainer ignores it for streams, which group their own blocks.)"""
+    return Choice(*GROUPING, "batches of similar length, so that little is padding")
 
 
 def dynamic_padding(training_args, model, batch):

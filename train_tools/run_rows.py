@@ -110,7 +110,7 @@ def make_rows(arguments, training_args, texts, tokenizer, longest, last_checkpoi
 def _rows_of_stream(arguments, training_args, texts, tokenizer, longest):
     check_length(arguments, longest)
     stream = Stream(arguments, texts.begin, tokenizer)
-    check_unknown_tokens(stream.looked_at, texts.train, tokenizer, "at the begin of the stream")
+    check_unknown_tokens(stream.looked_at, texts.train, tokenizer, "at the beginning of the stream")
     check_rows(training_args, training_args.max_steps * training_args.train_batch_size, len(stream.held_out))
     return RunRows(stream.looked_at, stream.looked_at, stream.held_out, (), [], stream)
 

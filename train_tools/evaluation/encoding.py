@@ -1,4 +1,4 @@
-"""Labelled rows as an encoder reads them: token ids, labels, and batches of rows of like length."""
+"""Labelled rows as an encoder reads them: token ids, labels, and batches of rows of similar length."""
 
 from dataclasses import dataclass
 
@@ -57,7 +57,7 @@ class EncodedRows:
         return batch
 
     def order(self, batch_size, generator):
-        """One epoch: the rows at random, in batches of like length, which come at random.
+        """One epoch: the rows at random, in batches of similar length, which come at random.
 
         Args:
             batch_size (`int`), generator (`torch.Generator`)
@@ -73,7 +73,7 @@ class EncodedRows:
         return [batches[number] for number in torch.randperm(len(batches), generator=generator).tolist()]
 
     def by_length(self, batch_size):
-        """All rows once, in batches of like length: `list[list[int]]`."""
+        """All rows once, in batches of similar length: `list[list[int]]`."""
         rows = sorted(range(len(self)), key=lambda index: len(self.inputs[index]["input_ids"]))
         return [rows[first : first + batch_size] for first in range(0, len(rows), batch_size)]
 

@@ -1,4 +1,4 @@
-"""The begin of each source: the texts that are held out, and those that are looked at before training."""
+"""The beginning of each source: the texts that are held out, and those that are looked at before training."""
 
 import logging
 from dataclasses import dataclass

@@ -19,7 +19,7 @@ class Lane:
         block (`int`): rows of a block, see [`block_size`]; batch (`int`): rows of a batch.
         seed (`str`): of what is drawn: the sources of a block's rows, and their order.
         shuffles (`bool`): whether the rows of a block change places.
-        groups (`bool`): whether batches are of like length within a block.
+        groups (`bool`): whether batches are of similar length within a block.
         start (`dict`, *optional*): of [`state_dict`]: where it begins.
     """
 
@@ -80,7 +80,7 @@ def block_size(buffer, batch):
 
 
 def _grouped(rows, batch, draw):
-    """Batches of like length, in a drawn order."""
+    """Batches of similar length, in a drawn order."""
     ordered = sorted(rows, key=lambda row: len(row[0]))
     batches = [ordered[first : first + batch] for first in range(0, len(ordered), batch)]
     shuffle(batches, draw)

@@ -31,7 +31,7 @@ class StreamPlan:
         buffer (`int`): rows that are shuffled among each other, 0 for none.
         batch (`int`): rows of a batch; lanes (`int`): how many read, a multiple of the training processes.
         seed (`int`)
-        groups (`bool`): batches of like length.
+        groups (`bool`): batches of similar length.
     """
 
     sources: tuple

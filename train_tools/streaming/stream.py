@@ -53,7 +53,7 @@ class Stream:
 
     @cached_property
     def looked_at(self):
-        """Rows of the begin, which are trained on too: `datasets.Dataset`."""
+        """Rows of the beginning, which are trained on too: `datasets.Dataset`."""
         return rows_of(self._arguments, self._begin.looked_at, self._tokenizer)
 
     @cached_property
@@ -143,7 +143,7 @@ class Stream:
             "packing": arguments.packs,
             "data_seed": plan.seed,
             "per_device_train_batch_size": plan.batch,
-            "fast (batches of like length)": plan.groups,
+            "fast (batches of similar length)": plan.groups,
             "lanes": plan.lanes,
         }
 

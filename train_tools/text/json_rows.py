@@ -74,7 +74,7 @@ def _values(file, max_length):
 
 
 def _is_one_a_line(file, max_length):
-    """Whether the first line with anything in it is a whole value, and not the begin of a list."""
+    """Whether the first line with anything in it is a whole value, and not the beginning of a list."""
     with open_text(file) as stream:
         first = "\n"
         while first and not first.strip():
