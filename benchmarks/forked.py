@@ -18,6 +18,7 @@ import traceback
 from functools import partial
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 
 
@@ -140,6 +141,7 @@ def _live(call, variables, path):
             sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
             os.environ.update(variables)
             tqdm.set_lock(threading.RLock())  # not the one that all forks share: a killed one may hold it for ever
+            torch.set_num_threads(1)  # threads of OpenMP that the parent has begun do not live in a fork
             _forget_processes()
             path.with_suffix(".pickle").write_bytes(pickle.dumps(call()))
             status = 0

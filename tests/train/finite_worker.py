@@ -60,7 +60,6 @@ def main(folder):
     if args.process_index == 0:
         with open(f"{folder}/results.json", "w", encoding="utf-8") as file:
             json.dump(found, file)
-    torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -433,6 +433,7 @@ def test_a_process_forked_in_training_ends_when_its_parent_terminates_it():
 
 
 def one_of_two(rank, folder, make_trainer):
+    torch.set_num_threads(1)  # threads of OpenMP that the parent has begun do not live in a fork
     for name, value in (("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", 2), ("MASTER_ADDR", "127.0.0.1")):
         os.environ[name] = str(value)
     os.environ["MASTER_PORT"] = Path(folder, "port").read_text()
