@@ -13,23 +13,17 @@ import re
 import shutil
 from pathlib import Path
 
-import torch
 from datasets.utils.logging import disable_progress_bar
-from transformers import AutoTokenizer, ElectraConfig, TrainingArguments
 from transformers.utils.logging import disable_progress_bar as disable_bar
 
-from electra_rtd import ElectraRTDConfig, ElectraRTDForPreTraining
-from electra_rtd.hub_tools.layout import sha256
-from electra_rtd.pairing_electra_rtd import special_ids
-from electra_rtd.train_tools import AdaptArguments, adapt
-from electra_rtd.train_tools.arguments import MINI_PAIR, SAMPLE_FILE
 from electra_rtd.train_tools.manifest import MANIFEST
 from electra_rtd.train_tools.whole_checkpoints import WRITER
+
+from .small_run import end_of, make_start, small_run
 
 
 STEPS, EVERY, CUT = 8, 2, 6
 NEWEST = f"checkpoint-{CUT}"
-SIZES = {"hidden_size": 32, "embedding_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 DAMAGES = {
     "truncated to half": lambda data: data[: len(data) // 2],
     "emptied": lambda data: b"",
@@ -40,16 +34,15 @@ DAMAGES = {
     "deleted": None,
 }
 SMALL = ("model.safetensors", "optimizer.pt", "trainer_state.json", MANIFEST)
-TIMES = re.compile(r"tokens_per_second|seconds|train_loss|.*_(runtime|time|per_second)")
 WITH, WITHOUT = "with a manifest", "of an earlier release"
 
 
 def measure(options):
     """Args: options (`argparse.Namespace`): see the package. Returns: `dict`: `cases`, a `list[dict]`; `failures`."""
     disable_progress_bar(), disable_bar()
-    _make_start(options.work)
+    make_start(options.work)
     _run(options, "whole")
-    wanted = _outcome(options.work / "whole")
+    wanted = end_of(options.work / "whole")
     cases = []
     for kind in (WITH, WITHOUT):
         cut = _cut_off(options.work, kind)
@@ -84,8 +77,6 @@ def tables(figures):
     ]
     if unseen:
         words.append(f"Not seen without a manifest, and trained to something else: {', '.join(unseen)}.")
-    if "note" in figures:
-        words.append(f"{figures['note']}.")
     return "\n".join(rows) + "\n\n" + " ".join(words)
 
 
@@ -104,46 +95,9 @@ def _failures(cases):
     return [f"{case['kind']}, {case['file']} {case['damage']}: {case}" for case in bad]
 
 
-def _make_start(work):
-    """A tiny pair with dropout, and some text."""
-    tokenizer = AutoTokenizer.from_pretrained(MINI_PAIR)
-    network = ElectraConfig(vocab_size=len(tokenizer), intermediate_size=64, max_position_embeddings=64, **SIZES)
-    ids = {"mask_token_id": tokenizer.mask_token_id, "pad_token_id": tokenizer.pad_token_id}
-    config = ElectraRTDConfig.from_generator_discriminator_configs(
-        network, network, special_token_ids=special_ids(tokenizer), **ids
-    )
-    torch.manual_seed(0)
-    ElectraRTDForPreTraining(config).save_pretrained(work / "start")
-    tokenizer.save_pretrained(work / "start")
-    rows = SAMPLE_FILE.read_text(encoding="utf-8").splitlines()[:200]
-    (work / "text.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-
-
 def _run(options, name, resume=False):
-    arguments = AdaptArguments(
-        checkpoint=str(options.work / "start"),
-        train_file=[str(options.work / "text.csv")],
-        max_seq_length=32,
-        sample_steps=0,
-        resume=resume,
-    )
-    training_args = TrainingArguments(
-        output_dir=str(options.work / name),
-        max_steps=STEPS,
-        save_steps=EVERY,
-        save_strategy="steps",
-        logging_steps=3,
-        eval_strategy="steps",
-        eval_steps=3,
-        per_device_train_batch_size=8,
-        learning_rate=1e-3,
-        seed=options.seed,
-        report_to=[],
-        disable_tqdm=True,
-        use_cpu=True,
-    )
     with contextlib.redirect_stdout(io.StringIO()):
-        adapt(arguments, training_args, given=["per_device_train_batch_size"])
+        small_run(options.work, name, seed=options.seed, steps=STEPS, every=EVERY, rows=8, resume=resume)
 
 
 def _cut_off(work, kind):
@@ -186,7 +140,7 @@ def _resumed(options, name, wanted):
         "from": taken and int(taken[1]),
         "named": len(said) == 1,
         "said": "".join(said).partition("is passed over: ")[2],
-        "same": not error and _outcome(options.work / name) == wanted,
+        "same": not error and end_of(options.work / name) == wanted,
         "error": error,
     }
 
@@ -198,10 +152,3 @@ class _Ear(logging.Handler):
 
     def emit(self, record):
         self.lines.append(record.getMessage())
-
-
-def _outcome(folder):
-    """What a run leaves, but for its times and its place."""
-    log = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
-    rows = [{name: value for name, value in row.items() if not TIMES.fullmatch(name)} for row in log]
-    return sha256(folder / "model.safetensors"), rows, sha256(folder / "held_out.json")

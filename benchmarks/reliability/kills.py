@@ -8,7 +8,8 @@ import time
 from collections import Counter
 
 from ..report import markdown_table
-from .runs import NAMES, STEPS, Runs, faults, log_of, outcome
+from .runs import NAMES, STEPS, Runs, faults, outcome
+from .small_run import log_of
 
 
 # How many kills: at any moment of a run, and in the middle of one of its phases.

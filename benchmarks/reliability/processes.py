@@ -5,40 +5,31 @@ What is left at the end is compared with what an undisturbed run of four process
 value by value.
 """
 
-import json
 import os
 import random
-import re
 import time
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer, ElectraConfig, TrainingArguments
 
-from electra_rtd import ElectraRTDConfig, ElectraRTDForPreTraining
-from electra_rtd.hub_tools.layout import sha256
-from electra_rtd.pairing_electra_rtd import special_ids
-from electra_rtd.train_tools import AdaptArguments, adapt
-from electra_rtd.train_tools.arguments import MINI_PAIR, SAMPLE_FILE
 from electra_rtd.train_tools.whole_checkpoints import newest_whole_here
 
 from ..forked import FSDP2, allow_fsdp_on_cpu, run_forked, start_forked
+from .small_run import end_of, make_start, small_run
 
 
 PROCESSES, STEPS, EVERY = 4, 12, 2
-SIZES = {"hidden_size": 32, "embedding_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 WAYS = {"DDP": {}, "FSDP2 in parts": {**FSDP2, "FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT"}}
 KILLED = ("one process", "all processes")
-TIMES = re.compile(r"tokens_per_second|seconds|train_loss|.*_(runtime|time|per_second)|total_flos")
 
 
 def measure(options):
     """Args: options (`argparse.Namespace`): see the package. Returns: `dict`: `runs`, `kills`, `failures`."""
-    _make_start(options.work)
+    make_start(options.work, embedding_sharing="tied")
     draw, kills, failures = random.Random(options.seed), [], []
     for way in list(WAYS)[: None if options.size == "whole" else 1]:
-        wanted = _outcome(_whole_run(options, way, f"{way[:4]}-undisturbed"))
-        again = _outcome(_whole_run(options, way, f"{way[:4]}-again"))
+        wanted = end_of(_whole_run(options, way, f"{way[:4]}-undisturbed"))
+        again = end_of(_whole_run(options, way, f"{way[:4]}-again"))
         if again != wanted:
             failures.append(f"{way}: two undisturbed runs differ")
         number = {"whole": 3, "small": 1}[options.size] if way == "DDP" else 1
@@ -47,7 +38,7 @@ def measure(options):
                 name = f"{way}-{who}-{turn}".replace(" ", "-")
                 kill = {"way": way, "who": who, **_kill(options, way, who, name, draw)}
                 how = {"resume": True} if kill["from"] is not None else {"overwrite": True}
-                kill["same"] = _outcome(_whole_run(options, way, name, **how)) == wanted
+                kill["same"] = end_of(_whole_run(options, way, name, **how)) == wanted
                 kills.append(kill)
                 if not kill["same"]:
                     failures.append(f"{name}: it ended otherwise than the undisturbed run ({kill})")
@@ -85,51 +76,12 @@ def tables(figures):
 PATIENCE = 10  # seconds for the others to notice
 
 
-def _make_start(work):
-    """A tiny pair with dropout, and some text."""
-    tokenizer = AutoTokenizer.from_pretrained(MINI_PAIR)
-    network = ElectraConfig(vocab_size=len(tokenizer), intermediate_size=64, max_position_embeddings=64, **SIZES)
-    ids = {"mask_token_id": tokenizer.mask_token_id, "pad_token_id": tokenizer.pad_token_id}
-    config = ElectraRTDConfig.from_generator_discriminator_configs(
-        network, network, special_token_ids=special_ids(tokenizer), embedding_sharing="tied", **ids
-    )
-    torch.manual_seed(0)
-    ElectraRTDForPreTraining(config).save_pretrained(work / "start")
-    tokenizer.save_pretrained(work / "start")
-    rows = SAMPLE_FILE.read_text(encoding="utf-8").splitlines()[:200]
-    (work / "text.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-
-
 def _adapt(work, name, seed, **how):
     """In one of the processes."""
     torch.set_num_threads(1)
     if os.environ.get("ACCELERATE_USE_FSDP"):
         allow_fsdp_on_cpu()
-    arguments = AdaptArguments(
-        checkpoint=str(work / "start"),
-        train_file=[str(work / "text.csv")],
-        max_seq_length=32,
-        sample_steps=0,
-        fast=False,
-        **how,
-    )
-    training_args = TrainingArguments(
-        output_dir=str(work / name),
-        max_steps=STEPS,
-        save_steps=EVERY,
-        save_strategy="steps",
-        logging_steps=3,
-        eval_strategy="steps",
-        eval_steps=3,
-        per_device_train_batch_size=4,
-        learning_rate=1e-3,
-        seed=seed,
-        report_to=[],
-        disable_tqdm=True,
-        use_cpu=True,
-        dataloader_pin_memory=False,
-    )
-    adapt(arguments, training_args)
+    small_run(work, name, seed=seed, steps=STEPS, every=EVERY, rows=4, fast=False, **how)
 
 
 def _whole_run(options, way, name, **how):
@@ -165,9 +117,3 @@ def _kill(options, way, who, name, draw):
         one.kill()
     newest = newest_whole_here(options.work / name)
     return {"after": step, "others": ends, "from": newest and int(Path(newest).name.split("-")[1])}
-
-
-def _outcome(folder):
-    state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
-    log = [{key: value for key, value in row.items() if not TIMES.fullmatch(key)} for row in state["log_history"]]
-    return sha256(folder / "model.safetensors"), sha256(folder / "discriminator" / "model.safetensors"), log

@@ -28,6 +28,8 @@ from electra_rtd.train_tools import recipes
 from electra_rtd.train_tools.callbacks import manifest
 from electra_rtd.train_tools.whole_checkpoints import saved_checkpoints, why_not_whole
 
+from .small_run import log_of
+
 
 STEPS = 12
 ROWS = 120
@@ -243,17 +245,6 @@ def outcome(folder):
         return ""
     digest.update(" ".join(sorted(path.name for path in folder.iterdir())).encode())
     return digest.hexdigest()
-
-
-def log_of(folder):
-    """Rows of the log but for clocks, and for the last words of a session's training, which are nothing but clocks.
-
-    Args: folder (`Path`). Returns: `list[dict]`.
-    """
-    history = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
-    clocks = ("runtime", "per_second", "_time", "flos", "train_loss")
-    rows = [row for row in history if "train_runtime" not in row]
-    return [{name: value for name, value in row.items() if not name.endswith(clocks)} for row in rows]
 
 
 def faults(folder):
